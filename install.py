@@ -1,0 +1,1 @@
+"""The WebUI's installer hook. Inside a WebUI nothing is installed: the host has all that is needed."""

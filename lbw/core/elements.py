@@ -1,0 +1,93 @@
+"""Elemental presets: rules that set the weight of tensors by block and by a piece of their path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .architectures import Architecture
+from .blocks import Site, select
+from .errors import PresetError, unknown_preset, quote
+from .weights import format_number, parse_number
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule: tensors of `blocks` whose path holds one of `pieces` (or none of them, if `inverted`) get `weight`.
+
+    blocks: as written, empty for all. pieces: empty for all.
+    """
+
+    blocks: str
+    pieces: tuple[str, ...]
+    inverted: bool
+    weight: float
+
+    def matches(self, site: Site, architecture: Architecture) -> bool:
+        """Tell whether this rule sets the weight of the tensor at `site`."""
+        if self.blocks:
+            if "ENCODER" in self.blocks.upper().split() and not site.encoder and site.block == "BASE":
+                return False
+            if site.block not in select(self.blocks, architecture):
+                return False
+        return not self.pieces or any(piece in site.path for piece in self.pieces) != self.inverted
+
+    def text(self) -> str:
+        """Return the rule in the form that a tag can hold, with `;` for `:`."""
+        pieces = " ".join((["NOT"] if self.inverted else []) + list(self.pieces))
+        return f"{self.blocks};{pieces};{format_number(self.weight)}"
+
+
+def parse_rules(text: str, separator: str = ":") -> tuple[Rule, ...]:
+    """Return the rules `BLOCKS:ELEMENTS:WEIGHT` of `text`, separated by commas or line ends.
+
+    Raises:
+        PresetError: a rule has not three parts, or its weight is no number.
+    """
+    rules = []
+    for written in re.split(r"[,\n\r]", text):
+        if not written.strip():
+            continue
+        parts = [part.strip() for part in written.split(separator)]
+        weight = parse_number(parts[-1])
+        if len(parts) != 3 or weight is None:
+            raise PresetError(
+                f"elemental rule {quote(written)} is not BLOCKS{separator}ELEMENTS{separator}WEIGHT; "
+                f"write for example IN05-OUT05{separator}attn{separator}0.5"
+            )
+        words = parts[1].split()
+        inverted = bool(words) and words[0] == "NOT"
+        pieces = tuple(words[inverted:])
+        rules.append(Rule(parts[0], pieces, inverted and bool(pieces), weight))
+    return tuple(rules)
+
+
+def parse_elements(text: str) -> dict[str, str]:
+    """Return the rules' text by name, of an elemental preset file: entries separated by blank lines."""
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    entries: dict[str, str] = {}
+    for entry in re.split(r"\n[ \t]*\n", text):
+        name, colon, rules = entry.strip().partition(":")
+        if colon and name.strip():
+            entries[name.strip()] = rules
+    return entries
+
+
+def resolve_elements(text: str, presets: Mapping[str, str], architecture: Architecture) -> tuple[Rule, ...]:
+    """Return the rules that `lbwe=text` means: an elemental preset's name, or rules written out with `;` for `:`.
+
+    Raises:
+        PresetError: there is no such preset, or it cannot be understood.
+        WeightsError: a rule names a block that `architecture` has not.
+    """
+    if text in presets:
+        rules = parse_rules(presets[text])
+    elif ";" in text:
+        rules = parse_rules(text, ";")
+    else:
+        raise unknown_preset(text, presets, "elemental preset")
+    for rule in rules:
+        if rule.blocks:
+            select(rule.blocks, architecture)
+    return rules

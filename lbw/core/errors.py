@@ -1,0 +1,59 @@
+"""The errors of this project, and the sentences in which they reach the user."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class LbwError(Exception):
+    """Base of all errors of this project. Its text is a sentence meant for the user."""
+
+
+class TagError(LbwError):
+    """A tag, or a part of it, that cannot be understood."""
+
+
+class WeightsError(LbwError):
+    """Block weights that cannot be understood or that do not fit the LoRA."""
+
+
+class PresetError(LbwError):
+    """A preset that does not exist, or that cannot be understood."""
+
+
+class FileError(LbwError):
+    """A file that cannot be read or written, or that is not what its name says."""
+
+
+class HostError(LbwError):
+    """Something that the host cannot do with a LoRA."""
+
+
+def quote(text: str, limit: int = 80) -> str:
+    """Return `text` in quotes, on one line, cut to `limit` characters."""
+    text = " ".join(text.split())
+    return f'"{text[: limit - 1]}…"' if len(text) > limit else f'"{text}"'
+
+
+def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
+    """Return up to `count` of `names` that look like `name`; one that differs only in case comes first."""
+    names = list(dict.fromkeys(names))
+    same = [n for n in names if n.lower() == name.lower()]
+    lowered = {n.lower(): n for n in reversed(names)}
+    close = [lowered[n] for n in difflib.get_close_matches(name.lower(), lowered, n=count, cutoff=0.5)]
+    return list(dict.fromkeys(same + close))[:count]
+
+
+def unknown_preset(name: str, names: Iterable[str], kind: str = "preset") -> PresetError:
+    """Return the error for a preset that does not exist, naming the nearest that do."""
+    close = nearest(name, names)
+    hint = f"; did you mean {' or '.join(map(quote, close))}?" if close else ""
+    return PresetError(f"unknown {kind} {quote(name)}{hint}")
+
+
+def listing(items: Sequence[str]) -> str:
+    """Return `items` as text, the middle left out where there are many."""
+    if len(items) <= 30:
+        return ", ".join(items)
+    return ", ".join([*items[:24], "…", *items[-3:]])

@@ -1,0 +1,172 @@
+"""The plan: for each tensor of each LoRA of a prompt, the number that its contribution is scaled by."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from .architectures import Architecture
+from .blocks import Site, locate, select
+from .elements import Rule, resolve_elements
+from .errors import LbwError
+from .tag import LoraRequest
+from .weights import BlockWeights, Drawing, resolve, uniform
+
+
+@dataclass(frozen=True)
+class ResolvedLora:
+    """A request whose presets, random numbers and rules are resolved.
+
+    encoder_on, denoiser_on: whether the LoRA works there at all at the moment (SYNTAX.md 6).
+    """
+
+    request: LoraRequest
+    architecture: Architecture
+    weights: BlockWeights
+    rules: tuple[Rule, ...] = ()
+    problems: tuple[LbwError, ...] = ()
+    denoiser_on: bool = True
+
+    def weight(self, site: Site) -> float:
+        """Return the block weight of the tensor at `site`, after the rules, of which later ones win."""
+        for rule in reversed(self.rules):
+            if rule.matches(site, self.architecture):
+                return rule.weight
+        return self.weights.blocks[site.block]
+
+    def multiplier(self, site: Site) -> float:
+        """Return the strength times the block weight of the tensor at `site`."""
+        if site.encoder:
+            return self.request.te * self.weight(site)
+        return self.request.unet * self.weight(site) if self.denoiser_on else 0.0
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every tensor gets the strength, and nothing else, at every step."""
+        plain_weights = all(weight == 1 for weight in self.weights.blocks.values())
+        return plain_weights and not self.rules and self.denoiser_on and self.request.span == LoraRequest("").span
+
+    @cached_property
+    def digest(self) -> str:
+        """A short text that differs where any multiplier may differ."""
+        parts = (
+            self.architecture.name,
+            self.request.te,
+            self.request.unet,
+            sorted(self.weights.blocks.items()),
+            [rule.text() for rule in self.rules],
+            self.denoiser_on,
+        )
+        return hashlib.sha1(repr(parts).encode()).hexdigest()[:16]
+
+    @cached_property
+    def encoder_digest(self) -> str:
+        """A short text that differs where a text encoder's block weight may differ; empty where all are 1."""
+        blocks = sorted(set(self.architecture.encoders.values()))
+        weights = [self.weights.blocks[block] for block in blocks]
+        rules = [
+            rule.text()
+            for rule in self.rules
+            if not rule.blocks or set(select(rule.blocks, self.architecture)) & set(blocks)
+        ]
+        if not rules and all(weight == 1 for weight in weights):
+            return ""
+        return hashlib.sha1(repr((weights, rules)).encode()).hexdigest()[:16]
+
+    @cached_property
+    def entry(self) -> str | None:
+        """What was used, as items of a tag that mean exactly it anywhere; None for a tag without block weights.
+
+        Where they were invalid, and the LoRA was applied without them, the entry says just that.
+        """
+        request = self.request
+        if request.weights is None and request.elements is None:
+            return None
+        if self.problems:
+            return f"{request.name}:lbw=1"
+        items = [request.name]
+        if request.weights is not None:
+            items.append(f"lbw={self.weights.text(self.architecture)}")
+        if self.rules:
+            items.append("lbwe=" + ",".join(rule.text() for rule in self.rules))
+        return ":".join(items)
+
+
+def resolve_request(
+    request: LoraRequest,
+    architecture: Architecture,
+    presets: Mapping[str, str],
+    elements: Mapping[str, str],
+    seed: int = 0,
+) -> ResolvedLora:
+    """Return `request` with everything resolved for a LoRA of `architecture`.
+
+    What is invalid stands in `problems`; the LoRA is then to be applied without block weights.
+    """
+    problems = list(request.problems)
+    weights = uniform(architecture)
+    rules: tuple[Rule, ...] = ()
+    drawing = Drawing(seed, request.name, request.x)
+    try:
+        if request.weights is not None:
+            weights = resolve(request.weights, architecture, drawing, presets)
+        if request.elements is not None:
+            rules = resolve_elements(request.elements, elements, architecture)
+    except LbwError as error:
+        problems.append(error)
+    if problems:
+        weights, rules = uniform(architecture), ()
+    return ResolvedLora(request, architecture, weights, rules, tuple(problems))
+
+
+@dataclass(frozen=True)
+class LoraPlan:
+    """One LoRA's part of a plan.
+
+    multipliers: by tensor, in the naming of whoever asked for the plan.
+    """
+
+    resolved: ResolvedLora
+    multipliers: Mapping[str, float]
+
+    @property
+    def name(self) -> str:
+        """The LoRA's name, as the tag wrote it."""
+        return self.resolved.request.name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All multipliers of one prompt: an immutable value, compared by what it says."""
+
+    loras: tuple[LoraPlan, ...] = ()
+
+    @cached_property
+    def contributions(self) -> dict[str, tuple[tuple[str, float], ...]]:
+        """By tensor, the LoRAs that contribute to it and their multipliers, zeros left out."""
+        result: dict[str, tuple[tuple[str, float], ...]] = {}
+        for lora in self.loras:
+            for tensor, multiplier in lora.multipliers.items():
+                if multiplier != 0:
+                    result[tensor] = (*result.get(tensor, ()), (lora.name, multiplier))
+        return result
+
+
+def plan_lora(resolved: ResolvedLora, tensors: Iterable[str]) -> LoraPlan:
+    """Return the multipliers of `tensors`, names of a LoRA's tensors or modules in any naming."""
+    architecture = resolved.architecture
+    return LoraPlan(resolved, {tensor: resolved.multiplier(locate(tensor, architecture)) for tensor in tensors})
+
+
+def at_step(resolved: ResolvedLora, step: int, steps: int) -> ResolvedLora:
+    """Return `resolved` as it is in sampling step `step`, from 1, of a pass of `steps` steps."""
+    on = resolved.request.span.holds(step, steps)
+    return resolved if on == resolved.denoiser_on else replace(resolved, denoiser_on=on)
+
+
+def changed(old: Plan, new: Plan) -> set[str]:
+    """Return the tensors whose multiplier differs between two plans: those that a host has to touch."""
+    before, after = old.contributions, new.contributions
+    return {tensor for tensor in before.keys() | after.keys() if before.get(tensor) != after.get(tensor)}

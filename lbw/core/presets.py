@@ -1,0 +1,101 @@
+"""The preset file: parsed without losing a byte, looked up, changed, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+BOM = "\ufeff"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a preset file.
+
+    number: counted from 1. text: the line as it stands, its end included. name, weights: of a preset; None
+    for a comment, which is a line without `:` or with a `#`.
+    """
+
+    number: int
+    text: str
+    name: str | None
+    weights: str | None
+
+
+@dataclass(frozen=True)
+class PresetFile:
+    """The lines of a preset file. `str()` gives back exactly the text that was parsed."""
+
+    lines: tuple[Line, ...]
+
+    def __str__(self) -> str:
+        return "".join(line.text for line in self.lines)
+
+    @cached_property
+    def presets(self) -> dict[str, str]:
+        """Block weights by name, in the order of the file; of two presets with one name the last counts."""
+        return {line.name: line.weights for line in self.lines if line.name is not None and line.weights is not None}
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The presets' names, in the order of the file."""
+        return list(self.presets)
+
+    @cached_property
+    def duplicates(self) -> list[Line]:
+        """The lines that do not count, because a later one has their name."""
+        last = {line.name: line.number for line in self.lines if line.name is not None}
+        return [line for line in self.lines if line.name is not None and last[line.name] != line.number]
+
+    def with_preset(self, name: str, weights: str) -> PresetFile:
+        """Return the file with `name` set to `weights`: its line replaced in place, or one added at the end."""
+        end = "\r\n" if "\r\n" in str(self) else "\n"
+        texts = [line.text for line in self.lines]
+        place = max((line.number for line in self.lines if line.name == name), default=None)
+        if place is not None:
+            old = texts[place - 1]
+            tail = old[len(old.rstrip("\r\n")) :]
+            bom = BOM if old.startswith(BOM) else ""
+            texts[place - 1] = f"{bom}{name}:{weights}{tail}"
+        else:
+            if texts and not texts[-1].endswith(("\n", "\r")):
+                texts[-1] += end
+            texts.append(f"{name}:{weights}{end}")
+        return parse_presets("".join(texts))
+
+
+def parse_presets(text: str) -> PresetFile:
+    """Return the lines of `text`, a preset file (SYNTAX.md 4). Any text is a preset file."""
+    lines = []
+    for number, line in enumerate(_lines(text), start=1):
+        content = line.strip().removeprefix(BOM)
+        name, colon, weights = content.partition(":")
+        if colon and "#" not in content and name.strip():
+            lines.append(Line(number, line, name.strip(), weights.strip()))
+        else:
+            lines.append(Line(number, line, None, None))
+    return PresetFile(tuple(lines))
+
+
+def _lines(text: str) -> Iterable[str]:
+    """Return the lines of `text` with their ends; only \\n, \\r\\n and \\r end a line."""
+    start = 0
+    while start < len(text):
+        ends = [i for i in (text.find("\n", start), text.find("\r", start)) if i >= 0]
+        if not ends:
+            yield text[start:]
+            return
+        end = min(ends) + 1
+        if text[end - 1 : end + 1] == "\r\n":
+            end += 1
+        yield text[start:end]
+        start = end
+
+
+def merged(*files: Mapping[str, str]) -> dict[str, str]:
+    """Return the presets of several files; of two with one name the one of the later file counts."""
+    result: dict[str, str] = {}
+    for presets in files:
+        result |= presets
+    return result

@@ -1,0 +1,79 @@
+"""Sampling steps: from which step to which a LoRA works on the denoiser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .errors import TagError, quote
+from .weights import format_number, parse_number
+
+
+@dataclass(frozen=True)
+class Step:
+    """A sampling step, counted from 1, or a share of a pass's steps in percent."""
+
+    value: float
+    percent: bool = False
+
+    def of(self, steps: int) -> float:
+        """Return the step's number in a pass of `steps` steps; a share may fall between two steps."""
+        return steps * self.value / 100 if self.percent else self.value
+
+    def __str__(self) -> str:
+        return format_number(self.value) + ("%" if self.percent else "")
+
+
+@dataclass(frozen=True)
+class Span:
+    """`start`: no effect before that step. `stop`: no effect from that step on. None: no such bound."""
+
+    start: Step | None = None
+    stop: Step | None = None
+
+    def holds(self, step: int, steps: int) -> bool:
+        """Tell whether a LoRA works in `step` (from 1) of a pass of `steps` steps."""
+        if self.start is not None and step < self.start.of(steps):
+            return False
+        return self.stop is None or step < self.stop.of(steps)
+
+    def check(self, steps: int | None = None) -> None:
+        """Raise TagError if start comes after stop, as far as that can be told without or with the count of `steps`."""
+        if self.start is None or self.stop is None:
+            return
+        if steps is None and self.start.percent != self.stop.percent:
+            return
+        if self.start.of(steps or 100) > self.stop.of(steps or 100):
+            raise TagError(f"start={self.start} comes after stop={self.stop}; start must be the smaller one")
+
+
+def parse_step(key: str, text: str) -> Step:
+    """Return the step that `text` writes: a whole number, or a share such as `30%`.
+
+    Raises:
+        TagError: it is neither.
+    """
+    text = text.strip()
+    percent = text.endswith("%")
+    value = parse_number(text[:-1] if percent else text)
+    if value is None or value < 0 or (percent and value > 100) or (not percent and value != int(value)):
+        raise TagError(f"{key}={text} is no step; write for example {key}=5, or {key}=30% (0% to 100%)")
+    return Step(value, percent)
+
+
+def parse_span(start: str | None, stop: str | None, step: str | None) -> Span:
+    """Return the span of `start=`, `stop=` and `step=A-B`; each is None where the tag has none.
+
+    Raises:
+        TagError: a text is no step, or start comes after stop.
+    """
+    if step is not None:
+        first, dash, last = step.partition("-")
+        if not dash:
+            raise TagError(f"step={quote(step)} is no span; write for example step=5-10")
+        start, stop = first, last
+    span = Span(
+        parse_step("start", start) if start is not None else None,
+        parse_step("stop", stop) if stop is not None else None,
+    )
+    span.check()
+    return span

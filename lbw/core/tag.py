@@ -1,0 +1,213 @@
+"""The tag: from the text between `<lora:` and `>` to a request, and what is left of it for the host."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .errors import LbwError, TagError, quote
+from .steps import Span, parse_span
+from .weights import parse_number, uses_dynamic
+
+TAG = re.compile(r"<(lora|lyco):([^>]+)>")
+_KEY = re.compile(r"^\s*(\w+)=(.*)$", re.DOTALL)
+_OURS = {"lbw": "lbw", "w": "lbw", "lbwe": "lbwe", "x": "x", "start": "start", "stop": "stop", "step": "step"}
+_HOSTS_NUMBERS = ("te", "unet", "dyn")
+
+
+@dataclass(frozen=True)
+class LoraRequest:
+    """What one tag asks for.
+
+    te, unet: strengths for the text encoders and for the denoiser. dyn: the rank to cut a LoRA to, None for all
+    of it. weights, elements: as written, None where
+    the tag has none. x: value of `X`. host_items: the tag's items without ours, the first is the name.
+    problems: what could not be understood, and was left out.
+    """
+
+    name: str
+    te: float = 1.0
+    unet: float = 1.0
+    dyn: int | None = None
+    weights: str | None = None
+    elements: str | None = None
+    x: float = 1.0
+    span: Span = Span()
+    host_items: tuple[str, ...] = ()
+    problems: tuple[LbwError, ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the tag says nothing that the host would not understand by itself."""
+        return self.weights is None and self.elements is None and self.span == Span() and not self.problems
+
+
+def parse_items(items: Sequence[str], presets: Mapping[str, str]) -> LoraRequest:
+    """Return what the tag with these `items`, its text split at `:`, asks for.
+
+    presets: needed by the positional form alone, where the item after the weights is the value of `X` if the
+        preset holds one.
+    """
+    problems: list[LbwError] = []
+    keyed: dict[str, str] = {}
+    named: list[str] = []
+    positional: list[str] = []
+    for item in items[1:]:
+        match = _KEY.match(item)
+        if match and match[1] in _OURS:
+            keyed[_OURS[match[1]]] = match[2].strip()
+        elif match:
+            named.append(item)
+        else:
+            positional.append(item.strip())
+    if "lbw" not in keyed:
+        positional = _take_positional(positional, keyed, presets, problems)
+    positional = _readable(positional, problems)
+    named = [item for item in named if _is_readable(item, problems)]
+    te, unet, dyn = _strengths(positional, named)
+    x = 1.0
+    if "x" in keyed:
+        number = parse_number(keyed["x"])
+        if number is None:
+            problems.append(TagError(f"x={keyed['x']} is no number; write for example x=0.7"))
+        x = 1.0 if number is None else number
+    span = Span()
+    try:
+        span = parse_span(keyed.get("start"), keyed.get("stop"), keyed.get("step"))
+    except LbwError as error:
+        problems.append(error)
+    return LoraRequest(
+        name=items[0],
+        te=te,
+        unet=unet,
+        dyn=dyn,
+        weights=keyed.get("lbw"),
+        elements=keyed.get("lbwe"),
+        x=x,
+        span=span,
+        host_items=(items[0], *positional, *named),
+        problems=tuple(problems),
+    )
+
+
+def parse_tag(text: str, presets: Mapping[str, str]) -> LoraRequest:
+    """Return what `text`, one tag with or without its brackets, asks for.
+
+    Raises:
+        TagError: it is no tag.
+    """
+    text = text.strip()
+    if text.startswith("<"):
+        match = TAG.fullmatch(text)
+        if not match:
+            raise TagError(f"{quote(text)} is no tag; write for example <lora:name:1:lbw=MIDD>")
+        text = match[2]
+    if not text.split(":")[0].strip():
+        raise TagError("the tag names no LoRA; write for example <lora:name:1:lbw=MIDD>")
+    return parse_items(text.split(":"), presets)
+
+
+def _take_positional(
+    positional: list[str], keyed: dict[str, str], presets: Mapping[str, str], problems: list[LbwError]
+) -> list[str]:
+    """Move block weights written by place, `<lora:n:1:IN02>`, from `positional` to `keyed`.
+
+    A third item with an `@` is left: other extensions write strengths over steps in that way.
+    """
+    if len(positional) < 2 or _float(positional[1]) is not None or "@" in positional[1] or not positional[1]:
+        return positional
+    te, weights, *rest = positional
+    keyed["lbw"] = weights
+    if rest:
+        keyed.setdefault("x" if uses_dynamic(weights, presets) else "lbwe", rest[0])
+    for item in rest[1:]:
+        problems.append(TagError(f"{quote(item)} after the block weights {quote(weights)} means nothing"))
+    return [te]
+
+
+def _float(text: str) -> float | None:
+    """Return the finite number that Python, and so the host, reads from `text`; None if there is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _readable(positional: list[str], problems: list[LbwError]) -> list[str]:
+    """Return the host's positional items, those that it could not read replaced by what it would do without them."""
+    result = []
+    for place, item in enumerate(positional[:3]):
+        if place < 2 and (_float(item) is not None or "@" in item):
+            result.append(item)
+        elif place == 2 and re.fullmatch(r"[+-]?\d+", item, re.ASCII):
+            result.append(item)
+        elif place == 2:
+            problems.append(TagError(f"{quote(item)}, the rank in the fourth place, is no whole number; it is left out"))
+        else:
+            result.append("1" if place == 0 else result[0])
+            problems.append(TagError(f"the strength {quote(item)} is no number; {result[-1]} is taken instead"))
+    for item in positional[3:]:
+        problems.append(TagError(f"{quote(item)}, the item in place {len(result) + 2}, means nothing; it is left out"))
+    return result
+
+
+def _is_readable(item: str, problems: list[LbwError]) -> bool:
+    key, _, value = item.strip().partition("=")
+    if key not in _HOSTS_NUMBERS or "@" in value:
+        return True
+    if key == "dyn" and re.fullmatch(r"\s*[+-]?\d+\s*", value, re.ASCII):
+        return True
+    if key != "dyn" and _float(value) is not None:
+        return True
+    problems.append(TagError(f"{quote(item)} is no {'whole ' if key == 'dyn' else ''}number; it is left out"))
+    return False
+
+
+def _strengths(positional: list[str], named: list[str]) -> tuple[float, float, int | None]:
+    """Return the strengths for the text encoders and for the denoiser, and the rank, as the hosts read them."""
+    values = dict(zip(("te", "unet", "dyn"), positional))
+    values |= dict(item.strip().partition("=")[::2] for item in named)
+    te = _float(values.get("te", "1"))
+    te = 1.0 if te is None else te
+    unet = _float(values["unet"]) if "unet" in values else te
+    return te, te if unet is None else unet, int(values["dyn"]) if "dyn" in values else None
+
+
+# Tags in a prompt --------------------------------------------------------------------------------
+
+
+def fill_in(prompt: str, entries: Sequence[str]) -> str:
+    """Return `prompt` with the block weights of its tags replaced by `entries`.
+
+    entries: `NAME:lbw=…`, with `:lbwe=…` where there are rules, one for each tag that has block weights, in the
+        order of the tags; `find_entries` reads them from an infotext. A tag whose name is not that of the next
+        entry is left as it is.
+    """
+    waiting = list(entries)
+
+    def replace(match: re.Match[str]) -> str:
+        request = parse_items(match[2].split(":"), {})
+        for place, entry in enumerate(waiting):
+            name, *items = entry.split(":")
+            if name == request.name:
+                del waiting[: place + 1]
+                break
+        else:
+            return match[0]
+        kept = [f"start={request.span.start}"] if request.span.start else []
+        kept += [f"stop={request.span.stop}"] if request.span.stop else []
+        return f"<{match[1]}:{':'.join([*request.host_items, *items, *kept])}>"
+
+    def has_weights(match: re.Match[str]) -> bool:
+        request = parse_items(match[2].split(":"), {})
+        return request.weights is not None or request.elements is not None
+
+    return TAG.sub(lambda match: replace(match) if has_weights(match) else match[0], prompt)
+
+
+def find_entries(text: str) -> list[str]:
+    """Return the entries of an infotext's `LBW` field, `<NAME:lbw=…><…>`."""
+    return re.findall(r"<([^>]+)>", text)

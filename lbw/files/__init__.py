@@ -1,0 +1,1 @@
+"""Files: LoRA and checkpoint files, and the user's presets."""

@@ -1,0 +1,31 @@
+"""How multipliers reach the weights: one file a host family.
+
+A host is told by what it has loaded, never by its version.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from .base import Host
+
+
+def detect() -> Host | None:
+    """Return the host that this process runs in, None if it is none that is known."""
+    networks = sys.modules.get("networks")
+    if networks is None or not hasattr(networks, "load_networks"):
+        return None
+    lora = sys.modules.get("backend.patcher.lora")
+    if lora is not None and hasattr(lora, "LoraLoader"):
+        from .forge import ForgeHost
+
+        return ForgeHost(networks, lora)
+    if "ldm_patched.modules.model_patcher" in sys.modules:
+        from .forge_classic import ForgeClassicHost
+
+        return ForgeClassicHost(networks)
+    if hasattr(networks, "network_apply_weights"):
+        from .a1111 import A1111Host
+
+        return A1111Host(networks)
+    return None

@@ -1,0 +1,190 @@
+"""AUTOMATIC1111 1.6 to 1.10.
+
+The host merges layer by layer at a layer's next forward, whenever the tuple of (name, strengths) over
+`networks.loaded_networks` differs from the tuple that the layer was merged with. A LoRA with block weights
+stands in that list as a view: a copy of the host's `Network` whose modules are copies that share the host's
+tensors and answer `multiplier()` with a number of their own. A view's name holds the digest of its block
+weights, so that the host itself sees what a layer is merged with, whatever happened in between. Layers whose
+multipliers are the same as before are then marked as merged already: those are not touched.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lbw.core.blocks import locate
+from lbw.core.plan import ResolvedLora
+
+from .base import Host, does_not_fit, shared_model, split_by_name
+
+_FUSED = ("MultiheadAttention", "QkvLinear")
+_PROJECTIONS = ("_q_proj", "_k_proj", "_v_proj", "_out_proj")
+_REMEMBERED = 16
+
+
+class PlannedName(str):
+    """The name of a LoRA with block weights: equal to another only if the multipliers are the same.
+
+    Prints as the plain name, and is never equal to one: a layer merged without block weights is another.
+    """
+
+    digest: str
+
+    def __new__(cls, name: str, digest: str) -> PlannedName:
+        planned = super().__new__(cls, name)
+        planned.digest = digest
+        return planned
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PlannedName) and self.digest == other.digest and str.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((str(self), self.digest))
+
+
+def _view(network: Any, resolved: ResolvedLora) -> Any:
+    """Return a copy of `network` whose modules answer with the multipliers of `resolved`; tensors are shared."""
+    view = copy.copy(network)
+    view.name = PlannedName(network.name, resolved.digest)
+    view.te_multiplier = resolved.request.te
+    view.unet_multiplier = resolved.request.unet
+    view.dyn_dim = resolved.request.dyn
+    view.lbw_network = network
+    view.modules = {}
+    for key, module in network.modules.items():
+        multiplier = resolved.multiplier(locate(key, resolved.architecture))
+        # The host merges the projections of a fused attention layer all together or not at all.
+        if multiplier == 0 and type(module.sd_module).__name__ not in _FUSED:
+            continue
+        twin = copy.copy(module)
+        twin.network = view
+        twin.multiplier = lambda value=multiplier: value
+        view.modules[key] = twin
+    return view
+
+
+def _layer_keys(networks: Sequence[Any]) -> dict[str, tuple[Any, ...]]:
+    """Return, by layer, what is merged into it: for each network in turn its file, multiplier and rank."""
+    keys: dict[str, list[Any]] = {}
+    for network in networks:
+        mark = (network.network_on_disk.filename, network.mtime, network.dyn_dim)
+        for key, module in network.modules.items():
+            entry = (*mark, key, module.multiplier())
+            keys.setdefault(key, []).append(entry)
+            for projection in _PROJECTIONS:
+                if key.endswith(projection):
+                    keys.setdefault(key[: -len(projection)], []).append(entry)
+    return {layer: tuple(entries) for layer, entries in keys.items()}
+
+
+def _names(networks: Sequence[Any]) -> tuple[Any, ...]:
+    """Return the tuple by which the host tells what a layer is merged with."""
+    return tuple((n.name, n.te_multiplier, n.unet_multiplier, n.dyn_dim) for n in networks)
+
+
+class A1111Host(Host):
+    """AUTOMATIC1111's `extensions-builtin/Lora`."""
+
+    title = "AUTOMATIC1111"
+
+    def __init__(self, networks: Any) -> None:
+        super().__init__(networks)
+        self._originals: list[Any] = []
+        self._views: list[Any] = []
+        self._made_from: tuple[Any, ...] = ()
+        self._merged: OrderedDict[tuple[Any, ...], dict[str, tuple[Any, ...]]] = OrderedDict()
+
+    def model(self) -> Any:
+        return shared_model()
+
+    def tensors(self) -> Mapping[str, tuple[int, ...]]:
+        model = self.model()
+        layers = getattr(model, "network_layer_mapping", None)
+        if layers is None:
+            self.networks.assign_network_names_to_compvis_modules(model)
+            layers = model.network_layer_mapping
+        weights = {name: layer._parameters.get("weight") for name, layer in layers.items()}
+        return {
+            f"{name}.weight" if weight is not None else name: tuple(weight.shape) if weight is not None else ()
+            for name, weight in weights.items()
+        }
+
+    def before(self) -> None:
+        """Put the host's own networks back into its list: it looks there for those that it need not load again."""
+        loaded = self.networks.loaded_networks
+        loaded[:] = [getattr(network, "lbw_network", network) for network in loaded]
+
+    def apply(self, loras: Sequence[ResolvedLora]) -> list[str]:
+        loaded = self.networks.loaded_networks
+        self.before()
+        originals = list(loaded)
+        waiting = split_by_name(loras)
+        problems = []
+        pairs: list[tuple[Any, ResolvedLora | None]] = []
+        for network in originals:
+            own = waiting.get(network.mentioned_name) or waiting.get(network.name) or [None]
+            resolved = own.pop(0)
+            pairs.append((network, resolved))
+            if resolved is not None and not network.modules and not network.bundle_embeddings:
+                problems.append(does_not_fit(resolved.request.name, resolved.architecture))
+        for name, left in waiting.items():
+            problems += [f'LoRA "{name}" could not be loaded: see the console' for _ in left[:1]]
+        made_from = tuple((id(n), r and (r.digest, r.is_plain, r.request.dyn)) for n, r in pairs)
+        if made_from != self._made_from or any(a is not b for a, b in zip(originals, self._originals)):
+            twice = len(set(map(id, originals))) < len(originals)
+            self._views = [
+                network
+                if resolved is None or (resolved.is_plain and not twice)
+                else self._known_view(network, resolved)
+                for network, resolved in pairs
+            ]
+            self._originals, self._made_from = originals, made_from
+        loaded[:] = self._views
+        self._mark()
+        return problems
+
+    def switch(self, loras: Sequence[ResolvedLora]) -> None:
+        self.apply(loras)
+
+    def _known_view(self, network: Any, resolved: ResolvedLora) -> Any:
+        """Return the view of `network` for `resolved`, the one in force if it is the same."""
+        for view in self._views:
+            if getattr(view, "lbw_network", None) is network and view.name.digest == resolved.digest and view.dyn_dim == resolved.request.dyn:
+                return view
+        return _view(network, resolved)
+
+    def _mark(self) -> None:
+        """Mark the layers whose merged weights are already those of the networks in force.
+
+        Nothing is done, and nothing remembered, before the first LoRA with block weights.
+        """
+        loaded = self.networks.loaded_networks
+        planned = any(isinstance(network.name, PlannedName) for network in loaded)
+        if not self._merged and not planned:
+            return
+        wanted = _names(loaded)
+        if self._merged and next(reversed(self._merged)) == wanted:
+            return
+        new = _layer_keys(loaded)
+        self._merged[wanted] = new
+        self._merged.move_to_end(wanted)
+        while len(self._merged) > _REMEMBERED:
+            self._merged.popitem(last=False)
+        for name, layer in getattr(self.model(), "network_layer_mapping", {}).items():
+            current = layer.__dict__.get("network_current_names", ())
+            if current == () or current == wanted:
+                continue
+            old = self._merged.get(current)
+            if old is not None and old.get(name) == new.get(name) and wanted != ():
+                layer.network_current_names = wanted
+
+    def close(self) -> None:
+        self.before()
+        self._views, self._originals, self._made_from = [], [], ()
+        self._merged.clear()

@@ -1,0 +1,122 @@
+"""What the rest of the program asks of a host, and what all WebUI hosts have in common."""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from lbw.core.architectures import Architecture
+from lbw.core.blocks import detect as detect_architecture
+from lbw.core.errors import quote
+from lbw.core.plan import ResolvedLora
+
+
+class Host(ABC):
+    """A WebUI whose LoRA machinery takes multipliers.
+
+    For each activation: `find` for every tag, `before`, the host's own activation, `apply`. During sampling
+    `switch`, whenever a LoRA begins or ends to work. `close` gives the host back as it was.
+    """
+
+    title: str
+
+    def __init__(self, networks: Any) -> None:
+        self.networks = networks
+        self._architectures: WeakKeyDictionary[Any, Architecture | None] = WeakKeyDictionary()
+
+    @abstractmethod
+    def model(self) -> Any:
+        """Return the loaded model, an object that lives as long as it; None if none is loaded."""
+
+    @abstractmethod
+    def tensors(self) -> Mapping[str, tuple[int, ...]]:
+        """Return the shapes of the loaded model's tensors by name."""
+
+    @abstractmethod
+    def before(self) -> None:
+        """Prepare for the host's own activation: it must find what it left at its last one."""
+
+    @abstractmethod
+    def apply(self, loras: Sequence[ResolvedLora]) -> list[str]:
+        """Make the host scale the LoRAs that it has activated by the multipliers of `loras`, in prompt order.
+
+        Touches the tensors whose multiplier differs from what is in force, and no others. Returns a message
+        for each LoRA that did not load or does not fit.
+        """
+
+    @abstractmethod
+    def switch(self, loras: Sequence[ResolvedLora]) -> None:
+        """Like `apply`, for the denoiser that is sampling at this moment."""
+
+    def close(self) -> None:
+        """Undo what was changed in the host."""
+
+    def architecture(self) -> Architecture | None:
+        """Return the loaded model's architecture, None if it is not known."""
+        model = self.model()
+        if model is None:
+            return None
+        if model not in self._architectures:
+            shapes = self.tensors()
+            self._architectures[model] = detect_architecture(shapes, shapes)
+        return self._architectures[model]
+
+    def find(self, name: str) -> str | None:
+        """Return the file of the LoRA that a tag calls `name`, None if the host knows none."""
+        networks = self.networks
+        for refresh in (None, "update_available_networks_by_names", "list_available_networks"):
+            if refresh == "update_available_networks_by_names" and hasattr(networks, refresh):
+                networks.update_available_networks_by_names([name])
+            elif refresh == "list_available_networks":
+                networks.list_available_networks()
+            forbidden = name.lower() in networks.forbidden_network_aliases
+            known = networks.available_networks if forbidden else networks.available_network_aliases
+            if known.get(name) is not None:
+                return str(known[name].filename)
+        return None
+
+
+def shared_model() -> Any:
+    """Return the WebUI's loaded model, without loading one; None if none is."""
+    sd_models = sys.modules.get("modules.sd_models")
+    data = getattr(sd_models, "model_data", None)
+    return getattr(data, "sd_model", None)
+
+
+def parameters_of(objects: Any) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the denoiser's and the text encoders' parameters, of a Forge host's `forge_objects`."""
+    models = [objects.unet.model, getattr(objects.clip, "cond_stage_model", None)]
+    return {
+        name: tuple(parameter.shape)
+        for model in models
+        if model is not None
+        for name, parameter in model.named_parameters()
+    }
+
+
+def put_on(model: Any, owners: Mapping[str, Any]) -> None:
+    """Put patchers with LoRAs on `model`, of a Forge host, for this pass and for the next; nothing if they are there."""
+    applied = model.forge_objects_after_applying_lora
+    if all(getattr(applied, side) is owner for side, owner in owners.items()):
+        return
+    applied = applied.shallow_copy()
+    for side, owner in owners.items():
+        setattr(applied, side, owner)
+    model.forge_objects_after_applying_lora = applied
+    model.forge_objects = applied.shallow_copy()
+
+
+def does_not_fit(name: str, architecture: Architecture) -> str:
+    """Return the message for a LoRA none of whose tensors exist in the loaded model."""
+    return f"LoRA {quote(name)} does not fit the loaded model ({architecture.title}): it changes nothing"
+
+
+def split_by_name(loras: Iterable[ResolvedLora]) -> dict[str, list[ResolvedLora]]:
+    """Return `loras` by the name that their tags use, each list in prompt order."""
+    result: dict[str, list[ResolvedLora]] = {}
+    for lora in loras:
+        result.setdefault(lora.request.name, []).append(lora)
+    return result

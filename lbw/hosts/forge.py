@@ -1,0 +1,236 @@
+"""Forge and Forge Neo.
+
+The host keeps, on a clone of each model's patcher, `lora_patches`: for each LoRA file an identifier (file,
+strength, …) and its patches, each of which begins with its strength. Its loader merges when the text of the
+list of identifiers has changed. Here those patches are copied with our multiplier in the strength's place,
+under an identifier that holds the digest of the block weights, and put on a clone of the patcher; what the
+host made is kept untouched beside it.
+
+The host's loader undoes and merges every tensor at each change. It is wrapped so that it is asked to do so
+for the tensors alone whose patches differ from those that are merged.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from lbw.core.blocks import locate
+from lbw.core.errors import quote
+from lbw.core.plan import ResolvedLora
+
+from .base import Host, does_not_fit, parameters_of, put_on, shared_model
+
+Identifier = tuple[Any, ...]
+Patches = dict[str, list[Any]]
+LoraPatches = dict[Identifier, Patches]
+
+
+def weighted(patches: Patches, resolved: ResolvedLora) -> Patches:
+    """Return `patches` with the multipliers of `resolved` as their strengths; those at zero are left out."""
+    result: Patches = {}
+    for key, entries in patches.items():
+        multiplier = resolved.multiplier(locate(key, resolved.architecture))
+        if multiplier != 0:
+            result[key] = [type(entry)((multiplier, *entry[1:])) for entry in entries]
+    return result
+
+
+def plan_patches(pristine: LoraPatches, loras: Sequence[tuple[str, ResolvedLora]], encoder: bool) -> LoraPatches:
+    """Return the host's `lora_patches` with block weights.
+
+    pristine: as the host made them. loras: file and request of each tag, in prompt order. encoder: whether these
+        are the patches of the text encoders, else of the denoiser. Tags of one file and one strength share an
+        entry of the host's; each gets one of its own.
+    """
+    result: LoraPatches = {}
+    for identifier, patches in pristine.items():
+        filename, strength = identifier[0], identifier[1]
+        own = [r for f, r in loras if f == filename and (r.request.te if encoder else r.request.unet) == strength]
+        if len(own) == 1 and own[0].is_plain or not own:
+            result[identifier] = patches
+            continue
+        for place, resolved in enumerate(own):
+            entry = weighted(patches, resolved)
+            digest = resolved.encoder_digest if encoder else resolved.digest
+            if entry:
+                result[(f"{filename} [{place} {digest}]", *identifier[1:])] = entry
+    return result
+
+
+def _inner(owner: Any) -> Any:
+    """Return the patcher of `owner`, which is one, or a CLIP that holds one."""
+    return getattr(owner, "patcher", owner)
+
+
+def _pristine(owner: Any) -> Any:
+    """Return what the host made, where `owner` is our clone of it."""
+    return getattr(owner, "lbw_pristine", owner)
+
+
+def replace(owner: Any, loras: Sequence[tuple[str, ResolvedLora]], encoder: bool) -> Any:
+    """Return `owner` with block weights: itself if it has them already, what the host made if there are none."""
+    pristine = _pristine(owner)
+    if pristine is None:
+        return None
+    wanted = plan_patches(_inner(pristine).lora_patches, loras, encoder)
+    if list(wanted) == list(_inner(owner).lora_patches):
+        return owner
+    if list(wanted) == list(_inner(pristine).lora_patches):
+        return pristine
+    ours = pristine.clone()
+    _inner(ours).lora_patches = wanted
+    ours.lbw_pristine = pristine
+    return ours
+
+
+class ForgeHost(Host):
+    """Forge's `extensions-builtin/sd_forge_lora` with `backend.patcher`."""
+
+    title = "Forge"
+
+    def __init__(self, networks: Any, lora: Any) -> None:
+        super().__init__(networks)
+        self._loader = PartialLoader(lora.LoraLoader)
+
+    def model(self) -> Any:
+        return shared_model()
+
+    def tensors(self) -> Mapping[str, tuple[int, ...]]:
+        return parameters_of(self.model().forge_objects)
+
+    def before(self) -> None:
+        """Nothing: what the host made stands untouched on its own patchers."""
+
+    def apply(self, loras: Sequence[ResolvedLora]) -> list[str]:
+        model = self.model()
+        applied = getattr(model, "forge_objects_after_applying_lora", None)
+        if applied is None:
+            return []
+        tags = self._with_files(loras)
+        put_on(model, {"unet": replace(applied.unet, tags, False), "clip": replace(applied.clip, tags, True)})
+        return self._problems(applied, tags)
+
+    def switch(self, loras: Sequence[ResolvedLora]) -> None:
+        model = self.model()
+        pristine = _pristine(model.forge_objects_after_applying_lora.unet)
+        sampling = model.forge_objects.unet
+        if sampling is not pristine:
+            sampling.lora_patches = plan_patches(pristine.lora_patches, self._with_files(loras), encoder=False)
+            sampling.refresh_loras()
+
+    def _with_files(self, loras: Sequence[ResolvedLora]) -> list[tuple[str, ResolvedLora]]:
+        return [(self.find(resolved.request.name) or "", resolved) for resolved in loras]
+
+    def _problems(self, applied: Any, tags: Sequence[tuple[str, ResolvedLora]]) -> list[str]:
+        """Return messages for LoRAs of which nothing reached the model."""
+        arguments = getattr(sys.modules.get("backend.args"), "dynamic_args", {})
+        bypass = "nunchaku" if arguments.get("nunchaku") else ""
+        bypass = "int8" if str(arguments.get("ops") or "").endswith("Int8") else bypass
+        if bypass:
+            return [
+                f"LoRA {quote(r.request.name)} is applied without block weights: {self.title} merges into a model in "
+                f"{bypass} by itself, and takes no multipliers there"
+                for _, r in tags
+                if not r.is_plain
+            ]
+        owners = [_pristine(owner) for owner in (applied.unet, applied.clip) if owner is not None]
+        loaded = {identifier[0] for owner in owners for identifier in _inner(owner).lora_patches}
+        return [does_not_fit(r.request.name, r.architecture) for f, r in tags if f not in loaded]
+
+    def close(self) -> None:
+        model = self.model()
+        applied = getattr(model, "forge_objects_after_applying_lora", None)
+        if applied is not None:
+            put_on(model, {"unet": _pristine(applied.unet), "clip": _pristine(applied.clip)})
+        self._loader.close()
+
+
+class PartialLoader:
+    """Wraps `LoraLoader.refresh`, so that the host undoes and merges the tensors alone whose patches changed."""
+
+    def __init__(self, loader_class: Any) -> None:
+        self._class = loader_class
+        self._merged: WeakKeyDictionary[Any, tuple[str, dict[Any, tuple[Any, ...]]]] = WeakKeyDictionary()
+        self._original: Callable[..., Any] = loader_class.refresh
+        original = self._original
+
+        def refresh(loader: Any, lora_patches: LoraPatches, *args: Any, **kwargs: Any) -> Any:
+            return self._refresh(loader, lora_patches, *args, **kwargs)
+
+        refresh.lbw_original = getattr(original, "lbw_original", original)  # type: ignore[attr-defined]
+        self._original = refresh.lbw_original  # type: ignore[attr-defined]
+        loader_class.refresh = refresh
+
+    def close(self) -> None:
+        self._class.refresh = self._original
+
+    def _refresh(self, loader: Any, lora_patches: LoraPatches, *args: Any, **kwargs: Any) -> Any:
+        wanted_hash = str(list(lora_patches.keys()))
+        if wanted_hash == loader.loaded_hash and not kwargs.get("force_refresh") and len(args) < 2:
+            return self._original(loader, lora_patches, *args, **kwargs)
+        wanted = signature(lora_patches)
+        known_hash, merged = self._merged.pop(loader, ("", {}))
+        online = any(identifier[3] for identifier in lora_patches) or bool(loader.online_backup)
+        whole = known_hash != loader.loaded_hash or online or kwargs.get("force_refresh") or len(args) >= 2
+        # Should the host fail in between, the next refresh must not take what is merged for what it wants.
+        loader.loaded_hash = "interrupted"
+        if whole:
+            result = self._original(loader, lora_patches, *args, **kwargs)
+        else:
+            result = self._partly(loader, lora_patches, merged, wanted, args, kwargs)
+        loader.loaded_hash = wanted_hash
+        self._merged[loader] = (loader.loaded_hash, wanted)
+        return result
+
+    def _partly(
+        self,
+        loader: Any,
+        lora_patches: LoraPatches,
+        merged: Mapping[Any, tuple[Any, ...]],
+        wanted: Mapping[Any, tuple[Any, ...]],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Let the host refresh the tensors that changed, the others hidden from it."""
+        touched = {
+            key for key in merged.keys() | wanted.keys() if not same(merged.get(key, ()), wanted.get(key, ()))
+        }
+        some = {
+            identifier: {key: entries for key, entries in patches.items() if key in touched}
+            for identifier, patches in lora_patches.items()
+        }
+        kept = {key: weight for key, weight in loader.backup.items() if key not in touched}
+        loader.backup = {key: weight for key, weight in loader.backup.items() if key in touched}
+        try:
+            return self._original(loader, some, *args, **kwargs)
+        finally:
+            loader.backup = {**kept, **loader.backup}
+
+
+def signature(lora_patches: LoraPatches) -> dict[str, tuple[Any, ...]]:
+    """Return, by tensor, what is to be merged into it: strengths, and the patches themselves."""
+    result: dict[str, list[Any]] = {}
+    for patches in lora_patches.values():
+        for key, entries in patches.items():
+            result.setdefault(key, []).extend(tuple(entry) for entry in entries)
+    return {key: tuple(entries) for key, entries in result.items()}
+
+
+def same(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
+    """Tell whether two lists of patches are the same: numbers equal, everything else identical."""
+    if len(a) != len(b):
+        return False
+    return all(len(x) == len(y) and all(_same(v, w) for v, w in zip(x, y)) for x, y in zip(a, b))
+
+
+def _same(a: Any, b: Any) -> bool:
+    if a is b:
+        return True
+    if isinstance(a, (int, float, str)) and isinstance(b, (int, float, str)):
+        return a == b
+    if isinstance(a, (tuple, list)) and type(a) is type(b):
+        return len(a) == len(b) and all(_same(v, w) for v, w in zip(a, b))
+    return False
