@@ -28,7 +28,7 @@ _PARAMETER = re.compile(
 _PROCESSOR = re.compile(r"[._]processor[._]to_(q|k|v|out)_lora(?:\.(?:up|down)\.weight)?$")
 
 _DENOISER_PREFIX = re.compile(
-    r"^(?:base_model_model_)?(?:lora_unet|oft_unet|lycoris|lora_transformer|model_diffusion_model|diffusion_model|"
+    r"^(?:base_model_model|lora_unet|oft_unet|lycoris|lora_transformer|model_diffusion_model|diffusion_model|"
     r"unet|transformer|lora|oft|model)_(?!resblocks|text_model)"
 )
 _ENCODER = re.compile(
@@ -115,7 +115,7 @@ def _clip_path(flat: str, prefix_end: int) -> str:
 
 # Selectors ---------------------------------------------------------------------------------------
 
-_ID = re.compile(r"^([A-Z]+?)0*(\d+)$")
+_ID = re.compile(r"^([A-Z]+?)0*(\d+)$", re.ASCII)
 
 
 def _spelled(text: str) -> str:
@@ -124,7 +124,7 @@ def _spelled(text: str) -> str:
     match = _ID.match(text)
     if match:
         letters, number = match.groups()
-        return f"{'M' if letters == 'MID' else letters}{int(number)}"
+        return f"{'M' if letters == 'MID' else letters}{number}"
     return text
 
 
@@ -172,6 +172,24 @@ def select(text: str, architecture: Architecture) -> tuple[str, ...]:
     if not words[inverted:]:
         raise WeightsError(f"{quote(text)} names no block; write for example IN04, IN04-IN08 or OUT")
     return tuple(b for b in architecture.blocks if (b in chosen) != inverted)
+
+
+@lru_cache(maxsize=4096)
+def select_in_kind(text: str, architecture: Architecture) -> tuple[str, ...]:
+    """Return the blocks that `text` selects, as `select` does, where ids of all models of this kind are understood.
+
+    So `IN00-IN11` serves an SDXL LoRA too, which has blocks up to IN08.
+
+    Raises:
+        WeightsError: an id does not exist in any model of the kind of `architecture`.
+    """
+    kin = [a for a in ARCHITECTURES.values() if a.kind == architecture.kind]
+    widest = max(kin, key=lambda a: len(a.blocks))
+    try:
+        chosen = select(text, widest)
+    except WeightsError:
+        return select(text, architecture)
+    return tuple(b for b in chosen if b in architecture.blocks)
 
 
 # Detection ---------------------------------------------------------------------------------------

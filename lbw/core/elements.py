@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .architectures import Architecture
-from .blocks import Site, select
-from .errors import PresetError, unknown_preset, quote
+from .blocks import Site, select_in_kind
+from .errors import PresetError, quote, unknown_preset
 from .weights import format_number, parse_number
 
 
@@ -29,7 +29,7 @@ class Rule:
         if self.blocks:
             if "ENCODER" in self.blocks.upper().split() and not site.encoder and site.block == "BASE":
                 return False
-            if site.block not in select(self.blocks, architecture):
+            if site.block not in select_in_kind(self.blocks, architecture):
                 return False
         return not self.pieces or any(piece in site.path for piece in self.pieces) != self.inverted
 
@@ -89,5 +89,5 @@ def resolve_elements(text: str, presets: Mapping[str, str], architecture: Archit
         raise unknown_preset(text, presets, "elemental preset")
     for rule in rules:
         if rule.blocks:
-            select(rule.blocks, architecture)
+            select_in_kind(rule.blocks, architecture)
     return rules

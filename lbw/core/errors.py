@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 
 
 class LbwError(Exception):
-    """Base of all errors of this project. Its text is a sentence meant for the user."""
+    """Base of all errors of this project. Its text is a sentence meant for the user.
+
+    Errors that say the same are equal, so that requests and plans that hold them can be compared.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and str(other) == str(self)
+
+    def __hash__(self) -> int:
+        return hash((type(self), str(self)))
 
 
 class TagError(LbwError):
@@ -38,6 +46,8 @@ def quote(text: str, limit: int = 80) -> str:
 
 def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
     """Return up to `count` of `names` that look like `name`; one that differs only in case comes first."""
+    import difflib  # here, because it is slow to import and few prompts need it
+
     names = list(dict.fromkeys(names))
     same = [n for n in names if n.lower() == name.lower()]
     lowered = {n.lower(): n for n in reversed(names)}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from .architectures import Architecture
-from .blocks import Site, locate, select
+from .blocks import Site, locate, select_in_kind
 from .elements import Rule, resolve_elements
 from .errors import LbwError
 from .tag import LoraRequest
@@ -59,7 +58,7 @@ class ResolvedLora:
             [rule.text() for rule in self.rules],
             self.denoiser_on,
         )
-        return hashlib.sha1(repr(parts).encode()).hexdigest()[:16]
+        return _digest(parts)
 
     @cached_property
     def encoder_digest(self) -> str:
@@ -69,11 +68,11 @@ class ResolvedLora:
         rules = [
             rule.text()
             for rule in self.rules
-            if not rule.blocks or set(select(rule.blocks, self.architecture)) & set(blocks)
+            if not rule.blocks or set(select_in_kind(rule.blocks, self.architecture)) & set(blocks)
         ]
         if not rules and all(weight == 1 for weight in weights):
             return ""
-        return hashlib.sha1(repr((weights, rules)).encode()).hexdigest()[:16]
+        return _digest((weights, rules))
 
     @cached_property
     def entry(self) -> str | None:
@@ -92,6 +91,12 @@ class ResolvedLora:
         if self.rules:
             items.append("lbwe=" + ",".join(rule.text() for rule in self.rules))
         return ":".join(items)
+
+
+def _digest(value: object) -> str:
+    import hashlib  # here, because it is slow to import
+
+    return hashlib.sha1(repr(value).encode()).hexdigest()[:16]
 
 
 def resolve_request(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 BOM = "\ufeff"
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")  # other line ends of Unicode end no line here
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class PresetFile:
 def parse_presets(text: str) -> PresetFile:
     """Return the lines of `text`, a preset file (SYNTAX.md 4). Any text is a preset file."""
     lines = []
-    for number, line in enumerate(_lines(text), start=1):
+    for number, line in enumerate(_LINE.findall(text), start=1):
         content = line.strip().removeprefix(BOM)
         name, colon, weights = content.partition(":")
         if colon and "#" not in content and name.strip():
@@ -76,21 +78,6 @@ def parse_presets(text: str) -> PresetFile:
         else:
             lines.append(Line(number, line, None, None))
     return PresetFile(tuple(lines))
-
-
-def _lines(text: str) -> Iterable[str]:
-    """Return the lines of `text` with their ends; only \\n, \\r\\n and \\r end a line."""
-    start = 0
-    while start < len(text):
-        ends = [i for i in (text.find("\n", start), text.find("\r", start)) if i >= 0]
-        if not ends:
-            yield text[start:]
-            return
-        end = min(ends) + 1
-        if text[end - 1 : end + 1] == "\r\n":
-            end += 1
-        yield text[start:end]
-        start = end
 
 
 def merged(*files: Mapping[str, str]) -> dict[str, str]:

@@ -34,7 +34,7 @@ class LoraRequest:
     weights: str | None = None
     elements: str | None = None
     x: float = 1.0
-    span: Span = Span()
+    span: Span = Span()  # noqa: RUF009 - Span is frozen
     host_items: tuple[str, ...] = ()
     problems: tuple[LbwError, ...] = ()
 
@@ -122,8 +122,7 @@ def _take_positional(
     keyed["lbw"] = weights
     if rest:
         keyed.setdefault("x" if uses_dynamic(weights, presets) else "lbwe", rest[0])
-    for item in rest[1:]:
-        problems.append(TagError(f"{quote(item)} after the block weights {quote(weights)} means nothing"))
+    problems += [TagError(f"{quote(item)} after the block weights {quote(weights)} means nothing") for item in rest[1:]]
     return [te]
 
 
@@ -136,31 +135,38 @@ def _float(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def _is_strength(text: str) -> bool:
+    """Tell whether `text` is a number, or strengths over steps (`0@0,1@0.5`), which other extensions read."""
+    return _float(text) is not None or "@" in text
+
+
+def _is_rank(text: str) -> bool:
+    return re.fullmatch(r"\s*[+-]?\d{1,9}\s*", text, re.ASCII) is not None
+
+
 def _readable(positional: list[str], problems: list[LbwError]) -> list[str]:
     """Return the host's positional items, those that it could not read replaced by what it would do without them."""
     result = []
     for place, item in enumerate(positional[:3]):
-        if place < 2 and (_float(item) is not None or "@" in item):
-            result.append(item)
-        elif place == 2 and re.fullmatch(r"[+-]?\d+", item, re.ASCII):
+        if _is_rank(item) if place == 2 else _is_strength(item):
             result.append(item)
         elif place == 2:
-            problems.append(TagError(f"{quote(item)}, the rank in the fourth place, is no whole number; it is left out"))
+            problems.append(
+                TagError(f"{quote(item)}, the rank in the fourth place, is no whole number; it is left out")
+            )
         else:
             result.append("1" if place == 0 else result[0])
             problems.append(TagError(f"the strength {quote(item)} is no number; {result[-1]} is taken instead"))
-    for item in positional[3:]:
-        problems.append(TagError(f"{quote(item)}, the item in place {len(result) + 2}, means nothing; it is left out"))
+    problems += [
+        TagError(f"{quote(item)}, the item in place {place}, means nothing; it is left out")
+        for place, item in enumerate(positional[3:], start=5)
+    ]
     return result
 
 
 def _is_readable(item: str, problems: list[LbwError]) -> bool:
     key, _, value = item.strip().partition("=")
-    if key not in _HOSTS_NUMBERS or "@" in value:
-        return True
-    if key == "dyn" and re.fullmatch(r"\s*[+-]?\d+\s*", value, re.ASCII):
-        return True
-    if key != "dyn" and _float(value) is not None:
+    if key not in _HOSTS_NUMBERS or (_is_rank(value) if key == "dyn" else _is_strength(value)):
         return True
     problems.append(TagError(f"{quote(item)} is no {'whole ' if key == 'dyn' else ''}number; it is left out"))
     return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from .errors import PresetError, WeightsError, nearest, quote, unknown_preset
 _NUMBER = re.compile(r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$", re.ASCII)
 _DYNAMIC = re.compile(r"^X(?:([+-])((?:\d+\.?\d*|\.\d+)))?$", re.ASCII)
 _NESTING = 16
+_EXAMPLES = "for example 1, 0.5, -1, R, U, X or X+0.2"
 
 
 def parse_number(text: str) -> float | None:
@@ -59,18 +59,25 @@ class Drawing:
         if number is not None:
             return number
         if entry in ("R", "U"):
+            import random  # here, because it is slow to import and few weights need it
+
             low, high = (0.0, 1.0) if entry == "R" else (-0.5, 1.5)
             return round(random.Random(f"{self.seed}/{self.name}/{block}").uniform(low, high), 3)
         dynamic = _DYNAMIC.match(entry)
         if dynamic:
             sign, offset = dynamic.groups()
-            return self.x + float(f"{sign}{offset}") if sign else self.x
-        raise WeightsError(f"{quote(entry)} for block {block} is no number; write for example 1, 0.5, -1, R, U, X or X+0.2")
+            value = self.x + float(f"{sign}{offset}") if sign else self.x
+            if math.isfinite(value):
+                return value
+        raise WeightsError(f"{quote(entry)} for block {block} is no number; write {_EXAMPLES}")
 
 
 @dataclass(frozen=True)
 class BlockWeights:
-    """A number for each block of an architecture, and the layout that it was written in (None: by name, or one number)."""
+    """A number for each block of an architecture, and the layout that they were written in.
+
+    layout: None where they were written by name, or as one number.
+    """
 
     blocks: Mapping[str, float]
     layout: int | None
@@ -153,7 +160,7 @@ def _list(entries: list[str], architecture: Architecture, drawing: Drawing, pres
         if not is_entry(entry):
             raise WeightsError(
                 f"{quote(entry)}, number {place} of {count}, for block {block}, is no number; "
-                "write for example 1, 0.5, -1, R, U, X or X+0.2"
+                f"write {_EXAMPLES}"
             )
         if block in blocks:
             blocks[block] = drawing.value(entry, block)
@@ -173,7 +180,9 @@ def _named_list(
     for entry in entries:
         selector, equals, value = entry.partition("=")
         if not equals:
-            raise WeightsError(f"{quote(entry)} sets no block; write for example OUT00=1, and a preset or number only first")
+            raise WeightsError(
+                f"{quote(entry)} sets no block; write for example OUT00=1, and a preset or number only first"
+            )
         for block in select(selector, architecture):
             if not is_entry(value):
                 raise WeightsError(f"{quote(value)}, for block {block}, is no number; write for example {block}=0.5")

@@ -48,7 +48,7 @@ def read_header(path: str | Path) -> Header:
                 raise FileError(f"{path} is no safetensors file: it has {len(start)} bytes")
             (length,) = struct.unpack("<Q", start)
             if length > min(_LONGEST, size - 8):
-                raise FileError(f"{path} is no safetensors file, or is cut off: its header would be {length} bytes long")
+                raise FileError(f"{path} is no safetensors file, or is cut off: its header would have {length} bytes")
             text = file.read(length)
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}") from error

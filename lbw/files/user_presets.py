@@ -51,7 +51,7 @@ def write_text(path: Path, text: str, known_version: str | None = None) -> None:
         FileError: the file changed since then, or cannot be written.
     """
     if known_version is not None and version(path) != known_version:
-        raise FileError(f"{path} was changed by another program since it was read; reload it, or save under another name")
+        raise FileError(f"{path} was changed by another program since it was read; reload it, or save it elsewhere")
     name = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,8 +66,8 @@ def write_text(path: Path, text: str, known_version: str | None = None) -> None:
             shutil.copymode(path, name)
             shutil.copy2(path, path.with_name(path.name + ".bak"))
         else:
-            os.chmod(name, 0o644)
-        os.replace(name, path)
+            Path(name).chmod(0o644)
+        Path(name).replace(path)
     except (OSError, UnicodeEncodeError) as error:
         if name:
             Path(name).unlink(missing_ok=True)

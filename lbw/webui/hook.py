@@ -1,0 +1,219 @@
+"""The hook on the WebUI's LoRA loading.
+
+The WebUI calls `modules.extra_networks.activate` for every batch, for the hires pass, and for every nested
+generation. Around that call: the tags' own items are read and taken out, the host loads what it is left with,
+and the host's adapter puts the multipliers in force. During sampling, LoRAs with `start` or `stop` are switched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lbw import hosts
+from lbw.core.errors import FileError, LbwError, quote
+from lbw.core.plan import ResolvedLora, at_step, resolve_request
+from lbw.core.presets import merged
+from lbw.core.tag import LoraRequest, parse_items
+from lbw.files.user_presets import PresetStore
+from lbw.hosts.base import Host
+
+from . import infotext, messages
+from .options import ON_INVALID, STOP, RequestOptions, setting
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the tags of one activation ask for, before the host has loaded anything."""
+
+    loras: tuple[ResolvedLora, ...]
+    problems: tuple[str, ...]
+    hires: bool
+
+
+class Hook:
+    """Everything that lives between two activations."""
+
+    def __init__(self, store: PresetStore) -> None:
+        self.store = store
+        self.active = True
+        self.host: Host | None = None
+        self.loras: tuple[ResolvedLora, ...] = ()
+        self.in_force: list[bool] = []
+        self._options = RequestOptions()
+        self._extra_networks: Any = None
+        self._activate: Any = None
+        self._original: Any = None
+
+    # Installing -----------------------------------------------------------------------------------
+
+    def install(self, extra_networks: Any) -> None:
+        """Put the hook around `extra_networks.activate`; one that an earlier load left there is taken off."""
+        original = extra_networks.activate
+        older = getattr(original, "lbw_hook", None)
+        if older is not None:
+            older.uninstall()
+            original = extra_networks.activate
+
+        def activate(p: Any, extra_network_data: Any) -> Any:
+            return self.activate(original, p, extra_network_data)
+
+        activate.lbw_hook = self  # type: ignore[attr-defined]
+        extra_networks.activate = activate
+        self._extra_networks, self._activate, self._original = extra_networks, activate, original
+
+    def uninstall(self) -> None:
+        """Take the hook off, and give the host back as it was."""
+        self.active = False
+        if self._extra_networks is not None and self._extra_networks.activate is self._activate:
+            self._extra_networks.activate = self._original
+        if self.host is not None:
+            self.host.close()
+            self.host = None
+
+    # One request ----------------------------------------------------------------------------------
+
+    def begin(self, p: Any, options: RequestOptions) -> None:
+        """A generation begins that carries the script's arguments; a nested one without them takes these too."""
+        self._options = p.lbw_options = options
+        messages.forget(p)
+
+    def activate(self, original: Any, p: Any, data: Any) -> Any:
+        """Activate the LoRAs of a pass: ours around the host's own."""
+        if not self.active:
+            return original(p, data)
+        if self.host is None:
+            self.host = hosts.detect()
+        prepared = self._prepare(p, data)
+        if self.host is not None:
+            self.host.before()
+        result = original(p, data)
+        problems = list(prepared.problems)
+        if self.host is not None:
+            problems += self._apply(p, prepared)
+        infotext.write(p, prepared.loras, prepared.hires) if hasattr(p, "extra_generation_params") else None
+        messages.tell(p, problems)
+        if problems and setting(ON_INVALID) == STOP:
+            messages.stop(p, problems)
+        return result
+
+    def _apply(self, p: Any, prepared: Prepared) -> list[str]:
+        assert self.host is not None
+        steps = int((prepared.hires and getattr(p, "hr_second_pass_steps", 0)) or getattr(p, "steps", 0) or 1)
+        first = [at_step(lora, 1, steps) for lora in prepared.loras]
+        self.loras = prepared.loras
+        self.in_force = [lora.denoiser_on for lora in first]
+        problems = []
+        for lora in prepared.loras:
+            try:
+                lora.request.span.check(steps)
+            except LbwError as error:
+                problems.append(f"LoRA {quote(lora.request.name)}: {error}")
+        return problems + self.host.apply(first)
+
+    def _prepare(self, p: Any, data: Any) -> Prepared:
+        """Read our items from the tags of `data`, and leave the host what it understands."""
+        options: RequestOptions = getattr(p, "lbw_options", self._options)
+        hires = data is not None and data is getattr(p, "hr_extra_network_data", None)
+        if not data:
+            return Prepared((), (), hires)
+        registry = getattr(self._extra_networks, "extra_network_registry", {})
+        if "lyco" in data and registry.get("lyco") in (None, registry.get("lora")):
+            data["lora"] = [*data.get("lora", ()), *data.pop("lyco")]
+        tags = data.get("lora") or []
+        if not tags:
+            return Prepared((), (), hires)
+        problems: list[str] = []
+        presets, elements = self._presets(options, problems)
+        architecture = self.host.architecture() if self.host is not None else None
+        seed = int((getattr(p, "seeds", None) or [getattr(p, "seed", 0) or 0])[0])
+        loras: list[ResolvedLora] = []
+        kept = []
+        for tag in tags:
+            # A pass may be activated twice: what was taken out the first time stands beside the tag.
+            items = tag.__dict__.setdefault("lbw_items", list(tag.items))
+            request = parse_items(items, presets)
+            if self.host is not None and self.host.find(request.name) is None:
+                problems.append(f"LoRA {quote(request.name)} was not found; it is left out")
+                continue
+            kept.append(tag)
+            if not options.enabled:
+                request = _plain(request)
+            if architecture is None:
+                _leave_to_host(tag, request, "")
+                if not request.is_plain:
+                    problems.append(self._nothing_known(request))
+                continue
+            resolved = resolve_request(request, architecture, presets, elements, seed)
+            problems += [f"LoRA {quote(request.name)}: {problem}" for problem in resolved.problems]
+            _leave_to_host(tag, request, resolved.encoder_digest)
+            loras.append(resolved)
+        data["lora"] = kept
+        return Prepared(tuple(loras), tuple(problems), hires)
+
+    def _presets(self, options: RequestOptions, problems: list[str]) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        try:
+            return merged(self.store.presets(), options.presets), {**self.store.elements(), **options.elements}
+        except FileError as error:
+            problems.append(str(error))
+            return options.presets, options.elements
+
+    def _nothing_known(self, request: LoraRequest) -> str:
+        if self.host is None:
+            return f"LoRA {quote(request.name)} is applied without block weights: this WebUI is none that is known"
+        return f"LoRA {quote(request.name)} is applied without block weights: the blocks of the loaded model are not known"
+
+    # Sampling -------------------------------------------------------------------------------------
+
+    def before_denoiser(self, params: Any) -> None:
+        """Switch LoRAs with `start` or `stop`, just before the denoiser runs."""
+        if not self.active or self.host is None or all(lora.request.span == NO_SPAN for lora in self.loras):
+            return
+        step, steps = denoise_step(params)
+        now = [at_step(lora, step, steps) for lora in self.loras]
+        on = [lora.denoiser_on for lora in now]
+        if on != self.in_force:
+            self.host.switch(now)
+            self.in_force = on
+
+
+NO_SPAN = LoraRequest("").span
+
+
+def denoise_step(params: Any) -> tuple[int, int]:
+    """Return the sampling step, from 1, that the denoiser is about to run for, and the steps of the pass.
+
+    `denoiser.step` counts the denoiser's calls in the pass, of which second-order samplers make two a step;
+    `denoiser.total_steps` is how many calls are expected.
+    """
+    denoiser = getattr(params, "denoiser", None)
+    if denoiser is None or getattr(denoiser, "total_steps", None) is None:
+        return int(params.sampling_step) + 1, max(int(params.total_sampling_steps), 1)
+    steps = int(denoiser.steps or denoiser.total_steps)
+    calls_per_step = max(1, round(denoiser.total_steps / steps))
+    return min(int(denoiser.step) // calls_per_step + 1, steps), steps
+
+
+def _plain(request: LoraRequest) -> LoraRequest:
+    """Return `request` without anything of ours: block weights are switched off."""
+    return LoraRequest(request.name, request.te, request.unet, request.dyn, host_items=request.host_items)
+
+
+def _leave_to_host(tag: Any, request: LoraRequest, encoder_digest: str) -> None:
+    """Leave in `tag`, the host's own object, what the host understands.
+
+    Its `items` are also what the host compares to tell whether the text conditioning may be used again: they
+    differ where the text encoders' block weights do.
+    """
+    items = list(request.host_items)
+    tag.positional = [item for place, item in enumerate(items) if place == 0 or item.count("=") != 1]
+    tag.named = dict(item.split("=") for item in items[1:] if item.count("=") == 1)
+    tag.items = items + ([f"text encoder {encoder_digest}"] if encoder_digest else [])
+
+
+def watch(hook: Hook, script_callbacks: Any) -> Sequence[Any]:
+    """Register what the WebUI calls of `hook`; return the callbacks."""
+    script_callbacks.on_cfg_denoiser(hook.before_denoiser)
+    script_callbacks.on_infotext_pasted(infotext.pasted)
+    return hook.before_denoiser, infotext.pasted

@@ -1,0 +1,52 @@
+"""How a message reaches the user: under the image, in the console, in the API's answer, or as an end of it all."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from lbw.core.errors import LbwError
+
+TITLE = "LoRA Block Weight"
+WARNINGS = "LBW warnings"
+log = logging.getLogger("lbw")
+
+
+def tell(p: Any, texts: Iterable[str]) -> None:
+    """Show `texts` under the images of the generation `p`, and in the console; each once."""
+    told: dict[str, None] = p.__dict__.setdefault("lbw_told", {})
+    for text in texts:
+        if text in told:
+            continue
+        told[text] = None
+        log.warning("%s: %s", TITLE, text)
+        if hasattr(p, "comment"):
+            p.comment(f"{TITLE}: {text}")
+
+
+def forget(p: Any) -> None:
+    """Begin anew for the generation `p`, which may be a copy of one that was told something."""
+    p.__dict__["lbw_told"] = {}
+    p.extra_generation_params.pop(WARNINGS, None)
+
+
+def answer(p: Any, processed: Any) -> None:
+    """Put what was told into the API's answer: `info`, `extra_generation_params`. Infotexts are made by then."""
+    told = p.__dict__.get("lbw_told")
+    if told:
+        processed.extra_generation_params[WARNINGS] = "\n".join(told)
+
+
+def stop(p: Any, texts: Iterable[str]) -> None:
+    """End the generation `p` with `texts`.
+
+    The host swallows what is raised while it activates LoRAs, so the error is raised by what comes next: the
+    computation of the text conditioning.
+    """
+    text = "; ".join(texts)
+
+    def fail(*_: Any, **__: Any) -> NoReturn:
+        raise LbwError(f"{TITLE}: {text}")
+
+    p.setup_conds = p.calculate_hr_conds = fail

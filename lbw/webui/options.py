@@ -1,0 +1,81 @@
+"""What is set: the WebUI's settings, and the arguments that the script gets with each request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lbw.core.elements import parse_elements
+from lbw.core.presets import parse_presets
+
+ON_INVALID = "lbw_on_invalid"
+WITH_PREDECESSOR = "lbw_with_predecessor"
+WARN, STOP = "warn", "stop"
+THIS, OTHER = "this extension", "the other extension"
+
+# The arguments of the extension that people come from, in its order, with what stands there if nothing is given.
+ARGUMENTS: tuple[tuple[str, Any], ...] = (
+    ("presets", ""),
+    ("enabled", True),
+    ("xyz_mode", ""),
+    ("x_type", ""),
+    ("x_values", ""),
+    ("y_type", ""),
+    ("y_values", ""),
+    ("z_type", ""),
+    ("z_values", ""),
+    ("range", ""),
+    ("blocks", ""),
+    ("seeds", ""),
+    ("diff_color", ""),
+    ("threshold", ""),
+    ("swap_axes", ""),
+    ("elements", ""),
+    ("print_change", ""),
+    ("debug", ""),
+)
+
+
+@dataclass(frozen=True)
+class RequestOptions:
+    """What one request says: whether block weights are on, and presets that are valid for it alone."""
+
+    enabled: bool = True
+    presets: Mapping[str, str] = field(default_factory=dict)
+    elements: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_arguments(arguments: Sequence[Any]) -> RequestOptions:
+    """Return what the script's arguments say; those that are missing, None or empty say nothing."""
+    given = dict(zip((name for name, _ in ARGUMENTS), arguments))
+    enabled = given.get("enabled")
+    return RequestOptions(
+        enabled=True if enabled is None or enabled == "" else bool(enabled),
+        presets=parse_presets(str(given.get("presets") or "")).presets,
+        elements=parse_elements(str(given.get("elements") or "")),
+    )
+
+
+def register_settings() -> None:
+    """Add our settings to the WebUI's."""
+    import gradio as gr
+    from modules import shared
+
+    section = ("lbw", "LoRA Block Weight")
+    options = {
+        ON_INVALID: shared.OptionInfo(
+            WARN, "On invalid block weights", gr.Radio, {"choices": [WARN, STOP]}
+        ).info("warn: the LoRA is applied without them, and a message stands under the image; stop: no image is made"),
+        WITH_PREDECESSOR: shared.OptionInfo(
+            THIS, "Where sd-webui-lora-block-weight is installed as well", gr.Radio, {"choices": [THIS, OTHER]}
+        ).info("which of the two handles block weights"),
+    }
+    shared.options_templates.update(shared.options_section(section, options))
+
+
+def setting(name: str) -> str:
+    """Return the value of one of our settings."""
+    from modules import shared
+
+    return str(getattr(shared.opts, name, None) or {ON_INVALID: WARN, WITH_PREDECESSOR: THIS}[name])

@@ -1,0 +1,37 @@
+"""The extension that people come from: whether it is installed too, and where it keeps its presets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .options import OTHER, THIS, WITH_PREDECESSOR, setting
+
+FILE = "lora_block_weight.py"
+FOLDER = "sd-webui-lora-block-weight"
+
+
+def is_installed(runner: Any) -> bool:
+    """Tell whether `runner`, the WebUI's scripts of one tab, holds the other extension's script."""
+    return any(Path(str(getattr(script, "filename", ""))).name == FILE for script in getattr(runner, "scripts", ()))
+
+
+def is_in_charge(runner: Any) -> bool:
+    """Tell whether the other extension is to handle block weights."""
+    return setting(WITH_PREDECESSOR) == OTHER and is_installed(runner)
+
+
+def advice(runner: Any) -> str:
+    """Return which of two extensions works, and how to switch; empty where there is but one."""
+    if not is_installed(runner):
+        return ""
+    working, idle = (OTHER, THIS) if is_in_charge(runner) else (THIS, OTHER)
+    return (
+        f"{FOLDER} is installed as well, and both read the same tags. At the moment {working} handles them and "
+        f"{idle} does nothing. Switch in Settings → LoRA Block Weight, or disable one of the two in Extensions."
+    )
+
+
+def preset_folders(extensions: Path) -> list[Path]:
+    """Return the folders in which the other extension may keep its presets, below the WebUI's `extensions`."""
+    return [extensions / FOLDER / "scripts", extensions.parent / "scripts"]

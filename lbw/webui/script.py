@@ -1,0 +1,105 @@
+"""The script that stands in txt2img and img2img: an accordion, and the door for API requests."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from modules import extra_networks, script_callbacks, scripts
+from modules.ui_components import InputAccordion
+
+from lbw.core.errors import FileError
+from lbw.files.user_presets import ROOT, PresetStore
+
+from . import infotext, messages, predecessor
+from .hook import Hook, watch
+from .options import ARGUMENTS, read_arguments, register_settings
+
+store = PresetStore()
+hook = Hook(store)
+
+
+def start() -> None:
+    """Begin to work, at the load of the WebUI's scripts and again at each Reload UI."""
+    register_settings()
+    try:
+        for done in store.create(predecessor.preset_folders(ROOT.parent)):
+            messages.log.warning("%s: %s", messages.TITLE, done)
+    except FileError as error:
+        messages.log.warning("%s: %s", messages.TITLE, error)
+    hook.install(extra_networks)
+    watch(hook, script_callbacks)
+    script_callbacks.on_script_unloaded(stop)
+
+
+def stop() -> None:
+    """Undo what `start` did, and forget the modules: the next load may find new files."""
+    import sys
+
+    hook.uninstall()
+    for name in [name for name in sys.modules if name == "lbw" or name.startswith("lbw.")]:
+        del sys.modules[name]
+
+
+def _names() -> str:
+    try:
+        return ", ".join(store.file().names)
+    except FileError as error:
+        return str(error)
+
+
+class BlockWeightScript(scripts.Script):
+    """Always visible; switches block weights on and off, and shows what presets there are."""
+
+    def title(self) -> str:
+        return messages.TITLE
+
+    def show(self, is_img2img: bool) -> Any:
+        return scripts.AlwaysVisible
+
+    def ui(self, is_img2img: bool) -> list[Any]:
+        tab = "img2img" if is_img2img else "txt2img"
+        runner = scripts.scripts_img2img if is_img2img else scripts.scripts_txt2img
+        with InputAccordion(True, label=messages.TITLE, elem_id=f"lbw_{tab}") as enabled:
+            gr.HTML(
+                "Block weights in the prompt: <code>&lt;lora:name:1:lbw=PRESET&gt;</code>, a list of numbers, or "
+                "<code>lbw=0,OUT00=1</code>. " + html.escape(predecessor.advice(runner)),
+                elem_id=f"lbw_{tab}_help",
+            )
+            with gr.Row():
+                names = gr.Textbox(
+                    value=_names, label="Presets", lines=2, interactive=False, elem_id=f"lbw_{tab}_names", scale=4
+                )
+                reload_names = gr.Button("Reload Tags", elem_id=f"lbw_{tab}_reload", scale=1)
+            reload_names.click(fn=_names, inputs=[], outputs=[names])
+            hidden = {
+                name: gr.Textbox(value=default, visible=False, elem_id=f"lbw_{tab}_{name}")
+                for name, default in ARGUMENTS
+                if name != "enabled"
+            }
+            pasted = gr.Textbox(value="", visible=False, elem_id=f"lbw_{tab}_pasted")
+        components = [enabled if name == "enabled" else hidden[name] for name, _ in ARGUMENTS]
+        for component in [*components, names, pasted]:
+            component.do_not_save_to_config = True
+        self.infotext_fields = _paste_fields(pasted)
+        return components
+
+    def process(self, p: Any, *arguments: Any) -> None:
+        hook.active = not predecessor.is_in_charge(p.scripts)
+        hook.begin(p, read_arguments(arguments))
+
+    def postprocess(self, p: Any, processed: Any, *arguments: Any) -> None:
+        messages.answer(p, processed)
+
+
+def _paste_fields(component: Any) -> list[Any]:
+    """Return what puts the numbers of a pasted infotext into the prompt of an API request, which asks no callback."""
+    try:
+        from modules.infotext_utils import PasteField
+    except ImportError:
+        return []
+    return [PasteField(component, infotext.prompt_of, api="prompt")]
+
+
