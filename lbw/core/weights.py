@@ -159,8 +159,7 @@ def _list(entries: list[str], architecture: Architecture, drawing: Drawing, pres
     for place, (block, entry) in enumerate(zip(listed, entries), start=1):
         if not is_entry(entry):
             raise WeightsError(
-                f"{quote(entry)}, number {place} of {count}, for block {block}, is no number; "
-                f"write {_EXAMPLES}"
+                f"{quote(entry)}, number {place} of {count}, for block {block}, is no number; write {_EXAMPLES}"
             )
         if block in blocks:
             blocks[block] = drawing.value(entry, block)
@@ -168,7 +167,11 @@ def _list(entries: list[str], architecture: Architecture, drawing: Drawing, pres
 
 
 def _named_list(
-    entries: list[str], architecture: Architecture, drawing: Drawing, presets: Mapping[str, str], within: tuple[str, ...]
+    entries: list[str],
+    architecture: Architecture,
+    drawing: Drawing,
+    presets: Mapping[str, str],
+    within: tuple[str, ...],
 ) -> BlockWeights:
     layout = None
     blocks = dict.fromkeys(architecture.blocks, 0.0)

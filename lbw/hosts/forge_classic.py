@@ -207,6 +207,8 @@ def _merge_anew(patcher: Any, wanted: Patches, keys: Sequence[str]) -> None:
         for key in keys:
             if key in wanted and (key in devices or loaded):
                 patcher.patch_weight_to_device(key, device_to=devices.get(key))
+        # By this mark the host tells whether what is merged is what a patcher wants: other clones must not take it.
+        patcher.patches_uuid = patcher.model.current_weight_patches_uuid = uuid.uuid4()
         return
     patcher.patches = {key: wanted[key] for key in keys if key in wanted}
     try:
