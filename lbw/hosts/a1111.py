@@ -155,7 +155,11 @@ class A1111Host(Host):
     def _known_view(self, network: Any, resolved: ResolvedLora) -> Any:
         """Return the view of `network` for `resolved`, the one in force if it is the same."""
         for view in self._views:
-            if getattr(view, "lbw_network", None) is network and view.name.digest == resolved.digest and view.dyn_dim == resolved.request.dyn:
+            if (
+                getattr(view, "lbw_network", None) is network
+                and view.name.digest == resolved.digest
+                and view.dyn_dim == resolved.request.dyn
+            ):
                 return view
         return _view(network, resolved)
 

@@ -51,6 +51,7 @@ class Host(ABC):
     def switch(self, loras: Sequence[ResolvedLora]) -> None:
         """Like `apply`, for the denoiser that is sampling at this moment."""
 
+    @abstractmethod
     def close(self) -> None:
         """Undo what was changed in the host."""
 
@@ -98,7 +99,7 @@ def parameters_of(objects: Any) -> dict[str, tuple[int, ...]]:
 
 
 def put_on(model: Any, owners: Mapping[str, Any]) -> None:
-    """Put patchers with LoRAs on `model`, of a Forge host, for this pass and for the next; nothing if they are there."""
+    """Put patchers with LoRAs on `model`, of a Forge host, for this pass and for the next, unless they are there."""
     applied = model.forge_objects_after_applying_lora
     if all(getattr(applied, side) is owner for side, owner in owners.items()):
         return

@@ -49,7 +49,7 @@ def plan_patches(pristine: LoraPatches, loras: Sequence[tuple[str, ResolvedLora]
     for identifier, patches in pristine.items():
         filename, strength = identifier[0], identifier[1]
         own = [r for f, r in loras if f == filename and (r.request.te if encoder else r.request.unet) == strength]
-        if len(own) == 1 and own[0].is_plain or not own:
+        if (len(own) == 1 and own[0].is_plain) or not own:
             result[identifier] = patches
             continue
         for place, resolved in enumerate(own):
@@ -195,9 +195,7 @@ class PartialLoader:
         kwargs: dict[str, Any],
     ) -> Any:
         """Let the host refresh the tensors that changed, the others hidden from it."""
-        touched = {
-            key for key in merged.keys() | wanted.keys() if not same(merged.get(key, ()), wanted.get(key, ()))
-        }
+        touched = {key for key in merged.keys() | wanted.keys() if not same(merged.get(key, ()), wanted.get(key, ()))}
         some = {
             identifier: {key: entries for key, entries in patches.items() if key in touched}
             for identifier, patches in lora_patches.items()

@@ -7,7 +7,7 @@ and the host's adapter puts the multipliers in force. During sampling, LoRAs wit
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,7 +92,8 @@ class Hook:
         problems = list(prepared.problems)
         if self.host is not None:
             problems += self._apply(p, prepared)
-        infotext.write(p, prepared.loras, prepared.hires) if hasattr(p, "extra_generation_params") else None
+        if hasattr(p, "extra_generation_params"):
+            infotext.write(p, prepared.loras, prepared.hires)
         messages.tell(p, problems)
         if problems and setting(ON_INVALID) == STOP:
             messages.stop(p, problems)
@@ -162,7 +163,9 @@ class Hook:
     def _nothing_known(self, request: LoraRequest) -> str:
         if self.host is None:
             return f"LoRA {quote(request.name)} is applied without block weights: this WebUI is none that is known"
-        return f"LoRA {quote(request.name)} is applied without block weights: the blocks of the loaded model are not known"
+        return (
+            f"LoRA {quote(request.name)} is applied without block weights: the blocks of the loaded model are not known"
+        )
 
     # Sampling -------------------------------------------------------------------------------------
 
@@ -212,8 +215,7 @@ def _leave_to_host(tag: Any, request: LoraRequest, encoder_digest: str) -> None:
     tag.items = items + ([f"text encoder {encoder_digest}"] if encoder_digest else [])
 
 
-def watch(hook: Hook, script_callbacks: Any) -> Sequence[Any]:
-    """Register what the WebUI calls of `hook`; return the callbacks."""
+def watch(hook: Hook, script_callbacks: Any) -> None:
+    """Register what the WebUI calls of `hook`."""
     script_callbacks.on_cfg_denoiser(hook.before_denoiser)
     script_callbacks.on_infotext_pasted(infotext.pasted)
-    return hook.before_denoiser, infotext.pasted

@@ -64,9 +64,9 @@ def register_settings() -> None:
 
     section = ("lbw", "LoRA Block Weight")
     options = {
-        ON_INVALID: shared.OptionInfo(
-            WARN, "On invalid block weights", gr.Radio, {"choices": [WARN, STOP]}
-        ).info("warn: the LoRA is applied without them, and a message stands under the image; stop: no image is made"),
+        ON_INVALID: shared.OptionInfo(WARN, "On invalid block weights", gr.Radio, {"choices": [WARN, STOP]}).info(
+            "warn: the LoRA is applied without them, and a message stands under the image; stop: no image is made"
+        ),
         WITH_PREDECESSOR: shared.OptionInfo(
             THIS, "Where sd-webui-lora-block-weight is installed as well", gr.Radio, {"choices": [THIS, OTHER]}
         ).info("which of the two handles block weights"),

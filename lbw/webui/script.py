@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -101,5 +100,3 @@ def _paste_fields(component: Any) -> list[Any]:
     except ImportError:
         return []
     return [PasteField(component, infotext.prompt_of, api="prompt")]
-
-

@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+"""One command to everything: `python run.py test`.
+
+Needs nothing but Python 3.10 or later. Makes `.venv` beside this file, installs what a command needs at the
+versions of constraints.txt, and runs it there. A second start only compares a stamp.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+USAGE = """\
+usage: python run.py COMMAND
+
+  test     lint, types, and all tests
+  bench    benchmarks, as ratios
+"""
+
+
+def say(text: str) -> None:
+    """Print a line of progress, at once."""
+    print(f"[run] {text}", file=sys.stderr, flush=True)
+
+
+def call(*command: str | Path) -> int:
+    """Run `command` in the project's folder and return its exit status."""
+    return subprocess.call([str(part) for part in command], cwd=ROOT)
+
+
+def torch_of_this_machine() -> bool:
+    """Tell whether the Python that runs this has a torch that fits; the environment then uses it."""
+    code = "import torch, sys; sys.exit(tuple(map(int, torch.__version__.split('.')[:2])) < (2, 0))"
+    return subprocess.call([sys.executable, "-c", code], stderr=subprocess.DEVNULL) == 0
+
+
+def prepare(extra: str) -> None:
+    """Make the environment, and install the extra `extra` of pyproject.toml if that was not done yet."""
+    wanted = hashlib.sha256(
+        b"".join((ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt")) + extra.encode()
+    ).hexdigest()
+    stamp = VENV / f"installed-{extra}"
+    if stamp.exists() and stamp.read_text() == wanted and PYTHON.exists():
+        return
+    start = time.monotonic()
+    if not PYTHON.exists():
+        say(f"making {VENV}")
+        venv.create(VENV, with_pip=True, system_site_packages=torch_of_this_machine())
+    say(f"installing what {extra!r} needs; the first time this takes some minutes")
+    command = [
+        PYTHON,
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "-c",
+        "constraints.txt",
+        "-e",
+        f".[{extra}]",
+    ]
+    if call(*command) != 0:
+        sys.exit("[run] the installation failed; see above")
+    stamp.write_text(wanted)
+    say(f"installed in {time.monotonic() - start:.0f} s")
+
+
+def test(arguments: list[str]) -> int:
+    """Lint, types and all tests; with arguments, pytest alone with them."""
+    prepare("test")
+    if arguments:
+        return call(PYTHON, "-m", "pytest", *arguments)
+    steps = (
+        ("format", (PYTHON, "-m", "ruff", "format", "--check", ".")),
+        ("lint", (PYTHON, "-m", "ruff", "check", ".")),
+        ("types", (PYTHON, "-m", "mypy")),
+        ("tests", (PYTHON, "-m", "pytest", "-q")),
+    )
+    failed = []
+    for name, command in steps:
+        say(name)
+        if call(*command) != 0:
+            failed.append(name)
+    if failed:
+        say(f"failed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+def bench(arguments: list[str]) -> int:
+    """The benchmarks that need no WebUI."""
+    return call(sys.executable, ROOT / "bench" / "hook.py", *arguments)
+
+
+COMMANDS = {"test": test, "bench": bench}
+
+
+def main() -> int:
+    """Run the command that was asked for."""
+    if sys.version_info < (3, 10):
+        sys.exit("[run] Python 3.10 or later is needed")
+    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
+        print(USAGE, end="")
+        return 0 if sys.argv[1:] in ([], ["-h"], ["--help"]) else 2
+    try:
+        return COMMANDS[sys.argv[1]](sys.argv[2:])
+    except KeyboardInterrupt:
+        say("stopped")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
