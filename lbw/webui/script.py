@@ -7,7 +7,6 @@ from typing import Any
 
 import gradio as gr
 from modules import extra_networks, script_callbacks, scripts
-from modules.ui_components import InputAccordion
 
 from lbw.core.errors import FileError
 from lbw.files.user_presets import ROOT, PresetStore
@@ -61,7 +60,9 @@ class BlockWeightScript(scripts.Script):
     def ui(self, is_img2img: bool) -> list[Any]:
         tab = "img2img" if is_img2img else "txt2img"
         runner = scripts.scripts_img2img if is_img2img else scripts.scripts_txt2img
-        with InputAccordion(True, label=messages.TITLE, elem_id=f"lbw_{tab}") as enabled:
+        # Not the host's InputAccordion: that one would switch block weights off when somebody only closes it.
+        with gr.Accordion(messages.TITLE, open=False, elem_id=f"lbw_{tab}"):
+            enabled = gr.Checkbox(value=True, label="Active", elem_id=f"lbw_{tab}_active")
             gr.HTML(
                 "Block weights in the prompt: <code>&lt;lora:name:1:lbw=PRESET&gt;</code>, a list of numbers, or "
                 "<code>lbw=0,OUT00=1</code>. " + html.escape(predecessor.advice(runner)),
