@@ -37,6 +37,10 @@ _ENCODER = re.compile(
     r"\d_(?:model_|transformer_)|transformer_text_model_|text_model_|model_transformer_resblocks_|"
     r"transformer_resblocks_|embedders_\d_)"
 )
+_SECOND = re.compile(
+    r"^(?:base_model_model_)?(?:(?:lora|oft|lycoris)_(?:te|text_encoder_?)2_|text_encoder_2_|te2_|"
+    r"conditioner_embedders_1_|clip_g_|embedders_1_|1_(?:model|transformer)_)"
+)
 _T5 = re.compile(r"t5xxl|(?:^|_)encoder_block_\d+_layer_|SelfAttention|DenseReluDense")
 _CLIP_LAYER = re.compile(r"(?:text_model_encoder_layers|transformer_resblocks)_(\d+)(?:_(.*))?$")
 _OPEN_CLIP = (
@@ -52,12 +56,12 @@ class Site(NamedTuple):
     """Where a tensor stands in its model.
 
     block: the id of its block. path: its path in the original checkpoint, written with underscores.
-    encoder: whether it belongs to a text encoder; else it belongs to the denoiser.
+    encoder: which text encoder it belongs to, from 1; 0 for the denoiser.
     """
 
     block: str
     path: str
-    encoder: bool
+    encoder: int
 
 
 def module_name(key: str) -> str:
@@ -87,8 +91,9 @@ def locate(name: str, architecture: Architecture) -> Site:
     encoder = _ENCODER.match(flat)
     if encoder:
         if _T5.search(flat):
-            return Site(architecture.encoders["t5"], "t5xxl_" + flat[encoder.end() :], True)
-        return Site(architecture.encoders["clip"], _clip_path(flat, encoder.end()), True)
+            return Site(architecture.encoders["t5"], "t5xxl_" + flat[encoder.end() :], 2)
+        number = 2 if _SECOND.match(flat) else 1
+        return Site(architecture.encoders["clip"], _clip_path(flat, encoder.end()), number)
     path = flat
     while match := _DENOISER_PREFIX.match(path):
         if _longest(architecture.places, path) or _longest(architecture.renames, path):
@@ -97,7 +102,7 @@ def locate(name: str, architecture: Architecture) -> Site:
     if renamed := _longest(architecture.renames, path):
         path = renamed[1] + path[len(renamed[0]) :]
     place = _longest(architecture.places, path)
-    return Site(place[1] if place else architecture.rest, "diffusion_model_" + path, False)
+    return Site(place[1] if place else architecture.rest, "diffusion_model_" + path, 0)
 
 
 def _clip_path(flat: str, prefix_end: int) -> str:

@@ -119,7 +119,12 @@ class ForgeHost(Host):
         sampling = model.forge_objects.unet
         if sampling is not pristine:
             sampling.lora_patches = plan_patches(pristine.lora_patches, self._with_files(loras), encoder=False)
-            sampling.refresh_loras()
+            try:
+                sampling.refresh_loras()
+            except BaseException:
+                # The host takes a patcher that it has loaded for merged: the next picture needs another one.
+                put_on(model, {"unet": pristine})
+                raise
 
     def _with_files(self, loras: Sequence[ResolvedLora]) -> list[tuple[str, ResolvedLora]]:
         return [(self.find(resolved.request.name) or "", resolved) for resolved in loras]

@@ -76,7 +76,8 @@ def replace(owner: Any, owners: Sequence[tuple[Mapping[str, int], ResolvedLora |
     if pristine is None or all(resolved is None or resolved.is_plain for _, resolved in owners):
         return pristine
     patches = plan_patches(_inner(pristine).patches, owners)
-    if _same_patches(_inner(owner).patches, patches):
+    # What the host made is never switched: a LoRA that stops at some step needs a clone though nothing differs yet.
+    if owner is not pristine and _same_patches(_inner(owner).patches, patches):
         return owner
     ours = pristine.clone()
     _inner(ours).patches = patches
@@ -164,7 +165,12 @@ class ForgeClassicHost(Host):
             for key in sampling.patches.keys() | wanted.keys()
             if not _same_patches({key: sampling.patches.get(key, [])}, {key: wanted.get(key, [])})
         ]
-        _merge_anew(sampling, wanted, keys)
+        try:
+            _merge_anew(sampling, wanted, keys)
+        except BaseException:
+            # The host takes a patcher that it has loaded for merged: the next picture needs another one.
+            put_on(model, {"unet": pristine})
+            raise
 
     def close(self) -> None:
         model = self.model()

@@ -8,7 +8,7 @@ and the host's adapter puts the multipliers in force. During sampling, LoRAs wit
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lbw import hosts
@@ -101,17 +101,10 @@ class Hook:
 
     def _apply(self, p: Any, prepared: Prepared) -> list[str]:
         assert self.host is not None
-        steps = int((prepared.hires and getattr(p, "hr_second_pass_steps", 0)) or getattr(p, "steps", 0) or 1)
-        first = [at_step(lora, 1, steps) for lora in prepared.loras]
+        first = [at_step(lora, 1, _steps(p, prepared.hires)) for lora in prepared.loras]
         self.loras = prepared.loras
         self.in_force = [lora.denoiser_on for lora in first]
-        problems = []
-        for lora in prepared.loras:
-            try:
-                lora.request.span.check(steps)
-            except LbwError as error:
-                problems.append(f"LoRA {quote(lora.request.name)}: {error}")
-        return problems + self.host.apply(first)
+        return self.host.apply(first)
 
     def _prepare(self, p: Any, data: Any) -> Prepared:
         """Read our items from the tags of `data`, and leave the host what it understands."""
@@ -134,7 +127,7 @@ class Hook:
         for tag in tags:
             # A pass may be activated twice: what was taken out the first time stands beside the tag.
             items = tag.__dict__.setdefault("lbw_items", list(tag.items))
-            request = parse_items(items, presets)
+            request = _checked(parse_items(items, presets), _steps(p, hires))
             if self.host is not None and self.host.find(request.name) is None:
                 problems.append(f"LoRA {quote(request.name)} was not found; it is left out")
                 continue
@@ -196,6 +189,20 @@ def denoise_step(params: Any) -> tuple[int, int]:
     steps = int(denoiser.steps or denoiser.total_steps)
     calls_per_step = max(1, round(denoiser.total_steps / steps))
     return min(int(denoiser.step) // calls_per_step + 1, steps), steps
+
+
+def _steps(p: Any, hires: bool) -> int:
+    """Return how many steps the pass of `p` is asked to run."""
+    return int((hires and getattr(p, "hr_second_pass_steps", 0)) or getattr(p, "steps", 0) or 1)
+
+
+def _checked(request: LoraRequest, steps: int) -> LoraRequest:
+    """Return `request`; if its start comes after its stop in a pass of `steps` steps, without them and with the error."""
+    try:
+        request.span.check(steps)
+    except LbwError as error:
+        return replace(request, span=NO_SPAN, problems=(*request.problems, error))
+    return request
 
 
 def _plain(request: LoraRequest) -> LoraRequest:

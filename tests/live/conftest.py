@@ -22,6 +22,7 @@ from .loras import LoraFolder
 from .webui import Answer, WebUI
 
 VARIABLES = ("LBW_WEBUI_URL", "LBW_LORA_DIR", "LBW_CHECKPOINT")
+CLIENT = pytest.StashKey[WebUI]()
 PROMPT = "a cat"
 # What a block of the mapping LoRA stands for → the block, by architecture.
 PLACES = {
@@ -40,6 +41,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "live: needs a running WebUI (LBW_WEBUI_URL)")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    client = terminalreporter.config.stash.get(CLIENT, None)
+    if client:
+        terminalreporter.write_line(f"{client.rendered} pictures of {client.url}")
+
+
 @dataclass(frozen=True)
 class Files:
     """Names, as tags use them, of the LoRAs in the WebUI's folder."""
@@ -56,11 +63,13 @@ class Files:
 
 
 @pytest.fixture(scope="session")
-def webui() -> WebUI:
+def webui(request: pytest.FixtureRequest) -> WebUI:
     missing = [name for name in VARIABLES if not os.environ.get(name)]
     if missing:
         pytest.skip(f"no WebUI to test: {', '.join(missing)} not set")
-    return WebUI(os.environ["LBW_WEBUI_URL"], float(os.environ.get("LBW_TIMEOUT", "900")))
+    client = WebUI(os.environ["LBW_WEBUI_URL"], float(os.environ.get("LBW_TIMEOUT", "900")))
+    request.config.stash[CLIENT] = client
+    return client
 
 
 @pytest.fixture(scope="session")
@@ -102,10 +111,7 @@ def write_files(folder: LoraFolder, blocks: list[str]) -> Files:
         for part, value in loras.lora(loras.Maker(checkpoint, attention[0], "foreign")).items()
     }
     return Files(
-        kinds={
-            kind: folder.write(kind, kind, loras.modules_for(kind, checkpoint))
-            for kind in loras.KINDS
-        },
+        kinds={kind: folder.write(kind, kind, loras.modules_for(kind, checkpoint)) for kind in loras.KINDS},
         unet=folder.write("unet", "lora", attention, salt="unet"),
         both=folder.write("both", "lora", attention + text, salt="both"),
         text=folder.write("text", "lora", text, salt="text"),
@@ -114,8 +120,7 @@ def write_files(folder: LoraFolder, blocks: list[str]) -> Files:
             for naming in ("ldm", "diffusers")
         },
         only={
-            block: folder.write(f"only-{block}", "lora", modules, salt="mapped")
-            for block, modules in in_block.items()
+            block: folder.write(f"only-{block}", "lora", modules, salt="mapped") for block, modules in in_block.items()
         },
         without_attn1=folder.write("without-attn1", "lora", without, salt="mapped"),
         odd_name=folder.write("it's (an) odd [näme] 猫", "lora", attention, salt="odd"),
@@ -130,6 +135,7 @@ MAPPED_ENDINGS = (
     "0.in_layers.2",
     "attn1.to_v",
     "attn2.to_q",
+    "1.proj_out",
     "2.conv",
     "out.2",
 )

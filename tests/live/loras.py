@@ -166,9 +166,7 @@ class LoraFolder:
         self.checkpoint = checkpoint
         self.prefix = prefix
 
-    def write(
-        self, name: str, kind: str, modules: Iterable[Module], naming: str = "ldm", salt: str = ""
-    ) -> str:
+    def write(self, name: str, kind: str, modules: Iterable[Module], naming: str = "ldm", salt: str = "") -> str:
         """Writes one file; returns the name that a tag uses. `naming`: ldm or diffusers."""
         tensors: Tensors = {}
         for module in modules:

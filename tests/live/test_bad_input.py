@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from .checkpoint import Checkpoint
 from .conftest import PROMPT, Files
-from .webui import Answer, RequestFailed, WebUI, same, script_args
+from .webui import Answer, RequestError, WebUI, same, script_args
 
 pytestmark = pytest.mark.live
 
@@ -36,9 +38,7 @@ def test_an_unknown_elemental_preset_is_named(webui: WebUI, files: Files) -> Non
     check(webui, files, "lbwe=NOWHERE", "NOWHERE")
 
 
-def test_a_wrong_count_is_named_with_the_counts_that_fit(
-    webui: WebUI, files: Files, checkpoint: Checkpoint
-) -> None:
+def test_a_wrong_count_is_named_with_the_counts_that_fit(webui: WebUI, files: Files, checkpoint: Checkpoint) -> None:
     numbers = ",".join(["1"] * 5)
     check(webui, files, f"lbw={numbers}", "5", *map(str, checkpoint.layouts))
 
@@ -88,15 +88,11 @@ def test_a_layout_of_another_kind_of_model_is_named_with_both_kinds(
         ("lbw=0.5:step=2to9", ("2to9",)),
     ],
 )
-def test_steps_that_make_no_sense_are_named(
-    items: str, named: tuple[str, ...], webui: WebUI, files: Files
-) -> None:
+def test_steps_that_make_no_sense_are_named(items: str, named: tuple[str, ...], webui: WebUI, files: Files) -> None:
     check(webui, files, items, *named)
 
 
-def test_a_lora_that_is_not_there_is_named_and_the_others_apply(
-    webui: WebUI, files: Files, none: Answer
-) -> None:
+def test_a_lora_that_is_not_there_is_named_and_the_others_apply(webui: WebUI, files: Files, none: Answer) -> None:
     plain = webui.render(f"{PROMPT} <lora:{files.both}:1>", fresh=True)
     missing = webui.render(f"{PROMPT} <lora:lbwtest_nowhere:1:lbw=0.5>", fresh=True)
     assert same(missing, none)
@@ -111,9 +107,7 @@ def test_a_lora_for_another_model_is_named(webui: WebUI, files: Files, none: Ans
     assert files.foreign in answer.warnings
 
 
-def test_one_bad_tag_does_not_take_the_weights_from_the_others(
-    webui: WebUI, files: Files
-) -> None:
+def test_one_bad_tag_does_not_take_the_weights_from_the_others(webui: WebUI, files: Files) -> None:
     answer = webui.render(f"{PROMPT} <lora:{files.unet}:1:lbw=NOSUCH><lora:{files.text}:1:lbw=0>")
     assert same(answer, webui.render(f"{PROMPT} <lora:{files.unet}:1>"))
     assert "NOSUCH" in answer.warnings
@@ -123,25 +117,32 @@ def test_a_number_that_is_not_finite_is_no_number(webui: WebUI, files: Files) ->
     check(webui, files, "lbw=nan", "nan")
 
 
+@pytest.fixture
+def stop(webui: WebUI) -> Iterator[dict[str, Any]]:
+    """The setting for one request; afterwards off again, without writing the host's settings file."""
+    yield {"override_settings": {"lbw_on_invalid": "stop"}, "override_settings_restore_afterwards": True}
+    off = {"override_settings": {"lbw_on_invalid": "warn"}, "override_settings_restore_afterwards": False}
+    webui.render(PROMPT, fresh=True, **off)
+
+
 def test_with_stop_on_the_generation_ends_with_the_message(
-    webui: WebUI, files: Files, none: Answer
+    webui: WebUI, files: Files, none: Answer, stop: dict[str, Any]
 ) -> None:
-    with pytest.raises(RequestFailed) as failure:
-        webui.render(
-            f"{PROMPT} <lora:{files.both}:1:lbw=NOSUCH>",
-            override_settings={"lbw_on_invalid": "stop"},
-            override_settings_restore_afterwards=True,
-        )
+    with pytest.raises(RequestError) as failure:
+        webui.render(f"{PROMPT} <lora:{files.both}:1:lbw=NOSUCH>", **stop)
     assert "NOSUCH" in failure.value.body
     assert same(webui.render(PROMPT, fresh=True), none)
 
 
-def test_with_stop_on_good_weights_make_their_picture(webui: WebUI, files: Files) -> None:
-    answer = webui.render(
-        f"{PROMPT} <lora:{files.both}:1:lbw=0.5>",
-        override_settings={"lbw_on_invalid": "stop"},
-        override_settings_restore_afterwards=True,
-    )
+def test_stop_for_one_request_does_not_stop_the_next(webui: WebUI, files: Files, stop: dict[str, Any]) -> None:
+    tag = f"{PROMPT} <lora:{files.both}:1:lbw=NOSUCH>"
+    with pytest.raises(RequestError):
+        webui.render(tag, **stop)
+    assert "NOSUCH" in webui.render(tag, fresh=True).warnings
+
+
+def test_with_stop_on_good_weights_make_their_picture(webui: WebUI, files: Files, stop: dict[str, Any]) -> None:
+    answer = webui.render(f"{PROMPT} <lora:{files.both}:1:lbw=0.5>", **stop)
     assert same(answer, webui.render(f"{PROMPT} <lora:{files.both}:0.5>"))
 
 
@@ -149,4 +150,5 @@ def test_any_text_as_elemental_preset_gets_a_picture(webui: WebUI, files: Files)
     rules = script_args(elements="BAD:IN04:attn\n\n:::\n\nBAD2:IN99::x")
     answer = webui.render(f"{PROMPT} <lora:{files.both}:1:lbwe=BAD2>", alwayson_scripts=rules)
     assert same(answer, webui.render(f"{PROMPT} <lora:{files.both}:1>"))
-    assert "BAD2" in answer.warnings
+    assert files.both in answer.warnings
+    assert "IN99" in answer.warnings

@@ -63,9 +63,7 @@ def test_named_weights_know_groups_ranges_and_other_spellings(
     assert same(short, long)
 
 
-def test_an_elemental_rule_replaces_the_weight_of_what_it_matches(
-    webui: WebUI, files: Files, none: Answer
-) -> None:
+def test_an_elemental_rule_replaces_the_weight_of_what_it_matches(webui: WebUI, files: Files, none: Answer) -> None:
     rules = script_args(elements="NOATTN:IN04:attn1:0\n\nXYZ:::1")
     name = files.mapped["ldm"]
     weighted = webui.render(f"{PROMPT} <lora:{name}:0.8:lbwe=NOATTN>", alwayson_scripts=rules)
@@ -73,17 +71,13 @@ def test_an_elemental_rule_replaces_the_weight_of_what_it_matches(
     assert same(weighted, webui.render(f"{PROMPT} <lora:{files.without_attn1}:0.8>"))
 
 
-def test_an_elemental_rule_takes_precedence_over_block_weights(
-    webui: WebUI, files: Files
-) -> None:
+def test_an_elemental_rule_takes_precedence_over_block_weights(webui: WebUI, files: Files) -> None:
     rules = script_args(elements="ON:IN04::1,OUT00-OUT11::0")
     name = files.mapped["ldm"]
     weighted = webui.render(f"{PROMPT} <lora:{name}:0.8:lbw=0:lbwe=ON>", alwayson_scripts=rules)
     assert same(weighted, webui.render(f"{PROMPT} <lora:{files.only['IN04']}:0.8>"))
 
 
-def test_strengths_of_text_encoder_and_unet_multiply_the_block_weights(
-    webui: WebUI, files: Files
-) -> None:
+def test_strengths_of_text_encoder_and_unet_multiply_the_block_weights(webui: WebUI, files: Files) -> None:
     weighted = webui.render(f"{PROMPT} <lora:{files.both}:0.5:0.8:lbw=1,BASE=0.5>")
     assert same(weighted, webui.render(f"{PROMPT} <lora:{files.both}:te=0.25:unet=0.8>"))

@@ -9,7 +9,7 @@ import pytest
 
 from .checkpoint import Checkpoint
 from .conftest import PROMPT, Files
-from .webui import Answer, RequestFailed, WebUI, same, script_args
+from .webui import Answer, RequestError, WebUI, same, script_args
 
 pytestmark = pytest.mark.live
 
@@ -34,9 +34,7 @@ def presets_of(checkpoint: Checkpoint, value: str) -> dict[str, Any]:
 def test_the_infotext_has_the_numbers_that_a_preset_stood_for(
     webui: WebUI, files: Files, checkpoint: Checkpoint
 ) -> None:
-    first = webui.render(
-        f"{PROMPT} <lora:{files.both}:1:lbw=MYSETS>", alwayson_scripts=presets_of(checkpoint, "0.5")
-    )
+    first = webui.render(f"{PROMPT} <lora:{files.both}:1:lbw=MYSETS>", alwayson_scripts=presets_of(checkpoint, "0.5"))
     found = weights(first, files.both)
     assert len(found) in checkpoint.layouts
     assert set(map(float, found)) <= {0.5, 0.25, 0.0}
@@ -44,9 +42,7 @@ def test_the_infotext_has_the_numbers_that_a_preset_stood_for(
     assert same(by_number, first)
 
 
-def test_the_infotext_has_the_weights_of_every_weighted_lora_and_of_no_other(
-    webui: WebUI, files: Files
-) -> None:
+def test_the_infotext_has_the_weights_of_every_weighted_lora_and_of_no_other(webui: WebUI, files: Files) -> None:
     tags = f"<lora:{files.unet}:1:lbw=0.5><lora:{files.text}:1><lora:{files.both}:1:lbw=0.25>"
     answer = webui.render(f"{PROMPT} {tags}")
     assert set(map(float, weights(answer, files.unet))) == {0.5}
@@ -54,9 +50,7 @@ def test_the_infotext_has_the_weights_of_every_weighted_lora_and_of_no_other(
     assert files.text not in answer.lbw
 
 
-def test_a_picture_without_block_weights_has_no_such_field(
-    webui: WebUI, files: Files, none: Answer
-) -> None:
+def test_a_picture_without_block_weights_has_no_such_field(webui: WebUI, files: Files, none: Answer) -> None:
     assert not none.lbw
     assert not webui.render(f"{PROMPT} <lora:{files.both}:1>").lbw
     assert not none.warnings
@@ -84,24 +78,21 @@ def test_pasting_gives_a_prompt_that_makes_the_same_picture_under_other_presets(
     first = webui.render(
         f"{PROMPT} <lora:{files.both}:1:lbw=MYSETS:stop=2><lora:{files.unet}:0.5:lbw=0,IN=R>",
         alwayson_scripts=presets_of(checkpoint, "0.5"),
+        steps=2,
     )
     prompt = pasted(webui, first)["Prompt"]
     other = presets_of(checkpoint, "1")
     assert "MYSETS" not in prompt
     assert "stop=2" in prompt
-    again = webui.render(prompt, alwayson_scripts=other)
+    again = webui.render(prompt, alwayson_scripts=other, steps=2)
     assert same(again, first)
     assert not again.warnings
 
 
 def test_pasting_keeps_elemental_rules(webui: WebUI, files: Files) -> None:
     rules = script_args(elements="OFF:IN00-IN11:attn1:0.5")
-    first = webui.render(
-        f"{PROMPT} <lora:{files.both}:1:lbw=MIDD:lbwe=OFF>", alwayson_scripts=rules
-    )
-    again = webui.render(
-        pasted(webui, first)["Prompt"], alwayson_scripts=script_args(elements="OFF:::0")
-    )
+    first = webui.render(f"{PROMPT} <lora:{files.both}:1:lbw=MIDD:lbwe=OFF>", alwayson_scripts=rules)
+    again = webui.render(pasted(webui, first)["Prompt"], alwayson_scripts=script_args(elements="OFF:::0"))
     assert same(again, first)
 
 
@@ -110,11 +101,9 @@ def test_a_request_made_of_an_infotext_makes_the_same_picture(
 ) -> None:
     try:
         webui.generate("/sdapi/v1/txt2img", {"infotext": none.infotext})
-    except RequestFailed as failure:
+    except RequestError as failure:
         pytest.skip(f"this host takes no infotext (started without its page?): {failure}")
-    first = webui.render(
-        f"{PROMPT} <lora:{files.both}:1:lbw=MYSETS>", alwayson_scripts=presets_of(checkpoint, "0.5")
-    )
+    first = webui.render(f"{PROMPT} <lora:{files.both}:1:lbw=MYSETS>", alwayson_scripts=presets_of(checkpoint, "0.5"))
     again = webui.generate(
         "/sdapi/v1/txt2img",
         {"infotext": first.infotext, "alwayson_scripts": presets_of(checkpoint, "1")},

@@ -9,11 +9,11 @@ import pytest
 
 from .checkpoint import Checkpoint
 from .conftest import PROMPT, Files
-from .loras import KINDS, attention_blocks
+from .loras import attention_blocks
 from .webui import Answer, WebUI, distance, same, script_args
 
 pytestmark = pytest.mark.live
-PAIRS = [("unet", "both"), ("text", "both"), ("text", "unet"), ("both", "unet"), ("unet", "text")]
+PAIRS = [("unet", "both"), ("text", "both"), ("both", "unet"), ("unet", "text")]
 
 
 @pytest.mark.parametrize(("silent", "heard"), PAIRS)
@@ -53,16 +53,12 @@ def test_the_same_lora_twice_with_weights_of_its_own_each_time(
     first, *_, last = attention_blocks(checkpoint)
     name = files.both
     once = webui.render(f"{PROMPT} <lora:{name}:1:lbw=0,{first}=1,{last}=1>")
-    twice = webui.render(
-        f"{PROMPT} <lora:{name}:1:lbw=0,{first}=1><lora:{name}:1:lbw=0,{last}=1>"
-    )
+    twice = webui.render(f"{PROMPT} <lora:{name}:1:lbw=0,{first}=1><lora:{name}:1:lbw=0,{last}=1>")
     assert distance(twice, once) < 1
     assert not same(twice, webui.render(f"{PROMPT} <lora:{name}:1:lbw=0,{last}=1>"))
 
 
-def test_a_change_of_the_text_encoders_weight_alone_is_seen_at_once(
-    webui: WebUI, files: Files
-) -> None:
+def test_a_change_of_the_text_encoders_weight_alone_is_seen_at_once(webui: WebUI, files: Files) -> None:
     plain = webui.render(f"{PROMPT} <lora:{files.both}:1>")
     unet_alone = webui.render(f"{PROMPT} <lora:{files.both}:1:lbw=1,BASE=0>", fresh=True)
     everything = webui.render(f"{PROMPT} <lora:{files.both}:1:lbw=1,BASE=1>", fresh=True)
@@ -70,32 +66,25 @@ def test_a_change_of_the_text_encoders_weight_alone_is_seen_at_once(
     assert same(everything, plain)
 
 
-def test_after_any_sequence_the_picture_without_lora_is_the_first_one(
-    webui: WebUI, files: Files, none: Answer
-) -> None:
+def test_after_any_sequence_the_picture_without_lora_is_the_first_one(webui: WebUI, files: Files, none: Answer) -> None:
     plain = webui.render(f"{PROMPT} <lora:{files.both}:1>")
-    sequence = [f"<lora:{name}:1:lbw=R>" for name in files.kinds.values()]
-    sequence += [
+    sequence = [
+        "".join(f"<lora:{name}:1:lbw=R>" for name in files.kinds.values()),
         f"<lora:{files.unet}:1:stop=2><lora:{files.both}:1:start=2>",
         f"<lora:{files.both}:1:lbw=1,2,3>",
         "<lora:lbwtest_not_there:1:lbw=0.5>",
         f"<lora:{files.foreign}:1:lbw=0.5>",
     ]
-    assert len(sequence) > len(KINDS)
     for tags in sequence:
-        webui.render(f"{PROMPT} {tags}", fresh=True, steps=1)
+        webui.render(f"{PROMPT} {tags}", fresh=True, steps=2)
     assert same(webui.render(PROMPT, fresh=True), none)
     assert same(webui.render(f"{PROMPT} <lora:{files.both}:1>", fresh=True), plain)
 
 
-def test_after_an_interrupt_the_picture_without_lora_is_the_first_one(
-    webui: WebUI, files: Files, none: Answer
-) -> None:
+def test_after_an_interrupt_the_picture_without_lora_is_the_first_one(webui: WebUI, files: Files, none: Answer) -> None:
     tags = f"<lora:{files.both}:1:lbw=0.5:stop=30><lora:{files.unet}:1:start=2>"
     answers: list[Answer] = []
-    request = threading.Thread(
-        target=lambda: answers.append(webui.render(f"{PROMPT} {tags}", fresh=True, steps=60))
-    )
+    request = threading.Thread(target=lambda: answers.append(webui.render(f"{PROMPT} {tags}", fresh=True, steps=60)))
     request.start()
     deadline = time.monotonic() + 120
     while request.is_alive() and time.monotonic() < deadline:
@@ -109,9 +98,7 @@ def test_after_an_interrupt_the_picture_without_lora_is_the_first_one(
     assert same(webui.render(PROMPT, fresh=True), none)
 
 
-def test_a_request_that_switches_block_weights_off_leaves_none_behind(
-    webui: WebUI, files: Files, none: Answer
-) -> None:
+def test_a_request_that_switches_block_weights_off_leaves_none_behind(webui: WebUI, files: Files, none: Answer) -> None:
     tag = f"{PROMPT} <lora:{files.both}:1:lbw=0>"
     off = webui.render(tag, alwayson_scripts=script_args(active=False))
     assert same(off, webui.render(f"{PROMPT} <lora:{files.both}:1>"))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from .conftest import PROMPT, Files
-from .webui import Answer, RequestFailed, WebUI, encode, same
+from .webui import Answer, RequestError, WebUI, encode, same
 
 pytestmark = pytest.mark.live
 HIRES: dict[str, Any] = {
@@ -45,9 +45,7 @@ def test_steps_count_anew_in_the_hires_pass(webui: WebUI, files: Files) -> None:
     assert not same(always, never)
 
 
-def test_a_hires_pass_without_prompt_of_its_own_has_the_weights_of_the_first(
-    webui: WebUI, files: Files
-) -> None:
+def test_a_hires_pass_without_prompt_of_its_own_has_the_weights_of_the_first(webui: WebUI, files: Files) -> None:
     weighted = webui.render(f"{PROMPT} <lora:{files.unet}:1:lbw=0.5>", **HIRES)
     assert same(weighted, webui.render(f"{PROMPT} <lora:{files.unet}:0.5>", **HIRES))
 
@@ -88,9 +86,9 @@ def test_inpainting_keeps_the_laws(webui: WebUI, files: Files, none: Answer) -> 
 
 def test_each_picture_of_a_batch_has_the_block_weights(webui: WebUI, files: Files) -> None:
     prompt = f"{PROMPT} <lora:{files.both}:1:lbw=0,IN=0.5,BASE=1:stop=2>"
-    one_by_one = [webui.render(prompt, seed=seed).picture for seed in (7, 8)]
-    after_another = webui.render(prompt, n_iter=2).pictures
-    at_once = webui.render(prompt, batch_size=2).pictures
+    one_by_one = [webui.render(prompt, seed=seed, steps=2).picture for seed in (7, 8)]
+    after_another = webui.render(prompt, n_iter=2, steps=2).pictures
+    at_once = webui.render(prompt, batch_size=2, steps=2).pictures
     assert len(after_another) == len(at_once) == 2
     for alone, counted, together in zip(one_by_one, after_another, at_once, strict=True):
         assert np.array_equal(alone, counted)
@@ -106,16 +104,14 @@ def test_prompts_joined_by_and_keep_the_laws(webui: WebUI, files: Files) -> None
     assert not same(half, nothing)
 
 
-def test_block_weights_are_there_after_another_load_of_the_checkpoint(
-    webui: WebUI, files: Files, none: Answer
-) -> None:
+def test_block_weights_are_there_after_another_load_of_the_checkpoint(webui: WebUI, files: Files, none: Answer) -> None:
     tag = f"{PROMPT} <lora:{files.both}:1:lbw=0,IN=0.5,BASE=1>"
     before = webui.render(tag, fresh=True)
     try:
         webui.call("/sdapi/v1/unload-checkpoint")
         webui.call("/sdapi/v1/reload-checkpoint")
         after_plain = webui.render(PROMPT, fresh=True)
-    except RequestFailed as failure:
+    except RequestError as failure:
         pytest.skip(f"this host does not reload checkpoints over HTTP: {failure}")
     assert same(after_plain, none)
     assert same(webui.render(tag, fresh=True), before)

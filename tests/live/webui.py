@@ -8,6 +8,7 @@ import json
 import re
 import urllib.error
 import urllib.request
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ SCRIPT_TITLE = "LoRA Block Weight"
 DEFAULTS: dict[str, Any] = {
     "negative_prompt": "",
     "seed": 7,
-    "steps": 2,
+    "steps": 1,
     "cfg_scale": 3,
     "width": 64,
     "height": 64,
@@ -26,7 +27,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-class RequestFailed(Exception):
+class RequestError(Exception):
     """The WebUI answered with an HTTP error; `str()` is the status and the body."""
 
     def __init__(self, status: int, body: str) -> None:
@@ -35,13 +36,17 @@ class RequestFailed(Exception):
         self.body = body
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Answer:
     """What one generation request gave: pictures (uint8, HxWx3), the PNGs as base64, the info."""
 
     pictures: list[np.ndarray]
     pngs: list[str]
     info: dict[str, Any]
+
+    def __repr__(self) -> str:
+        digest = f"{zlib.crc32(self.picture.tobytes()):08x}"
+        return f"<picture {digest} of {self.info['prompt']!r}, seed {self.info['seed']}>"
 
     @property
     def picture(self) -> np.ndarray:
@@ -77,16 +82,14 @@ class WebUI:
         self._cache: dict[str, Answer] = {}
 
     def call(self, path: str, body: dict[str, Any] | None = None, method: str = "POST") -> Any:
-        """The JSON answer to a request; raises RequestFailed on an HTTP error."""
+        """The JSON answer to a request; raises RequestError on an HTTP error."""
         data = None if method == "GET" else json.dumps(body or {}).encode()
-        request = urllib.request.Request(
-            self.url + path, data, {"Content-Type": "application/json"}, method=method
-        )
+        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"}, method=method)
         try:
             with self._opener.open(request, timeout=self.timeout_seconds) as answer:
                 text = answer.read()
         except urllib.error.HTTPError as error:
-            raise RequestFailed(error.code, error.read().decode(errors="replace")) from None
+            raise RequestError(error.code, error.read().decode(errors="replace")) from None
         return json.loads(text) if text else None
 
     def generate(self, path: str, payload: dict[str, Any]) -> Answer:
@@ -101,9 +104,7 @@ class WebUI:
         """txt2img; an identical request of this session is answered from memory unless `fresh`."""
         return self._cached("/sdapi/v1/txt2img", {**DEFAULTS, "prompt": prompt, **payload}, fresh)
 
-    def repaint(
-        self, prompt: str, picture: np.ndarray, *, fresh: bool = False, **payload: Any
-    ) -> Answer:
+    def repaint(self, prompt: str, picture: np.ndarray, *, fresh: bool = False, **payload: Any) -> Answer:
         """img2img over `picture`."""
         body = {**DEFAULTS, "prompt": prompt, "init_images": [encode(picture)], **payload}
         return self._cached("/sdapi/v1/img2img", body, fresh)

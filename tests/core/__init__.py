@@ -1,0 +1,1 @@
+"""Tests of lbw.core: they need nothing but Python, pytest and hypothesis."""

@@ -1,0 +1,64 @@
+"""Architectures as data: what SYNTAX.md 3 says of blocks and layouts."""
+
+from __future__ import annotations
+
+import pytest
+
+from lbw.core.architectures import ARCHITECTURES, FLUX, SD1, SD2, SDXL, Architecture, layout_owners
+from lbw.core.blocks import locate
+
+from .tables import BLOCKS, FLUX_LAYOUTS, UNET_LAYOUTS
+
+EVERY = pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=lambda a: a.name)
+
+
+@pytest.mark.parametrize("count", UNET_LAYOUTS)
+@pytest.mark.parametrize("architecture", [SD1, SD2, SDXL], ids=lambda a: a.name)
+def test_a_unet_layout_lists_the_blocks_of_the_specification(architecture: Architecture, count: int) -> None:
+    assert list(architecture.layouts[count]) == UNET_LAYOUTS[count]
+
+
+@pytest.mark.parametrize("count", FLUX_LAYOUTS)
+def test_a_flux_layout_lists_the_blocks_of_the_specification(count: int) -> None:
+    assert list(FLUX.layouts[count]) == FLUX_LAYOUTS[count]
+
+
+def test_no_architecture_takes_another_count_of_numbers() -> None:
+    assert set(SD1.layouts) == set(SD2.layouts) == set(SDXL.layouts) == {12, 17, 20, 26}
+    assert set(FLUX.layouts) == {57, 61}
+
+
+@EVERY
+def test_the_blocks_are_those_of_the_full_layout(architecture: Architecture) -> None:
+    assert list(architecture.blocks) == BLOCKS[architecture.name]
+    assert architecture.full_layout == len(BLOCKS[architecture.name])
+
+
+def test_only_the_blocks_that_57_numbers_leave_out_get_1() -> None:
+    assert [(a.name, dict(a.unlisted)) for a in ARCHITECTURES.values() if a.unlisted] == [("flux", {57: 1.0})]
+
+
+@pytest.mark.parametrize(
+    ("count", "owners"),
+    [(12, ["sd1", "sd2", "sdxl"]), (26, ["sd1", "sd2", "sdxl"]), (57, ["flux"]), (61, ["flux"]), (18, []), (0, [])],
+)
+def test_a_count_of_numbers_leads_to_the_models_that_take_it(count: int, owners: list[str]) -> None:
+    assert [a.name for a in layout_owners(count)] == owners
+
+
+@EVERY
+def test_tables_lead_only_to_blocks_that_exist(architecture: Architecture) -> None:
+    named = {*architecture.places.values(), *architecture.encoders.values(), architecture.rest}
+    named |= {block for group in architecture.groups.values() for block in group}
+    assert named <= set(BLOCKS[architecture.name])
+
+
+@EVERY
+def test_every_block_has_a_tensor(architecture: Architecture) -> None:
+    names = ["text_encoder.x", "t5xxl.transformer.encoder.block.0.layer.0.SelfAttention.q", "time_embed.0"]
+    names += [f"diffusion_model.input_blocks.{n}.0.x" for n in range(12)]
+    names += [f"diffusion_model.output_blocks.{n}.0.x" for n in range(12)]
+    names += ["diffusion_model.middle_block.1.x", "diffusion_model.img_in", "diffusion_model.final_layer.linear"]
+    names += [f"diffusion_model.double_blocks.{n}.img_attn.qkv" for n in range(19)]
+    names += [f"diffusion_model.single_blocks.{n}.linear1" for n in range(38)]
+    assert {locate(name, architecture).block for name in names} == set(BLOCKS[architecture.name])

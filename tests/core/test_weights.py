@@ -1,0 +1,297 @@
+"""Block weights: SYNTAX.md 2 and 3, worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from lbw.core.architectures import FLUX, SD1, SDXL, Architecture
+from lbw.core.errors import LbwError, PresetError, WeightsError
+from lbw.core.weights import (
+    Drawing,
+    architectures_that_take,
+    format_number,
+    parse_number,
+    resolve,
+    uniform,
+    uses_dynamic,
+)
+
+from .tables import BLOCKS, LAYOUT_12, LAYOUT_17, LAYOUT_20, LAYOUT_26, LAYOUT_57, LAYOUT_61, PREDECESSOR_PRESETS
+
+PRESETS = PREDECESSOR_PRESETS | {"HALF": "0.5", "NAMED": "0,IN04=1", "ALIAS": "MIDD", "XS": "X,1,1,1,1,1,1,1,1,1,1,1"}
+
+
+NO_SEED = Drawing()
+
+
+def resolved(
+    text: str, architecture: Architecture = SD1, drawing: Drawing = NO_SEED, presets: dict[str, str] = PRESETS
+) -> dict[str, float]:
+    return dict(resolve(text, architecture, drawing, presets).blocks)
+
+
+def only(architecture: Architecture, ground: float = 0.0, **weights: float) -> dict[str, float]:
+    return dict.fromkeys(BLOCKS[architecture.name], ground) | weights
+
+
+# Lists of numbers --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("architecture", "layout"),
+    [
+        (SD1, LAYOUT_17),
+        (SD1, LAYOUT_26),
+        (SDXL, LAYOUT_12),
+        (SDXL, LAYOUT_20),
+        (FLUX, LAYOUT_61),
+        (SDXL, LAYOUT_17),
+        (SDXL, LAYOUT_26),
+        (SD1, LAYOUT_12),
+        (SD1, LAYOUT_20),
+    ],
+    ids=lambda x: x.name if isinstance(x, Architecture) else str(len(x)),
+)
+def test_each_number_goes_to_its_block_and_a_block_not_listed_gets_0(
+    architecture: Architecture, layout: list[str]
+) -> None:
+    numbers = [float(place) for place in range(1, len(layout) + 1)]
+    by_block = dict(zip(layout, numbers))
+    expected = {block: by_block.get(block, 0.0) for block in BLOCKS[architecture.name]}
+    weights = resolve(",".join(map(str, numbers)), architecture, Drawing(), {})
+    assert weights.blocks == expected
+    assert weights.layout == len(layout)
+
+
+def test_57_numbers_leave_the_rest_of_flux_at_1() -> None:
+    expected = dict.fromkeys(LAYOUT_57, 0.25) | {"CLIP": 1.0, "T5": 1.0, "IN": 1.0, "OUT": 1.0}
+    assert resolved("0.25" + ",0.25" * 56, FLUX) == expected
+
+
+@pytest.mark.parametrize("name", PREDECESSOR_PRESETS)
+def test_a_preset_of_the_predecessor_means_its_numbers(name: str) -> None:
+    layout, architecture = (LAYOUT_61, FLUX) if name == "FLUXALL" else (LAYOUT_17, SD1)
+    numbers = dict(zip(layout, map(float, PREDECESSOR_PRESETS[name].split(","))))
+    assert resolved(name, architecture) == only(architecture) | numbers
+
+
+def test_midd_is_what_its_name_says() -> None:
+    assert resolved("MIDD") == only(SD1, BASE=1, IN05=1, IN07=1, IN08=1, M00=1, OUT03=1, OUT04=1, OUT05=1, OUT06=1)
+
+
+def test_spaces_around_numbers_do_not_count() -> None:
+    assert resolved(" 1 , 0.5 " + ", 0" * 10, SDXL) == only(SDXL, BASE=1, IN04=0.5)
+
+
+# One number, presets -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("text", "value"), [("0", 0), ("1", 1), ("0.3", 0.3), ("-1.5", -1.5), ("HALF", 0.5)])
+def test_one_number_goes_to_every_block(text: str, value: float) -> None:
+    weights = resolve(text, FLUX, Drawing(), PRESETS)
+    assert weights.blocks == only(FLUX, value)
+    assert weights.layout is None
+
+
+def test_a_preset_may_name_another_preset() -> None:
+    assert resolved("ALIAS") == resolved("MIDD")
+
+
+def test_a_preset_whose_name_is_a_number_is_a_preset() -> None:
+    assert resolved("1", presets={"1": "0.25"}) == only(SD1, 0.25)
+
+
+@pytest.mark.parametrize("presets", [{"A": "A"}, {"A": "B", "B": "A"}, {"A": "B,IN04=1", "B": "A,IN05=1"}])
+def test_a_preset_that_leads_back_to_itself_is_an_error(presets: dict[str, str]) -> None:
+    with pytest.raises(LbwError, match="leads back to itself"):
+        resolved("A", presets=presets)
+
+
+# Named lists -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "architecture", "expected"),
+    [
+        ("0,OUT00=1,OUT01=0.5", SDXL, only(SDXL, OUT00=1, OUT01=0.5)),
+        ("OUT00=1", SDXL, only(SDXL, OUT00=1)),
+        ("1,BASE=0", SDXL, only(SDXL, 1, BASE=0)),
+        (
+            "0,D00-D02=1,S=0.25",
+            FLUX,
+            only(FLUX) | dict.fromkeys(LAYOUT_61[22:60], 0.25) | {"D00": 1, "D01": 1, "D02": 1},
+        ),
+        ("0,IN04-IN08=0.3,IN05=1", SD1, only(SD1, IN04=0.3, IN05=1, IN06=0.3, IN07=0.3, IN08=0.3)),
+        ("0,IN05=1,IN04-IN06=0.3", SD1, only(SD1, IN04=0.3, IN05=0.3, IN06=0.3)),
+        ("0,mid=1", SD1, only(SD1, M00=1)),
+        ("0,MID00=2,out0=-1", SD1, only(SD1, M00=2, OUT00=-1)),
+        ("0, OUT00 = 1 ", SD1, only(SD1, OUT00=1)),
+        ("NAMED,IN05=0.5", SD1, only(SD1, IN04=1, IN05=0.5)),
+        ("1,OUT=0", SDXL, only(SDXL, 1) | {block: 0.0 for block in LAYOUT_20 if block.startswith("OUT")}),
+    ],
+)
+def test_a_named_list_sets_blocks_over_its_ground(
+    text: str, architecture: Architecture, expected: dict[str, float]
+) -> None:
+    assert resolved(text, architecture) == expected
+
+
+def test_a_named_list_may_stand_on_a_preset() -> None:
+    assert resolved("MIDD,IN04-IN08=0.3") == resolved("MIDD") | dict.fromkeys(
+        ["IN04", "IN05", "IN06", "IN07", "IN08"], 0.3
+    )
+    assert resolved("ALL,BASE=0") == resolved("ALL") | {"BASE": 0}
+
+
+# R, U and X --------------------------------------------------------------------------------------
+
+
+def test_x_is_the_tags_value_with_its_offset() -> None:
+    weights = resolved("0,IN04=X,IN05=X+0.2,IN06=X-0.5", drawing=Drawing(x=0.75))
+    assert weights == only(SD1, IN04=0.75, IN05=0.75 + 0.2, IN06=0.25)
+
+
+def test_x_in_a_list_is_the_tags_value() -> None:
+    assert resolved("XS", SDXL, Drawing(x=0.7)) == only(SDXL) | dict.fromkeys(LAYOUT_12, 1.0) | {"BASE": 0.7}
+
+
+RANDOM = "R" + ",R" * 12 + ",U" * 13
+
+
+def test_random_numbers_lie_in_their_range_with_three_decimals() -> None:
+    drawn: dict[str, list[float]] = {"R": [], "U": []}
+    for seed in range(40):
+        for entry, value in zip(RANDOM.split(","), resolved(RANDOM, drawing=Drawing(seed)).values()):
+            drawn[entry].append(value)
+    assert 0 <= min(drawn["R"]) < 0.05
+    assert 0.95 < max(drawn["R"]) <= 1
+    assert -0.5 <= min(drawn["U"]) < -0.4
+    assert 1.4 < max(drawn["U"]) <= 1.5
+    assert all(value == round(value, 3) for value in drawn["R"] + drawn["U"])
+
+
+def test_the_same_seed_draws_the_same_numbers() -> None:
+    assert resolved(RANDOM, drawing=Drawing(7, "n")) == resolved(RANDOM, drawing=Drawing(7, "n"))
+
+
+@pytest.mark.parametrize("other", [Drawing(8, "n"), Drawing(7, "m")])
+def test_another_seed_or_name_draws_other_numbers(other: Drawing) -> None:
+    assert resolved(RANDOM, drawing=other) != resolved(RANDOM, drawing=Drawing(7, "n"))
+
+
+def test_each_place_draws_a_number_of_its_own() -> None:
+    assert len(set(resolved("R" + ",R" * 25).values())) > 20
+
+
+def test_what_is_drawn_at_a_place_does_not_depend_on_the_other_entries() -> None:
+    assert resolved("0,IN05=R")["IN05"] == resolved("0,IN04=U,IN05=R")["IN05"] == resolved("R" + ",R" * 25)["IN05"]
+
+
+@pytest.mark.parametrize(
+    ("text", "uses"),
+    [
+        ("X" + ",1" * 11, True),
+        ("XS", True),
+        ("0,IN04=X+0.2", True),
+        ("XS,IN04=1", True),
+        ("MIDD", False),
+        ("XYZ", False),
+        ("R,U", False),
+    ],
+)
+def test_the_use_of_x_is_seen_through_presets(text: str, uses: bool) -> None:
+    assert uses_dynamic(text, PRESETS) is uses
+
+
+def test_the_use_of_x_is_told_of_presets_that_lead_back_to_themselves() -> None:
+    assert not uses_dynamic("A", {"A": "B", "B": "A"})
+
+
+# Numbers -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1", 1), ("-0.5", -0.5), ("+2", 2), (".5", 0.5), ("1.", 1), ("1e-3", 0.001), ("2E+2", 200), (" 3 ", 3)],
+)
+def test_a_number_has_a_sign_decimals_and_an_exponent(text: str, value: float) -> None:
+    assert parse_number(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "nan", "inf", "1e999", "1_0", "0x1", "1,0", "٣", "--1", "1 2", "e5", ".", "1\n2"])
+def test_anything_else_is_no_number(text: str) -> None:
+    assert parse_number(text) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1.0, "1"), (0.0, "0"), (0.5, "0.5"), (-2.0, "-2"), (0.1 + 0.2, "0.30000000000000004")]
+)
+def test_a_number_is_written_in_the_shortest_exact_form(value: float, text: str) -> None:
+    assert format_number(value) == text
+
+
+@pytest.mark.parametrize("text", ["MIDD", "1" + ",0" * 16, "0,IN00=1", "0.3", "MIDD,IN04=0.5", "MIDD,IN00=1"])
+def test_weights_printed_mean_the_same_without_the_presets(text: str) -> None:
+    weights = resolve(text, SD1, Drawing(), PRESETS)
+    assert resolve(weights.text(SD1), SD1, Drawing(), {}).blocks == weights.blocks
+
+
+def test_weights_are_printed_in_the_layout_they_came_in_where_that_can_hold_them() -> None:
+    assert resolve("MIDD", SD1, Drawing(), PRESETS).text(SD1) == PRESETS["MIDD"]
+    assert resolve("MIDD,IN00=1", SD1, Drawing(), PRESETS).text(SD1).count(",") == 25
+    assert resolve("1" + ",1" * 56, FLUX, Drawing(), {}).text(FLUX) == "1" + ",1" * 56
+
+
+def test_uniform_weights_are_1_in_every_block() -> None:
+    assert uniform(SDXL).blocks == only(SDXL, 1)
+
+
+# Bad input ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "architecture", "error", "named"),
+    [
+        ("MIDDD", SD1, PresetError, ["MIDDD", "MIDD"]),
+        ("outall", SD1, PresetError, ["outall", '"OUTALL"']),
+        ("NOSUCH,IN04=1", SD1, PresetError, ["NOSUCH"]),
+        ("1,1,1,1,1", SD1, WeightsError, ["5 numbers", "12", "17", "20", "26", "SD 1.x"]),
+        ("1,1,1,1,1", FLUX, WeightsError, ["5 numbers", "61", "57", "Flux.1"]),
+        (",".join("1" * 61), SDXL, WeightsError, ["61 numbers", "Flux.1", "SDXL", "12", "20"]),
+        (",".join("1" * 17), FLUX, WeightsError, ["17 numbers", "SD 1.x", "Flux.1"]),
+        ("FLUXALL", SD1, WeightsError, ["FLUXALL", "Flux.1", "SD 1.x"]),
+        ("1,1,lots" + ",1" * 14, SD1, WeightsError, ["lots", "3 of 17", "IN02"]),
+        ("1," * 11, SDXL, WeightsError, ['""', "12 of 12", "OUT05"]),
+        ("1,nan" + ",1" * 15, SD1, WeightsError, ["nan", "2 of 17", "IN01"]),
+        ("1,X+" + "9" * 400 + ",1" * 15, SD1, WeightsError, ["X+9", "IN01"]),
+        ("0,IN04=much", SD1, WeightsError, ["much", "IN04"]),
+        ("0,IN04=", SD1, WeightsError, ['""', "IN04"]),
+        ("0,IN99=1", SD1, WeightsError, ["IN99", "BASE", "IN00", "M00", "OUT11"]),
+        ("0,IN01-D05=1", SD1, WeightsError, ["D05", "BASE", "OUT11", "Flux.1"]),
+        ("0,IN09=1", SDXL, WeightsError, ["IN09", "IN08"]),
+        ("0,=1", SD1, WeightsError, ["names no block"]),
+        ("IN04=1,0", SD1, WeightsError, ['"0"']),
+        ("0,IN04=1=2", SD1, WeightsError, ["1=2", "IN04"]),
+        ("", SD1, WeightsError, ["empty"]),
+        ("EMPTY", SD1, WeightsError, ["EMPTY", "empty"]),
+    ],
+)
+def test_what_cannot_be_understood_is_named(
+    text: str, architecture: Architecture, error: type[LbwError], named: list[str]
+) -> None:
+    with pytest.raises(error) as failure:
+        resolved(text, architecture, presets=PRESETS | {"EMPTY": ""})
+    assert [word for word in named if word not in str(failure.value)] == []
+
+
+def test_a_name_that_resembles_nothing_gets_no_suggestion() -> None:
+    with pytest.raises(PresetError) as failure:
+        resolved("qqqqqq")
+    assert "did you mean" not in str(failure.value)
+
+
+def test_the_models_that_take_a_value_are_found() -> None:
+    assert [a.name for a in architectures_that_take("MIDD", PRESETS)] == ["sd1", "sd2", "sdxl"]
+    assert [a.name for a in architectures_that_take("0,D00=1", PRESETS)] == ["flux"]
+    assert [a.name for a in architectures_that_take("0.5", PRESETS)] == ["sd1", "sd2", "sdxl", "flux"]
+    assert architectures_that_take("NOSUCH", PRESETS) == []

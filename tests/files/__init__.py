@@ -1,0 +1,1 @@
+"""Tests of lbw.files: they need nothing but Python, pytest and hypothesis."""

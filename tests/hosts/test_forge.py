@@ -1,0 +1,88 @@
+"""What is the Forge family's alone: identifiers, on-the-fly mode, models that bypass patches, other clones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from .doubles_model import IN04, OUT11, same
+from .worlds import make_world
+
+
+@pytest.fixture
+def on_the_fly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    return make_world("Forge", tmp_path, monkeypatch, online=True)
+
+
+def test_on_the_fly_mode_takes_block_weights_and_merges_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tags = "<lora:unet:1:lbw=0><lora:a:1:lbw=0,IN04=0.5,BASE=1>"
+    meant = make_world("Forge", tmp_path, monkeypatch).paint(tags).weights
+    on_the_fly = make_world("Forge", tmp_path, monkeypatch, online=True)
+    base = on_the_fly.weights()
+    assert same(on_the_fly.paint(tags).weights, meant)
+    assert not on_the_fly.merges
+    assert same(on_the_fly.paint("<lora:a:1:lbw=0>").weights, base)
+    assert same(on_the_fly.paint("").weights, base)
+
+
+def test_on_the_fly_mode_follows_steps_and_changes(on_the_fly: Any) -> None:
+    base = on_the_fly.paint("").weights
+    calls = on_the_fly.paint("<lora:a:1:lbw=0,OUT11=1:start=3>").passes[0].calls
+    name = f"{OUT11}.weight"
+    assert [torch.equal(call[name], base[name]) for call in calls] == [True, True, False, False]
+    first = on_the_fly.paint("<lora:a:1:lbw=0,OUT11=0.5>").weights
+    second = on_the_fly.paint("<lora:a:1:lbw=0,OUT11=1>").weights
+    torch.testing.assert_close(second[name] - base[name], 2 * (first[name] - base[name]), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "way"),
+    [({"nunchaku": True}, "nunchaku"), ({"ops": "OperationsInt8"}, "int8")],
+)
+def test_a_model_that_takes_no_multipliers_is_told_and_named(forge: Any, arguments: Any, way: str) -> None:
+    forge.dynamic_args.update(arguments)
+    comments = forge.paint("<lora:a:1:lbw=0.5><lora:b:1>").p.comments
+    assert len(comments) == 1
+    assert all(word in comments[0] for word in ('"a"', way, "Forge", "without block weights"))
+    forge.dynamic_args.clear()
+    assert forge.paint("<lora:a:1:lbw=0.5><lora:b:1>").p.comments == []
+
+
+def test_a_forced_refresh_merges_everything_again(forge: Any) -> None:
+    meant = forge.paint("<lora:a:1:lbw=0.5>").weights
+    unet = forge.model_data.sd_model.forge_objects.unet
+    forge.merges.clear()
+    unet.model.lora_loader.refresh(unet.lora_patches, torch.device("cpu"), force_refresh=True)
+    assert IN04 in forge.merges
+    assert same(forge.weights(), meant)
+
+
+def test_what_the_host_made_is_kept_untouched_beside_our_clones(world: Any) -> None:
+    if world.title == "AUTOMATIC1111":
+        pytest.skip("has no patchers")
+    world.paint("<lora:a:1>")
+    made = world.model_data.sd_model.forge_objects_after_applying_lora.unet
+    table = made.lora_patches if world.title == "Forge" else made.patches
+    before = {key: str(entries) for key, entries in table.items()}
+    world.paint("<lora:a:1:lbw=0.5:start=2>", "<lora:a:1:lbw=0>")
+    assert world.model_data.sd_model.forge_objects_after_applying_lora.unet is not made
+    assert {key: str(entries) for key, entries in table.items()} == before
+    world.paint("<lora:a:1>")
+    assert world.model_data.sd_model.forge_objects_after_applying_lora.unet is made
+
+
+def test_weights_that_are_updated_in_place_are_switched_and_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world("Classic", tmp_path, monkeypatch)
+    monkeypatch.setattr(type(world).__mro__[1].patcher_class, "weight_inplace_update", True)
+    base = world.weights()
+    name = f"{OUT11}.weight"
+    calls = world.paint("<lora:a:1:lbw=0.5:step=2-4>").passes[0].calls
+    assert [torch.equal(call[name], base[name]) for call in calls] == [True, False, False, True]
+    assert same(world.paint("").weights, base)

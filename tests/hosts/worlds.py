@@ -1,0 +1,53 @@
+"""Running doubles of the hosts, with the LoRA files that most tests use."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .doubles_a1111 import A1111World
+from .doubles_classic import ClassicWorld, ReForgeWorld
+from .doubles_forge import ForgeWorld
+from .doubles_model import DENOISER, FC1, copies, denoiser, encoder
+from .doubles_webui import Weights
+from .reference import EVERYWHERE, lora
+
+WORLDS = {kind.title: kind for kind in (A1111World, ForgeWorld, ReForgeWorld, ClassicWorld)}
+
+
+@lru_cache
+def loras() -> dict[str, Weights]:
+    """Return the tensors of the LoRA files.
+
+    a, b: with tensors everywhere. unet, text: with tensors on one side only. dora: with tensors everywhere.
+    """
+    return {
+        "a": lora("lora", EVERYWHERE, 1),
+        "b": lora("locon", EVERYWHERE, 2),
+        "unet": lora("lora", tuple(DENOISER), 3),
+        "text": lora("lora", (FC1,), 4),
+        "dora": lora("dora", EVERYWHERE, 5),
+    }
+
+
+def stranger() -> Weights:
+    """Return the tensors of a LoRA for another kind of model."""
+    names = {"lora_te_text_model_encoder_layers_0_mlp_fc1": "lora_unet_joint_blocks_0_x"}
+    return {name.replace(*next(iter(names.items()))): tensor for name, tensor in lora("lora", (FC1,), 6).items()}
+
+
+@lru_cache
+def checkpoint(seed: int) -> Weights:
+    """Return the weights of a checkpoint."""
+    return copies(encoder(seed), denoiser(seed))
+
+
+def make_world(host: str, folder: Path, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> Any:
+    """Return a running double of `host`; fields: of the double's class."""
+    world = type(host, (WORLDS[host],), fields)(folder, monkeypatch)
+    for name, tensors in loras().items():
+        world.add(name, tensors)
+    return world
