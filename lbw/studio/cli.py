@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from lbw import __version__
@@ -31,23 +32,102 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument("--elements", type=Path, metavar="FILE", help="elemental presets; default likewise")
     explain.add_argument("--seed", type=int, default=0, metavar="N", help="the image's seed, for R and U (default: 0)")
     explain.add_argument("--json", action="store_true", help="print JSON")
-    explain.set_defaults(run="lbw.studio.explain")
+    explain.set_defaults(run="lbw.studio.explain:run")
+
+    render = commands.add_parser(
+        "render",
+        help="a picture from a prompt with tags",
+        description="Render a prompt with tags, as PNG with infotext.",
+    )
+    _prompt(render)
+    _picture(render)
+    render.add_argument("--count", type=int, default=1, metavar="N", help="pictures, each with the next seed")
+    render.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="a .png, or a folder")
+    render.set_defaults(run="lbw.studio.commands:render")
+
+    analyze = commands.add_parser(
+        "analyze",
+        help="which blocks of a LoRA change the picture",
+        description="Render without each block of a LoRA in turn, and compare. Write lbw=XYZ at the LoRA to look at.",
+    )
+    _prompt(analyze)
+    _picture(analyze)
+    _analysis(analyze)
+    analyze.set_defaults(run="lbw.studio.commands:analysis")
+
+    demo = commands.add_parser("demo", help="the analysis of a bundled LoRA", description="Analyze a bundled LoRA.")
+    demo.add_argument(
+        "prompt", nargs="?", default="a large red circle on a white background, flat style", metavar="PROMPT"
+    )
+    demo.add_argument("--lora", default="planted", metavar="NAME", help="planted, subject or style (default: planted)")
+    _picture(demo)
+    _analysis(demo)
+    demo.set_defaults(run="lbw.studio.commands:demo")
+
+    presets = commands.add_parser(
+        "presets", help="list, check and show presets", description="List, check, show presets."
+    )
+    presets.add_argument("action", choices=("list", "check", "show"))
+    presets.add_argument("name", nargs="?", metavar="NAME", help="the preset to show")
+    presets.add_argument("--file", type=Path, metavar="FILE", help="a preset file; default: your own")
+    presets.add_argument("--json", action="store_true", help="print JSON")
+    presets.set_defaults(run="lbw.studio.presets:run")
     return top
+
+
+def _prompt(command: argparse.ArgumentParser) -> None:
+    command.add_argument("prompt", metavar="PROMPT", help="the prompt with its tags; - reads it from standard input")
+
+
+def _picture(command: argparse.ArgumentParser) -> None:
+    """Add the options that describe a picture."""
+    command.add_argument(
+        "--model", type=Path, metavar="PATH", help="a diffusers folder or a checkpoint; default: the bundled"
+    )
+    command.add_argument(
+        "--lora-dir", type=Path, metavar="DIR", help="where LoRA files lie; default: the bundled, or here"
+    )
+    command.add_argument("--seed", type=int, metavar="N", help="default: 1")
+    command.add_argument("--steps", type=int, metavar="N", help="sampling steps (default: 20)")
+    command.add_argument("--size", metavar="WxH", help="in pixels; default: what the model is made for")
+    command.add_argument("--cfg", type=float, metavar="X", help="how closely to follow the prompt")
+    command.add_argument("--negative", metavar="TEXT", help="what not to show")
+    command.add_argument("--device", choices=("cpu", "cuda", "mps"), help="default: the best there is")
+    command.add_argument("--presets", type=Path, metavar="FILE", help="presets; default: the shipped ones and your own")
+    command.add_argument("--elements", type=Path, metavar="FILE", help="elemental presets; default likewise")
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _analysis(command: argparse.ArgumentParser) -> None:
+    """Add the options that describe an analysis."""
+    command.add_argument(
+        "--range", default="0,1", metavar="A,B", help="the looked-at block's weight, the others' (0,1)"
+    )
+    command.add_argument("--blocks", default="auto", metavar="LIST", help="auto, 12ALL, or for example IN04-IN08,OUT01")
+    command.add_argument("--seeds", type=int, default=1, metavar="N", help="number of seeds (default: 1)")
+    command.add_argument("--threshold", type=int, default=20, metavar="N", help="0 to 255 (default: 20)")
+    command.add_argument(
+        "-o", "--output", type=Path, default=Path("lbw-output"), metavar="DIR", help="default: lbw-output"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 done, 1 it failed, 2 the input was wrong."""
     options = parser().parse_args(arguments)
     try:
-        from importlib import import_module
-
-        status: int = import_module(options.run).run(options)
+        module, _, function = options.run.partition(":")
+        status: int = getattr(import_module(module), function)(options)
         sys.stdout.flush()
     except LbwError as error:
         if options.debug:
             raise
         print(f"lbw: {error}", file=sys.stderr)
         return WRONG_INPUT
+    except ImportError as error:
+        if options.debug:
+            raise
+        print(f"lbw: {error}; this command needs the extra 'studio': pip install '.[studio]'", file=sys.stderr)
+        return FAILED
     except BrokenPipeError:
         sys.stderr.close()
         return OK

@@ -1,0 +1,38 @@
+"""Tables and progress in the terminal; quiet where nobody watches."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """Yield `items` with a bar on standard error, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield from bar.track(items, total=total)
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; plain columns where standard output is no terminal."""
+    if not sys.stdout.isatty():
+        widths = [max(len(str(row[i])) for row in [headings, *rows]) for i in range(len(headings))]
+        for row in [headings, *rows]:
+            print("  ".join(str(cell).ljust(width) for cell, width in zip(row, widths)).rstrip())
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    made = Table(*headings)
+    for row in rows:
+        made.add_row(*row)
+    Console().print(made)

@@ -1,0 +1,79 @@
+"""`lbw presets`: list, check and show the presets of a file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from lbw.core.architectures import ARCHITECTURES
+from lbw.core.errors import LbwError, unknown_preset
+from lbw.core.presets import PresetFile, parse_presets
+from lbw.core.weights import Drawing, architectures_that_take, resolve
+from lbw.files.user_presets import WEIGHTS, PresetStore, read_text
+
+from .console import table
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run `list`, `check` or `show`."""
+    path: Path = options.file or PresetStore().path(WEIGHTS)
+    file = parse_presets(read_text(path))
+    actions = {"list": list_presets, "check": check, "show": show}
+    return actions[options.action](file, options)
+
+
+def list_presets(file: PresetFile, options: argparse.Namespace) -> int:
+    """Print the names, in the order of the file."""
+    print(json.dumps(file.names, ensure_ascii=False) if options.json else "\n".join(file.names))
+    return 0
+
+
+def findings(file: PresetFile) -> list[dict[str, object]]:
+    """Return what is wrong with each line that is a preset."""
+    found: list[dict[str, object]] = [
+        {"line": line.number, "name": line.name, "message": "does not count: a later line has the same name"}
+        for line in file.duplicates
+    ]
+    for line in file.lines:
+        if (
+            line.name is None
+            or line.weights is None
+            or architectures_that_take(line.name, {**file.presets, line.name: line.weights})
+        ):
+            continue
+        try:
+            resolve(line.weights, ARCHITECTURES["sdxl"], Drawing(), file.presets)
+        except LbwError as error:
+            found.append({"line": line.number, "name": line.name, "message": str(error)})
+    return sorted(found, key=lambda entry: str(entry["line"]).zfill(9))
+
+
+def check(file: PresetFile, options: argparse.Namespace) -> int:
+    """Print what is wrong; exit status 1 if anything is."""
+    found = findings(file)
+    if options.json:
+        print(json.dumps(found, ensure_ascii=False))
+    else:
+        for entry in found:
+            print(f"line {entry['line']}: {entry['name']}: {entry['message']}")
+        print(f"{len(file.names)} presets, {len(found)} problems")
+    return 1 if found else 0
+
+
+def show(file: PresetFile, options: argparse.Namespace) -> int:
+    """Print what one preset means, for each architecture that it fits."""
+    if options.name is None or options.name not in file.presets:
+        raise unknown_preset(options.name or "", file.names)
+    meaning = {
+        a.name: dict(resolve(options.name, a, Drawing(), file.presets).blocks)
+        for a in architectures_that_take(options.name, file.presets)
+    }
+    if options.json:
+        print(json.dumps({"name": options.name, "weights": file.presets[options.name], "blocks": meaning}))
+        return 0
+    print(f"{options.name}: {file.presets[options.name]}")
+    for name, blocks in meaning.items():
+        print(f"\n{ARCHITECTURES[name].title}")
+        table(("block", "weight"), [(block, f"{weight:g}") for block, weight in blocks.items()])
+    return 0
