@@ -15,6 +15,7 @@ Needs Python 3.10 and nothing else.
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import math
 import os
@@ -23,7 +24,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,12 @@ class Timing:
     seconds: list[float] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)
 
+    def add(self, seconds: float, cpu_seconds: float | None) -> None:
+        """Note one request."""
+        self.seconds.append(seconds)
+        if cpu_seconds is not None:
+            self.cpu_seconds.append(cpu_seconds)
+
 
 class Host:
     """A running WebUI."""
@@ -148,15 +155,12 @@ class Host:
         """Return the picture that a prompt gives, as base64."""
         return str(self.call("/sdapi/v1/txt2img", {**self.picture, "prompt": f"a cat {prompt}".strip()})["images"][0])
 
-    def time(self, prompt: str, timing: Timing | None) -> None:
-        """Request a picture; note what it took."""
+    def time(self, prompt: str) -> tuple[float, float | None]:
+        """Request a picture; return the wall-clock seconds and, if they are counted, the CPU seconds that it took."""
         cpu, start = self.cpu(), time.perf_counter()
         self.picture_of(prompt)
         seconds = time.perf_counter() - start
-        if timing is not None:
-            timing.seconds.append(seconds)
-            if self.pid is not None:
-                timing.cpu_seconds.append(self.cpu() - cpu)
+        return seconds, None if self.pid is None else self.cpu() - cpu
 
     def check(self, rows: Sequence[Case], layout: int) -> None:
         """Raise where the LoRA does nothing here, or block weights do nothing: there would be nothing to measure."""
@@ -173,25 +177,35 @@ class Host:
 # Measuring ----------------------------------------------------------------------------------------
 
 
-def measure(hosts: Sequence[Host], rows: Sequence[Case], runs: int, chunk: int, run: str) -> Iterator[Timing]:
-    """Time every case on every host, in rounds: in each a few requests of every case, host by host in turn."""
+def measure(hosts: Sequence[Host], rows: Sequence[Case], runs: int, chunk: int, run: str) -> list[Timing]:
+    """Time every case on every host, in rounds: in each a few requests of every case, host by host in turn.
+
+    Ctrl+C, and a host that no longer answers, end it early: what was measured until then is returned.
+    """
     timings = {
         (host.label, row.name): Timing(host.label, row.name, run, host.weighted) for row in rows for host in hosts
     }
     n, rounds = 1, math.ceil(runs / chunk)
-    for number in range(-1, rounds):  # the first is the warm-up
-        for row in rows:
-            started = time.perf_counter()
-            requests = 1 if number < 0 else min(chunk, runs - number * chunk)
-            for request in range(-1, requests):  # the first of each brings the host into the case's state
-                turn = (n + request) % len(hosts)
-                for host in [*hosts[turn:], *hosts[:turn]]:
-                    timed = timings[host.label, row.name] if number >= 0 and request >= 0 else None
-                    host.time((row.weighted if host.weighted else row.plain)(n), timed)
-                n += 1
-            what = "warm-up" if number < 0 else f"round {number + 1}/{rounds}"
-            print(f"{what}: {row.title}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
-    yield from timings.values()
+    try:
+        for number in range(-1, rounds):  # the first is the warm-up
+            for row in rows:
+                started = time.perf_counter()
+                requests = 1 if number < 0 else min(chunk, runs - number * chunk)
+                for request in range(-1, requests):  # the first of each brings the host into the case's state
+                    turn = (n + request) % len(hosts)
+                    taken = [
+                        (host, host.time((row.weighted if host.weighted else row.plain)(n)))
+                        for host in [*hosts[turn:], *hosts[:turn]]
+                    ]
+                    if number >= 0 and request >= 0:
+                        for host, (seconds, cpu_seconds) in taken:
+                            timings[host.label, row.name].add(seconds, cpu_seconds)
+                    n += 1
+                what = "warm-up" if number < 0 else f"round {number + 1}/{rounds}"
+                print(f"{what}: {row.title}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    except (KeyboardInterrupt, OSError, http.client.HTTPException) as error:
+        print(f"ended early: {error!r}", file=sys.stderr)
+    return [timing for timing in timings.values() if timing.seconds]
 
 
 # Figures ------------------------------------------------------------------------------------------
@@ -361,7 +375,7 @@ def main() -> None:
         for host in hosts:
             host.check(rows, options.layout)
         wanted = [row for row in rows if not options.only or row.name in options.only.split(",")]
-        run = time.strftime("%Y-%m-%dT%H:%M:%S")
+        run = f"{time.strftime('%Y-%m-%dT%H:%M:%S')}, process {os.getpid()}"
         timings = [*older, *measure(hosts, wanted, options.runs, options.chunk, run)]
     except urllib.error.URLError as error:
         detail = error.read().decode(errors="replace")[:500] if isinstance(error, urllib.error.HTTPError) else ""

@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# How fast a machine is says nothing about what is right.
+settings.register_profile("lbw", deadline=None)
+settings.load_profile("lbw")
 
 collect_ignore = [] if importlib.util.find_spec("torch") else ["hosts", "webui"]
 

@@ -59,7 +59,8 @@ def parse_rules(text: str, separator: str = ":") -> tuple[Rule, ...]:
         words = parts[1].split()
         inverted = bool(words) and words[0] == "NOT"
         pieces = tuple(words[inverted:])
-        rules.append(Rule(parts[0], pieces, inverted and bool(pieces), weight))
+        # `NOT` with nothing behind it excludes nothing, as in the extension that people come from.
+        rules.append(Rule("" if parts[0] == "NOT" else parts[0], pieces, inverted and bool(pieces), weight))
     return tuple(rules)
 
 

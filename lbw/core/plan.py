@@ -84,7 +84,7 @@ class ResolvedLora:
         if request.weights is None and request.elements is None:
             return None
         if self.problems:
-            return f"{request.name}:lbw=1"
+            return f"{request.name}:lbw={uniform(self.architecture).text(self.architecture)}"
         items = [request.name]
         if request.weights is not None:
             items.append(f"lbw={self.weights.text(self.architecture)}")

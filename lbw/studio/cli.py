@@ -113,6 +113,9 @@ def _analysis(command: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 done, 1 it failed, 2 the input was wrong."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name in a file may hold what the terminal cannot show.
+        getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
     options = parser().parse_args(arguments)
     try:
         module, _, function = options.run.partition(":")

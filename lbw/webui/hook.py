@@ -197,7 +197,7 @@ def _steps(p: Any, hires: bool) -> int:
 
 
 def _checked(request: LoraRequest, steps: int) -> LoraRequest:
-    """Return `request`; if its start comes after its stop in a pass of `steps` steps, without them and with the error."""
+    """Return `request`; where start comes after stop in a pass of `steps` steps, without both and with the error."""
     try:
         request.span.check(steps)
     except LbwError as error:

@@ -72,6 +72,9 @@ def register_settings() -> None:
         ).info("which of the two handles block weights"),
     }
     shared.options_templates.update(shared.options_section(section, options))
+    for name, option in options.items():
+        # Without a value of its own here, what one request overrides would stay for the next.
+        shared.opts.data.setdefault(name, option.default)
 
 
 def setting(name: str) -> str:

@@ -131,6 +131,9 @@ def test_strengths_over_steps_of_another_extension_are_left_alone() -> None:
     request = parse("<lora:n:0@0,1@0.5:1@0:te=0@1:lbw=MIDD>")
     assert request.host_items == ("n", "0@0,1@0.5", "1@0", "te=0@1")
     assert request.weights == "MIDD"
+    third = parse("<lora:n:1:0@0,1@0.5>")
+    assert third.is_plain
+    assert third.host_items == ("n", "1", "0@0,1@0.5")
 
 
 @pytest.mark.parametrize(

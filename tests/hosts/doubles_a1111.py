@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -45,7 +45,7 @@ class Network:
         self.te_multiplier, self.unet_multiplier, self.dyn_dim = 1.0, 1.0, None
         self.modules: dict[str, NetworkModule] = {}
         self.bundle_embeddings: dict[str, Any] = {}
-        self.mtime = os.path.getmtime(network_on_disk.filename)
+        self.mtime = Path(network_on_disk.filename).stat().st_mtime
         self.mentioned_name: str | None = None
 
 
@@ -86,7 +86,7 @@ class A1111Networks(Networks):
             network = loaded.get(name) or self.networks_in_memory.get(name)
             if on_disk is None:
                 continue
-            if network is None or os.path.getmtime(on_disk.filename) > network.mtime:
+            if network is None or Path(on_disk.filename).stat().st_mtime > network.mtime:
                 network = self.networks_in_memory[name] = self.load_network(name, on_disk)
             network.mentioned_name = name
             network.te_multiplier, network.unet_multiplier, network.dyn_dim = strengths

@@ -135,7 +135,7 @@ class Picture:
         return self.passes[0].weights
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 - the hosts name theirs so
     """What a test lets go wrong."""
 
 
@@ -237,9 +237,11 @@ class World(ABC):
 
     def begin_pass(self) -> None:
         """Do what the host does between activation and conditioning."""
+        return
 
     def begin_sampling(self) -> None:
         """Do what the host does before the first call of the denoiser."""
+        return
 
     def add(self, name: str, tensors: Weights) -> str:
         """Write a LoRA file; return its name."""

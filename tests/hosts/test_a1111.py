@@ -26,7 +26,9 @@ def in_memory(world: Any) -> Iterator[torch.Tensor]:
 def test_tensors_and_strengths_of_networks_in_memory_are_never_changed(a1111: Any) -> None:
     a1111.paint("<lora:a:1>", "<lora:b:0.5>", "<lora:dora:1>")
     before = [tensor.clone() for tensor in in_memory(a1111)]
-    a1111.paint("<lora:a:1:lbw=0.5:start=2>", "<lora:a:1:lbw=0><lora:a:1:lbw=2>", "<lora:b:0.5:lbw=OUTD><lora:dora:1:lbw=3>")
+    a1111.paint(
+        "<lora:a:1:lbw=0.5:start=2>", "<lora:a:1:lbw=0><lora:a:1:lbw=2>", "<lora:b:0.5:lbw=OUTD><lora:dora:1:lbw=3>"
+    )
     assert len(before) > 20
     assert all(torch.equal(a, b) for a, b in zip(in_memory(a1111), before))
     modules = a1111.networks.networks_in_memory["b"].modules.values()

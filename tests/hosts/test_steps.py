@@ -51,9 +51,7 @@ def test_steps_count_from_one_in_a_pass(world: World, items: str, expected: str)
     ("items", "expected"),
     [(":start=2", "0011111"), (":stop=3", "1111000"), (":step=2-4", "0011110"), (":start=50%", "0011111")],
 )
-def test_a_step_of_a_second_order_sampler_is_two_calls_of_the_denoiser(
-    world: World, items: str, expected: str
-) -> None:
+def test_a_step_of_a_second_order_sampler_is_two_calls_of_the_denoiser(world: World, items: str, expected: str) -> None:
     assert works(world, world.paint(f"<lora:a:1{items}>", steps=4, order=2).passes[0]) == expected
 
 

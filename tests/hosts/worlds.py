@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save
 
 from .doubles_a1111 import A1111World
 from .doubles_classic import ClassicWorld, ReForgeWorld
@@ -15,22 +17,25 @@ from .doubles_model import DENOISER, FC1, copies, denoiser, encoder
 from .doubles_webui import Weights
 from .reference import EVERYWHERE, lora
 
+torch.set_num_threads(1)  # the layers are too small to share
+
 WORLDS = {kind.title: kind for kind in (A1111World, ForgeWorld, ReForgeWorld, ClassicWorld)}
 
 
 @lru_cache
-def loras() -> dict[str, Weights]:
-    """Return the tensors of the LoRA files.
+def loras() -> dict[str, bytes]:
+    """Return the LoRA files.
 
     a, b: with tensors everywhere. unet, text: with tensors on one side only. dora: with tensors everywhere.
     """
-    return {
+    tensors = {
         "a": lora("lora", EVERYWHERE, 1),
         "b": lora("locon", EVERYWHERE, 2),
         "unet": lora("lora", tuple(DENOISER), 3),
         "text": lora("lora", (FC1,), 4),
         "dora": lora("dora", EVERYWHERE, 5),
     }
+    return {name: save({key: t.contiguous() for key, t in own.items()}) for name, own in tensors.items()}
 
 
 def stranger() -> Weights:
@@ -48,6 +53,6 @@ def checkpoint(seed: int) -> Weights:
 def make_world(host: str, folder: Path, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> Any:
     """Return a running double of `host`; fields: of the double's class."""
     world = type(host, (WORLDS[host],), fields)(folder, monkeypatch)
-    for name, tensors in loras().items():
-        world.add(name, tensors)
+    for name, content in loras().items():
+        (folder / f"{name}.safetensors").write_bytes(content)
     return world
