@@ -88,6 +88,11 @@ def _names(networks: Sequence[Any]) -> tuple[Any, ...]:
     return tuple((n.name, n.te_multiplier, n.unet_multiplier, n.dyn_dim) for n in networks)
 
 
+def _is_planned(names: tuple[Any, ...]) -> bool:
+    """Tell whether any of the LoRAs that a layer is merged with has block weights."""
+    return any(isinstance(name, PlannedName) for name, *_ in names)
+
+
 class A1111Host(Host):
     """AUTOMATIC1111's `extensions-builtin/Lora`."""
 
@@ -166,13 +171,12 @@ class A1111Host(Host):
     def _mark(self) -> None:
         """Mark the layers whose merged weights are already those of the networks in force.
 
-        Nothing is done, and nothing remembered, before the first LoRA with block weights.
+        Nothing is done between two prompts without block weights.
         """
         loaded = self.networks.loaded_networks
-        planned = any(isinstance(network.name, PlannedName) for network in loaded)
-        if not self._merged and not planned:
-            return
         wanted = _names(loaded)
+        if not any(map(_is_planned, (wanted, next(reversed(self._merged), ())))):
+            return
         if self._merged and next(reversed(self._merged)) == wanted:
             return
         new = _layer_keys(loaded)

@@ -27,7 +27,7 @@ from .renderer import Job, Picture, Renderer, jobs, save_png
 
 DEMO = ROOT / "demo"
 DEMO_MODEL = DEMO / "model"
-DEMO_LORAS = DEMO / "lora"
+DEMO_LORAS = DEMO / "loras"
 # What gives good pictures with the bundled model, and what models of the usual size are made for.
 DEMO_DEFAULTS = {"width": 64, "height": 64, "steps": 20, "cfg": 5.0}
 DEFAULTS = {"width": 512, "height": 512, "steps": 20, "cfg": 7.0}

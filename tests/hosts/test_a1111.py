@@ -60,6 +60,21 @@ def test_the_rank_of_a_tag_is_kept_with_block_weights(a1111: Any) -> None:
     torch.testing.assert_close(weighted[name], base[name] + 0.5 * (cut[name] - base[name]))
     other = a1111.paint("<lora:a:1:1:2:lbw=0,OUT11=0.5>").weights
     assert not torch.equal(weighted[name], other[name])
+    both = a1111.paint("<lora:a:1:1:1:lbw=0,OUT11=0.5><lora:a:1:1:2:lbw=0,OUT11=0.5>").weights
+    torch.testing.assert_close(both[name] - other[name], weighted[name] - base[name], atol=1e-6, rtol=1e-5)
+
+
+def test_a_rule_for_one_projection_of_a_fused_attention_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world("AUTOMATIC1111", tmp_path, monkeypatch, fused=True)
+    ones = torch.ones(WIDTH, WIDTH)
+    keys = [f"lora_te_text_model_encoder_layers_0_self_attn_{name}_proj.diff" for name in ("q", "k", "v", "out")]
+    world.add("open", {key: ones.clone() for key in keys})
+    name = f"{ATTENTION}.in_proj_weight"
+    base = world.weights()[name]
+    found = world.paint("<lora:open:1:lbwe=;k_proj;0>").weights[name] - base
+    torch.testing.assert_close(found, torch.vstack([ones, 0 * ones, ones]), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(("tag", "weight"), [("<lora:a:1>", 1.0), ("<lora:a:2:0.5:lbw=0,IN04=-3>", -1.5)])

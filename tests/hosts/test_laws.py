@@ -81,6 +81,7 @@ def test_a_unet_only_lora_at_zero_before_a_plain_lora_gives_the_plain_lora_alone
         ("<lora:a:1:lbw=0,IN04=0.5>", "<lora:a:1:lbw=0,OUT11=0.25,BASE=1>"),
         ("<lora:a:1:lbw=0.5>", "<lora:a:0.5>"),
         ("<lora:a:1>", "<lora:a:1>"),
+        ("<lora:a:1>", "<lora:a:0.5:-0.25>"),
         ("<lora:a:1:0.5:lbw=0,OUT=1>", "<lora:a:1:0.25:lbw=0,BASE=1>"),
     ],
 )

@@ -103,3 +103,12 @@ def test_a_switch_that_failed_is_not_taken_for_done(world: World, merged_before:
         world.paint("<lora:a:1:lbw=0,IN04=1,OUT=1:start=2>")
     assert same(world.paint("<lora:a:1:lbw=0,IN04=1,OUT=1>").weights, meant)
     assert same(world.paint("").weights, checkpoint(0))
+
+
+@pytest.mark.parametrize("merged_before", [0, 1, 5])
+def test_a_first_merge_that_failed_is_undone(world: World, merged_before: int) -> None:
+    world.fail_after = merged_before
+    with contextlib.suppress(RuntimeError):
+        world.paint("<lora:unet:1:lbw=0.5>")
+    assert world.fail_after is None
+    assert same(world.paint("").weights, checkpoint(0))

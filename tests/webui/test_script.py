@@ -31,6 +31,16 @@ class Component:
         """A button's event."""
 
 
+class Option:
+    """A setting of the WebUI."""
+
+    def __init__(self, default: str, *_: Any) -> None:
+        self.default = default
+
+    def info(self, _: str) -> Option:
+        return self
+
+
 @pytest.fixture
 def script(a1111: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The module of the script, not started, its preset files in a folder of the test's own."""
@@ -49,8 +59,9 @@ def script(a1111: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     modules.scripts = SimpleNamespace(
         Script=object, AlwaysVisible="always", scripts_txt2img=runner, scripts_img2img=runner
     )
-    modules.shared.OptionInfo = lambda *args, **kwargs: SimpleNamespace(info=lambda text: args)
+    modules.shared.OptionInfo = Option
     modules.shared.options_templates = {}
+    modules.shared.opts.data = {}
     modules.shared.options_section = lambda section, options: options
     interface = ModuleType("modules.ui_components")
     interface.InputAccordion = Component
@@ -99,7 +110,9 @@ def test_started_it_works_and_stopped_it_is_gone(script: Any, a1111: Any, tmp_pa
     original = a1111.extra_networks.activate
     script.start()
     assert (tmp_path / "user" / "lbwpresets.txt").exists()
-    assert set(sys.modules["modules"].shared.options_templates) == {"lbw_on_invalid", "lbw_with_predecessor"}
+    shared = sys.modules["modules"].shared
+    assert shared.opts.data == {"lbw_on_invalid": "warn", "lbw_with_predecessor": "this extension"}
+    assert shared.options_templates.keys() == shared.opts.data.keys()
     defaults = [default for _, default in ARGUMENTS]
     assert same(paint(a1111, script, "<lora:a:1:lbw=NONE>", *defaults).weights, base)
     mine = paint(a1111, script, "<lora:a:1:lbw=MINE>", "MINE:0", *defaults[1:])
