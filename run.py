@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""One command to everything: `python run.py test`.
+"""One command to everything: `python run.py demo`, `python run.py test`.
 
 Needs nothing but Python 3.10 or later. Makes `.venv` beside this file, installs what a command needs at the
 versions of constraints.txt, and runs it there. A second start only compares a stamp.
@@ -21,8 +21,12 @@ PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 USAGE = """\
 usage: python run.py COMMAND
 
+  demo     analyze a bundled LoRA: a grid, and the ranking of its blocks
+  studio   the page, in your browser, on this machine only
   test     lint, types, and all tests
   bench    benchmarks, as ratios
+
+What follows COMMAND is handed on: python run.py demo --lora style --seeds 3
 """
 
 
@@ -72,6 +76,18 @@ def prepare(extra: str) -> None:
     say(f"installed in {time.monotonic() - start:.0f} s")
 
 
+def demo(arguments: list[str]) -> int:
+    """The analysis of a bundled LoRA, with the bundled model."""
+    prepare("studio")
+    return call(PYTHON, "-m", "lbw", "demo", *arguments)
+
+
+def studio(arguments: list[str]) -> int:
+    """The page."""
+    prepare("studio")
+    return call(PYTHON, "-m", "lbw", "studio", *arguments)
+
+
 def test(arguments: list[str]) -> int:
     """Lint, types and all tests; with arguments, pytest alone with them."""
     prepare("test")
@@ -95,10 +111,11 @@ def test(arguments: list[str]) -> int:
 
 def bench(arguments: list[str]) -> int:
     """The benchmarks that need no WebUI."""
-    return call(sys.executable, ROOT / "bench" / "hook.py", *arguments)
+    prepare("studio")
+    return max(call(PYTHON, ROOT / "bench" / name, *arguments) for name in ("hook.py", "standalone.py"))
 
 
-COMMANDS = {"test": test, "bench": bench}
+COMMANDS = {"demo": demo, "studio": studio, "test": test, "bench": bench}
 
 
 def main() -> int:

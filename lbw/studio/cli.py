@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -64,6 +65,12 @@ def parser() -> argparse.ArgumentParser:
     _analysis(demo)
     demo.set_defaults(run="lbw.studio.commands:demo")
 
+    page = commands.add_parser("studio", help="the page, on this machine only", description="Open the page.")
+    _model(page)
+    page.add_argument("--port", type=int, default=7870, metavar="N", help="default: 7870")
+    page.add_argument("--no-browser", action="store_true", help="do not open the browser")
+    page.set_defaults(run="lbw.studio.page:run")
+
     presets = commands.add_parser(
         "presets", help="list, check and show presets", description="List, check, show presets."
     )
@@ -79,22 +86,27 @@ def _prompt(command: argparse.ArgumentParser) -> None:
     command.add_argument("prompt", metavar="PROMPT", help="the prompt with its tags; - reads it from standard input")
 
 
-def _picture(command: argparse.ArgumentParser) -> None:
-    """Add the options that describe a picture."""
+def _model(command: argparse.ArgumentParser) -> None:
+    """Add the options that say what to work with."""
     command.add_argument(
         "--model", type=Path, metavar="PATH", help="a diffusers folder or a checkpoint; default: the bundled"
     )
     command.add_argument(
         "--lora-dir", type=Path, metavar="DIR", help="where LoRA files lie; default: the bundled, or here"
     )
+    command.add_argument("--device", choices=("cpu", "cuda", "mps"), help="default: the best there is")
+    command.add_argument("--presets", type=Path, metavar="FILE", help="presets; default: the shipped ones and your own")
+    command.add_argument("--elements", type=Path, metavar="FILE", help="elemental presets; default likewise")
+
+
+def _picture(command: argparse.ArgumentParser) -> None:
+    """Add the options that describe a picture."""
+    _model(command)
     command.add_argument("--seed", type=int, metavar="N", help="default: 1")
     command.add_argument("--steps", type=int, metavar="N", help="sampling steps (default: 20)")
     command.add_argument("--size", metavar="WxH", help="in pixels; default: what the model is made for")
     command.add_argument("--cfg", type=float, metavar="X", help="how closely to follow the prompt")
     command.add_argument("--negative", metavar="TEXT", help="what not to show")
-    command.add_argument("--device", choices=("cpu", "cuda", "mps"), help="default: the best there is")
-    command.add_argument("--presets", type=Path, metavar="FILE", help="presets; default: the shipped ones and your own")
-    command.add_argument("--elements", type=Path, metavar="FILE", help="elemental presets; default likewise")
     command.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -116,6 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         # A name in a file may hold what the terminal cannot show.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
+    # Threads that spin while they wait slow each other down on a busy machine; read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     options = parser().parse_args(arguments)
     try:
         module, _, function = options.run.partition(":")

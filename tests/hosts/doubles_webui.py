@@ -311,8 +311,9 @@ class World(ABC):
             picture.passes.append(self.sample(sampled or p.steps, order, stop_after))
             if hires is not None:
                 p.hr_extra_network_data = parse(hires)
-                self.activate(p, p.hr_extra_network_data)
-                p.calculate_hr_conds()
+                self.extra_networks.activate(p, p.hr_extra_network_data)
+                p.calculate_hr_conds()  # with what the activation left: these hosts begin the pass only now
+                self.begin_pass()
                 picture.passes.append(self.sample(p.hr_second_pass_steps or p.steps, order))
         return picture
 

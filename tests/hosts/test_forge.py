@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from .doubles_model import IN04, OUT11, same
+from .doubles_webui import Processing, parse
 from .worlds import make_world
 
 
@@ -86,3 +87,35 @@ def test_weights_that_are_updated_in_place_are_switched_and_given_back(
     calls = world.paint("<lora:a:1:lbw=0.5:step=2-4>").passes[0].calls
     assert [torch.equal(call[name], base[name]) for call in calls] == [True, False, False, True]
     assert same(world.paint("").weights, base)
+
+
+def started(world: Any, tag: str) -> Any:
+    """Return the denoiser's patcher of a pass that is about to sample."""
+    p = Processing(world)
+    world.activate(p, parse(tag))
+    world.condition(parse(tag))
+    return world.model_data.sd_model.forge_objects.unet
+
+
+def test_a_clone_made_before_a_switch_does_not_take_what_is_merged_since_for_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world("reForge", tmp_path, monkeypatch)
+    first = {name: weight for name, weight in world.weights().items() if name.startswith(OUT11)}
+    clone = started(world, "<lora:a:1:lbw=0,OUT11=1:start=2>").clone()
+    world.sample(4)
+    clone.load()
+    assert all(torch.equal(world.weights()[name], weight) for name, weight in first.items())
+
+
+def test_weights_that_are_merged_only_when_they_are_used_find_the_patches_in_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world("reForge", tmp_path, monkeypatch)
+    patcher = started(world, "<lora:a:1:lbw=0,OUT11=1,IN04=1:stop=2><lora:b:1:lbw=0,IN04=1>")
+    table = patcher.patches
+    world.sample(4)
+    key = f"diffusion_model.{IN04}.weight"
+    assert patcher.patches is table
+    assert f"diffusion_model.{OUT11}.weight" not in table
+    assert [entry[0] for entry in table[key]] == [1]

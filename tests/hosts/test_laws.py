@@ -141,3 +141,12 @@ def test_other_weights_are_for_this_picture_alone(world: World) -> None:
     paint("<lora:a:1:lbw=0,IN04=1,OUT11=1>")
     paint("<lora:a:1>")
     assert same(paint("<lora:a:1:lbw=0,IN04=0.5>"), first)
+
+
+@pytest.mark.parametrize("hires", ["<lora:a:1:lbw=0,BASE=0.5,IN04=2>", "<lora:b:1:lbw=0,BASE=2>", "", "<lora:a:1>"])
+def test_the_hires_pass_has_weights_of_its_own_in_text_encoder_and_unet(world: World, hires: str) -> None:
+    first = world.paint("<lora:a:1:lbw=0,BASE=1,OUT=1>").passes[0]
+    second = world.paint(hires).passes[0]
+    painted = world.paint("<lora:a:1:lbw=0,BASE=1,OUT=1>", hires=hires).passes
+    assert [same(a.text, b.text) for a, b in zip(painted, (first, second))] == [True, True]
+    assert [same(a.unet, b.unet) for a, b in zip(painted, (first, second))] == [True, True]

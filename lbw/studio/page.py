@@ -1,0 +1,127 @@
+"""The page: prompts with tags to pictures, and which blocks of a LoRA change them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from lbw.analysis.effective_blocks import Cell, Settings, analyze, ranking
+from lbw.core.errors import LbwError
+
+from .commands import DEMO_DEFAULTS, chosen_blocks, looked_at, renderer, sheet_of, span_of, with_weights
+from .renderer import Job, Renderer
+
+EXAMPLE = "a large red star on a white background, flat style"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve the page on this machine until Ctrl-C."""
+    page = build(renderer(options), bundled=options.model is None)
+    page.queue(default_concurrency_limit=1).launch(
+        server_name="127.0.0.1", server_port=options.port, inbrowser=not options.no_browser, show_api=False, quiet=False
+    )
+    return 0
+
+
+def build(maker: Renderer, bundled: bool) -> gr.Blocks:
+    """Return the page for the model and the LoRA files of `maker`."""
+    size = DEMO_DEFAULTS["width"] if bundled else 512
+    names = maker.host.library.names()
+    first = names[0] if names else "name"
+    with gr.Blocks(title="LoRA Block Weight", analytics_enabled=False) as page:
+        gr.Markdown("# LoRA Block Weight")
+        with gr.Row():
+            size_box = gr.Slider(64, 1024, value=size, step=8, label="Size", info="width and height, in pixels")
+            steps = gr.Slider(1, 60, value=20, step=1, label="Sampling steps")
+            cfg = gr.Slider(1, 15, value=DEMO_DEFAULTS["cfg"] if bundled else 7, step=0.5, label="CFG scale")
+            seed = gr.Number(value=1, precision=0, label="Seed")
+        with gr.Tab("Picture"):
+            prompt = gr.Textbox(f"{EXAMPLE} <lora:{first}:1:lbw=1>", label="Prompt", lines=2, elem_id="prompt")
+            render = gr.Button("Generate", variant="primary", elem_id="generate")
+            picture = gr.Image(label="Picture", type="pil", elem_id="picture")
+            said = gr.Textbox(label="Infotext and messages", interactive=False, lines=4, elem_id="infotext")
+            render.click(
+                lambda *values: _picture(maker, *values), [prompt, size_box, steps, cfg, seed], [picture, said]
+            )
+        with gr.Tab("Analyze"):
+            analyzed = gr.Textbox(
+                f"{EXAMPLE} <lora:{first}:1:lbw=XYZ>", label="Prompt", lines=2, elem_id="analyze_prompt"
+            )
+            with gr.Row():
+                span = gr.Textbox("0,1", label="Range", info="the looked-at block's weight, and that of all others")
+                blocks = gr.Textbox("auto", label="Blocks", info="auto, 12ALL, or for example IN04-IN08,OUT01")
+                seeds = gr.Slider(1, 10, value=1, step=1, label="number of seed")
+                threshold = gr.Slider(0, 255, value=20, step=1, label="difference threshold")
+            with gr.Row():
+                start = gr.Button("Analyze", variant="primary", elem_id="analyze")
+                stop = gr.Button("Stop", elem_id="stop")
+            table = gr.Dataframe(headers=["place", "block", "changed, %"], label="Ranking", elem_id="ranking")
+            grid = gr.Image(label="Grid", type="pil", elem_id="grid")
+            message = gr.Textbox(label="Messages", interactive=False, elem_id="message")
+            inputs = [analyzed, span, blocks, seeds, threshold, size_box, steps, cfg, seed]
+            job = start.click(lambda *values: (yield from _analysis(maker, *values)), inputs, [table, grid, message])
+            stop.click(None, cancels=[job])
+    return page
+
+
+def _job(prompt: str, size: float, steps: float, cfg: float, seed: float) -> Job:
+    side = int(size) // 8 * 8
+    return Job(prompt=prompt, seed=int(seed), steps=int(steps), width=side, height=side, cfg=float(cfg))
+
+
+def _picture(maker: Renderer, prompt: str, size: float, steps: float, cfg: float, seed: float) -> tuple[Any, str]:
+    try:
+        made = maker.render(_job(prompt, size, steps, cfg, seed))
+    except LbwError as error:
+        return None, str(error)
+    return made.image, "\n".join([made.infotext, *made.problems])
+
+
+def _analysis(
+    maker: Renderer,
+    prompt: str,
+    span: str,
+    blocks: str,
+    seeds: float,
+    threshold: float,
+    size: float,
+    steps: float,
+    cfg: float,
+    seed: float,
+) -> Iterator[tuple[Any, Any, str]]:
+    """Yield the ranking and the grid as cells are finished."""
+    try:
+        name = looked_at(prompt)
+        job = _job(prompt, size, steps, cfg, seed)
+        settings = Settings(
+            blocks=chosen_blocks(maker.host, name, blocks),
+            seeds=tuple(range(job.seed, job.seed + int(seeds))),
+            span=span_of(span),
+            threshold=int(threshold),
+        )
+
+        def picture(weights: str, number: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+            made = maker.render(replace(job, prompt=with_weights(prompt, weights), seed=number))
+            return np.asarray(made.image.convert("RGB"))
+
+        cells: list[Cell] = []
+        total = len(settings.blocks) * len(settings.seeds)
+        for cell in analyze(picture, settings):
+            cells.append(cell)
+            yield _ranked(cells), _sheet(cells, settings, name), f"{len(cells)} of {total}"
+    except LbwError as error:
+        yield None, None, str(error)
+
+
+def _ranked(cells: list[Cell]) -> list[list[Any]]:
+    return [[place, block, round(mean, 3)] for place, (block, mean) in enumerate(ranking(cells), 1)]
+
+
+def _sheet(cells: list[Cell], settings: Settings, name: str) -> Image.Image:
+    return sheet_of(cells, settings, name)

@@ -1,0 +1,155 @@
+"""The standalone host on the bundled model: the laws, and that only what changed is touched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("diffusers")
+
+from lbw.core.errors import FileError  # noqa: E402
+from lbw.core.plan import resolve_request  # noqa: E402
+from lbw.core.tag import parse_tag  # noqa: E402
+from lbw.hosts import standalone  # noqa: E402
+from lbw.hosts.standalone import StandaloneHost, pipeline_modules  # noqa: E402
+from lbw.studio.renderer import Job, Renderer  # noqa: E402
+
+PROMPT = "a large red star on a white background, flat style"
+
+
+def weights(host: StandaloneHost) -> dict[str, Any]:
+    return {name: module.weight.detach().clone() for name, module in pipeline_modules(host.pipeline)}
+
+
+def apply(host: StandaloneHost, *tags: str) -> list[str]:
+    return host.apply([resolve_request(parse_tag(tag, {}), host.architecture, {}, {}) for tag in tags])
+
+
+def same(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def picture(maker: Renderer, prompt: str, **more: Any) -> Any:
+    return np.asarray(maker.render(Job(prompt, width=64, height=64, steps=4, cfg=4, **more)).image)
+
+
+def test_the_bundled_model_has_every_block_of_the_layouts_12_and_20(host: StandaloneHost) -> None:
+    from lbw.core.blocks import locate
+
+    assert host.architecture.name == "sdxl"
+    assert {locate(name, host.architecture).block for name, _ in pipeline_modules(host.pipeline)} == set(
+        host.architecture.layouts[20]
+    )
+
+
+@pytest.mark.parametrize("name", ["subject", "style", "planted"])
+def test_all_zeros_are_the_base_weights_bit_for_bit(host: StandaloneHost, name: str) -> None:
+    base = weights(host)
+    apply(host, f"<lora:{name}:1>")
+    assert not same(base, weights(host))
+    apply(host, f"<lora:{name}:1:lbw=0>")
+    assert same(base, weights(host))
+
+
+def test_all_ones_are_the_plain_tag(host: StandaloneHost) -> None:
+    apply(host, "<lora:style:0.7>")
+    plain = weights(host)
+    apply(host, "<lora:style:0.7:lbw=1>")
+    assert same(plain, weights(host))
+
+
+def test_weights_are_linear_and_two_tags_add(host: StandaloneHost) -> None:
+    base = weights(host)
+    apply(host, "<lora:style:1>")
+    whole = weights(host)
+    apply(host, ["<lora:style:0.25", "lora:subject:1:lbw=0>"][0] + ">", "<lora:style:0.5>")
+    part = weights(host)
+    for name in base:
+        torch.testing.assert_close(part[name] - base[name], 0.75 * (whole[name] - base[name]), atol=2e-6, rtol=1e-4)
+
+
+def test_one_block_changes_the_tensors_of_that_block_alone(host: StandaloneHost) -> None:
+    from lbw.core.blocks import locate
+
+    apply(host, "<lora:style:1:lbw=1>")
+    before, count = weights(host), host.merged_tensors
+    apply(host, "<lora:style:1:lbw=1,IN04=0.5>")
+    after = weights(host)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert {locate(name, host.architecture).block for name in changed} == {"IN04"}
+    assert host.merged_tensors - count == len(changed)
+    apply(host, "<lora:style:1:lbw=1,IN04=0.5>")
+    assert host.merged_tensors - count == len(changed)
+
+
+def test_merged_weights_are_base_plus_up_times_down(host: StandaloneHost) -> None:
+    from safetensors.torch import load_file
+
+    base = weights(host)
+    apply(host, "<lora:planted:0.8:lbw=0.5,IN05=0.25>")
+    merged = weights(host)
+    tensors = load_file(host.library.find("planted"))
+    name = "lora_unet_input_blocks_5_1_transformer_blocks_0_attn1_to_q"
+    up, down = tensors[f"{name}.lora_up.weight"].float(), tensors[f"{name}.lora_down.weight"].float()
+    alpha = float(tensors[f"{name}.alpha"])
+    layer = "unet.down_blocks.1.attentions.1.transformer_blocks.0.attn1.to_q"
+    torch.testing.assert_close(merged[layer], base[layer] + 0.8 * 0.25 * alpha / up.shape[1] * (up @ down))
+
+
+def test_a_failure_in_between_leaves_the_base_weights(host: StandaloneHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = weights(host)
+    calls = []
+    real = standalone.delta
+
+    def fails_later(parameters: Any, weight: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 20:
+            raise KeyboardInterrupt
+        return real(parameters, weight)
+
+    monkeypatch.setattr(standalone, "delta", fails_later)
+    with pytest.raises(KeyboardInterrupt):
+        apply(host, "<lora:style:1>")
+    assert same(base, weights(host))
+
+
+def test_a_lora_that_is_not_there_is_named(host: StandaloneHost) -> None:
+    (problem,) = apply(host, "<lora:../secret:1>")
+    assert "../secret" in problem
+    assert "not found" in problem
+
+
+def test_stop_at_the_first_step_is_the_picture_without_the_denoisers_part(maker: Renderer) -> None:
+    without = picture(maker, PROMPT)
+    assert np.array_equal(picture(maker, f"{PROMPT} <lora:planted:1:stop=1>"), without)
+    late = picture(maker, f"{PROMPT} <lora:planted:1:start=3>")
+    whole = picture(maker, f"{PROMPT} <lora:planted:1>")
+    assert not np.array_equal(late, without)
+    assert not np.array_equal(late, whole)
+    assert np.array_equal(picture(maker, f"{PROMPT} <lora:planted:1:start=1>"), whole)
+    assert np.array_equal(picture(maker, PROMPT), without)
+
+
+def test_the_infotext_carries_the_numbers(maker: Renderer) -> None:
+    made = maker.render(Job(f"{PROMPT} <lora:style:1:lbw=0,OUT01=R>", width=64, height=64, steps=1))
+    assert "Size: 64x64" in made.infotext
+    again = maker.render(Job(f"{PROMPT} <lora:style:1:lbw=0,OUT01=R>", width=64, height=64, steps=1))
+    assert "LBW: " in made.infotext
+    assert made.infotext == again.infotext
+
+
+def test_a_module_of_the_wrong_shape_is_our_error(host: StandaloneHost, tmp_path: Any) -> None:
+    from safetensors.torch import save_file
+
+    from lbw.hosts.standalone import Library
+
+    name = "lora_unet_input_blocks_5_1_transformer_blocks_0_attn1_to_q"
+    save_file({f"{name}.lora_up.weight": torch.ones(3, 2), f"{name}.lora_down.weight": torch.ones(2, 5)}, tmp_path / "bad.safetensors", {"ss_base_model_version": "sdxl_base_v1-0"})  # fmt: skip # noqa: E501
+    base = weights(host)
+    host.library = Library(tmp_path)
+    with pytest.raises(FileError, match="does not fit"):
+        apply(host, "<lora:bad:1>")
+    assert same(base, weights(host))
