@@ -111,7 +111,7 @@ def test(arguments: list[str]) -> int:
 
 def bench(arguments: list[str]) -> int:
     """The benchmarks that need no WebUI."""
-    prepare("studio")
+    prepare("bench")
     return max(call(PYTHON, ROOT / "bench" / name, *arguments) for name in ("hook.py", "standalone.py"))
 
 

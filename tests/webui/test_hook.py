@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -208,3 +209,11 @@ def test_the_webui_calls_the_hook_before_each_call_of_the_denoiser_and_when_an_i
     params = {"Prompt": "x <lora:a:1:lbw=MIDD>", "LBW": "<a:lbw=0.5>"}
     registered["pasted"]("", params)
     assert params["Prompt"] == "x <lora:a:1:lbw=0.5>"
+
+
+def test_a_generation_that_is_a_copy_of_one_that_was_told_is_told_again(a1111: Any) -> None:
+    first = a1111.paint("<lora:a:1:lbw=NOPE>").p
+    copied = copy.copy(first)
+    a1111.hook.begin(copied, RequestOptions())
+    a1111.activate(copied, parse("<lora:a:1:lbw=NOPE>"))
+    assert len(first.comments) == 2
