@@ -95,7 +95,7 @@ def draw_sheet(pictures: np.ndarray, labels: list[list[str]]) -> Image.Image:
 
 def write_png(path: Path, image: Image.Image) -> None:
     """Writes a PNG of at most 256 colours, atomically."""
-    few = image.quantize(256, dither=Image.Dither.NONE)
+    few = image.quantize(256, kmeans=2, dither=Image.Dither.NONE)
     write_atomically(path, lambda p: few.save(p, "PNG", optimize=True))
 
 
