@@ -55,7 +55,7 @@ class LoraFile:
         from safetensors import SafetensorError, safe_open
 
         try:
-            with safe_open(str(self.path), framework="pt") as file:
+            with safe_open(str(self.path), framework="pt") as file:  # type: ignore[no-untyped-call,unused-ignore]
                 for module, keys in self.keys.items():
                     yield module, {name: file.get_tensor(key) for name, key in keys.items()}
         except (OSError, SafetensorError) as error:

@@ -153,7 +153,7 @@ def test_the_text_encoders_digest_is_empty_where_it_is_untouched() -> None:
         ("<lora:n:0.5:MIDD>", "n:lbw=1,0,0,0,1,1,1,1,1,1,1,1,0,0,0,0,0"),
         ("<lora:n:0.5:lbw=0.25,OUT11=X:x=0.7>", "n:lbw=" + "0.25," * 25 + "0.7"),
         ("<lora:n:0.5:lbwe=ATTN>", "n:lbwe=IN04;attn;0.5"),
-        ("<lora:n:0.5:lbw=NOSUCH>", "n:lbw=1"),
+        ("<lora:n:0.5:lbw=NOSUCH>", "n:lbw=" + ",".join(["1"] * 26)),
     ],
 )
 def test_an_entry_says_the_numbers_that_were_used(tag: str, entry: str | None) -> None:
