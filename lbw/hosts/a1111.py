@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lbw.core.blocks import locate
@@ -104,6 +104,27 @@ class A1111Host(Host):
         self._views: list[Any] = []
         self._made_from: tuple[Any, ...] = ()
         self._merged: OrderedDict[tuple[Any, ...], dict[str, tuple[Any, ...]]] = OrderedDict()
+        merge = networks.network_apply_weights
+        self._merge = getattr(merge, "lbw_original", merge)
+        networks.network_apply_weights = self._guarded(self._merge)
+
+    @staticmethod
+    def _guarded(merge: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return the host's `merge` of one layer, after which a layer that it left half done counts as merged.
+
+        The host would take it for untouched, and never give it its base weights back.
+        """
+
+        def network_apply_weights(layer: Any) -> Any:
+            try:
+                return merge(layer)
+            except BaseException:
+                if layer.__dict__.get("network_weights_backup") is not None:
+                    layer.network_current_names = (("interrupted",),)
+                raise
+
+        network_apply_weights.lbw_original = merge  # type: ignore[attr-defined]
+        return network_apply_weights
 
     def model(self) -> Any:
         return shared_model()
@@ -194,5 +215,6 @@ class A1111Host(Host):
 
     def close(self) -> None:
         self.before()
+        self.networks.network_apply_weights = self._merge
         self._views, self._originals, self._made_from = [], [], ()
         self._merged.clear()

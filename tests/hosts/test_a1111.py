@@ -123,3 +123,23 @@ def test_what_the_hosts_list_of_loras_prints_is_the_plain_name(a1111: Any) -> No
 def test_pictures_without_block_weights_are_left_to_the_host_alone(a1111: Any) -> None:
     a1111.paint("<lora:a:1><lora:b:0.5>", "", "<lora:a:1>")
     assert a1111.networks.loaded_networks == [a1111.networks.networks_in_memory["a"]]
+
+
+def test_a_layer_whose_merge_was_interrupted_is_not_taken_for_untouched(a1111: Any) -> None:
+    from lbw.hosts.a1111 import A1111Host
+
+    layer = nn.Linear(2, 2)
+    base = layer.weight.detach().clone()
+
+    def interrupted(target: Any) -> None:
+        target.network_weights_backup = base
+        target.weight.data += 1
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        A1111Host._guarded(interrupted)(layer)
+    # The host restores a layer whose names are not those that it wants; of one without names it thinks nothing was done.
+    assert getattr(layer, "network_current_names", ()) != ()
+    with pytest.raises(KeyboardInterrupt):
+        A1111Host._guarded(lambda _: (_ for _ in ()).throw(KeyboardInterrupt()))(untouched := nn.Linear(2, 2))
+    assert getattr(untouched, "network_current_names", ()) == ()
