@@ -138,7 +138,7 @@ def test_a_layer_whose_merge_was_interrupted_is_not_taken_for_untouched(a1111: A
 
     with pytest.raises(KeyboardInterrupt):
         A1111Host._guarded(interrupted)(layer)
-    # The host restores a layer whose names are not those that it wants; of one without names it thinks nothing was done.
+    # The host restores a layer whose names are not those that it wants; one without names it takes for untouched.
     assert getattr(layer, "network_current_names", ()) != ()
     with pytest.raises(KeyboardInterrupt):
         A1111Host._guarded(lambda _: (_ for _ in ()).throw(KeyboardInterrupt()))(untouched := nn.Linear(2, 2))
