@@ -234,7 +234,7 @@ def load_pipeline(path: Path, device: str | None = None, half: bool | None = Non
             if not (path / "model_index.json").is_file():
                 raise FileError(f"{path} is no model folder: it has no model_index.json")
             pipeline = diffusers.DiffusionPipeline.from_pretrained(
-                path, dtype=dtype, local_files_only=True, use_safetensors=True
+                path, torch_dtype=dtype, local_files_only=True, use_safetensors=True
             )
         elif path.is_file():
             pipeline = _single_file(path, dtype)
@@ -278,4 +278,4 @@ def _single_file(path: Path, dtype: torch.dtype) -> Any:
     }
     if architecture is None:
         raise FileError(f"{path} is a checkpoint of no family that is known; known are SD 1.x, SD 2.x, SDXL and Flux.1")
-    return classes[architecture.name].from_single_file(str(path), dtype=dtype, local_files_only=True)
+    return classes[architecture.name].from_single_file(str(path), torch_dtype=dtype)

@@ -79,6 +79,8 @@ def parser() -> argparse.ArgumentParser:
     presets.add_argument("--file", type=Path, metavar="FILE", help="a preset file; default: your own")
     presets.add_argument("--json", action="store_true", help="print JSON")
     presets.set_defaults(run="lbw.studio.presets:run")
+    for command in commands.choices.values():
+        command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return top
 
 
