@@ -35,7 +35,7 @@ class Recipe:
 
 RECIPES = (
     Recipe("subject", 8, 8.0, False, data.SUBJECT, 1.0),
-    Recipe("style", 4, 4.0, True, f"{data.STYLE} style", 2.25),
+    Recipe("style", 6, 6.0, True, f"{data.STYLE} style", 4.0),
 )
 
 

@@ -14,15 +14,20 @@ from render import Merger, load_pipeline, render
 from store import Places, write_json, write_tensors
 
 RANK = 4
-STRENGTHS = {"OUT04": 2.0, "IN05": 1.45, "OUT03": 0.43}
-"""Norm of a planted layer's delta over the norm of the layer's weight, strongest block first."""
+TARGETS = {"OUT04": 30.0, "IN05": 6.0, "OUT03": 1.2}
+"""Percentage of colour values that change when a planted block is off, strongest block first."""
+FIRST_STRENGTH = 0.8
+"""Norm of a planted layer's delta over the norm of the layer's weight, before it is tuned."""
+ROUNDS = 6
 THRESHOLD = 20
 PROMPTS = (
     "a large red star on a white background, flat style",
     "a large blue circle on a sky background, flat style",
+    "a large green heart on a black background, flat style",
 )
 SEEDS = (1, 2, 3, 4, 5)
-PLANT_SEED = 12
+PLANT_SEEDS = (12, 13, 14, 15)
+MARGIN = 1.5
 
 
 def planted_tensors(
@@ -75,23 +80,44 @@ def table(effects: dict[str, list[float]]) -> str:
     return "\n".join(f"  {block:6}" + "".join(f"{share:7.1f}" for share in shares) for block, shares in ranked)
 
 
-def proven(effects: dict[str, list[float]], order: Sequence[str], factor: float = 1.5) -> bool:
-    """Whether for every seed each block of ``order`` exceeds the next by ``factor``."""
-    columns = zip(*(effects[block] for block in order), strict=True)
-    return all(all(a >= factor * b for a, b in pairwise(shares)) and shares[-1] > 3 for shares in columns)
+def margin(effects: dict[str, list[float]]) -> float:
+    """By what factor each planted block exceeds the next one, at least, over all seeds."""
+    columns = zip(*(effects[block] for block in TARGETS), strict=True)
+    return min(a / max(b, 1e-6) for shares in columns for a, b in pairwise(shares))
+
+
+def measure(pipeline: StableDiffusionXLPipeline, path: Path) -> dict[str, dict[str, list[float]]]:
+    """The effects of each block by prompt."""
+    return {prompt: block_effects(pipeline, path, prompt, SEEDS) for prompt in PROMPTS}
+
+
+def plant(pipeline: StableDiffusionXLPipeline, path: Path, strengths: dict[str, float], seed: int) -> float:
+    """Writes the LoRA, prints what an analyzer must find in it, and returns the least margin over the prompts."""
+    about = metadata("planted", RANK, float(RANK), "")
+    write_tensors(path, planted_tensors(pipeline, strengths, seed), about)
+    found = measure(pipeline, path)
+    least = min(margin(effects) for effects in found.values())
+    print(f"planted with seed {seed}, strengths {strengths}: margin {least:.2f}", flush=True)
+    for prompt, effects in found.items():
+        print(f" {prompt!r}\n{table(effects)}", flush=True)
+    for block, target in TARGETS.items():
+        mean = float(np.mean([share for effects in found.values() for share in effects[block]]))
+        factor = min(2.0, max(0.5, (target / max(mean, 0.1)) ** 0.5))
+        strengths[block] = round(min(4.0, strengths[block] * factor), 3)
+    return least
 
 
 def run(places: Places) -> None:
-    """Writes the planted LoRA and its answer, and prints what an analyzer must find."""
+    """Writes the planted LoRA and its answer: strengths are tuned until the order is plain for every seed.
+
+    Raises RuntimeError when no seed of the planted tensors gives a plain order.
+    """
     pipeline = load_pipeline(places.model)
     path = places.loras / "planted.safetensors"
-    write_tensors(
-        path,
-        planted_tensors(pipeline, STRENGTHS, PLANT_SEED),
-        metadata("planted", RANK, float(RANK), ""),
-    )
-    write_json(places.root / "planted.json", {"blocks": list(STRENGTHS)})
-    for prompt in PROMPTS:
-        effects = block_effects(pipeline, path, prompt, SEEDS)
-        verdict = "proven" if proven(effects, list(STRENGTHS)) else "NOT PROVEN"
-        print(f"planted, {prompt!r}, seeds {SEEDS}: {verdict}\n{table(effects)}")
+    for seed in PLANT_SEEDS:
+        strengths = dict.fromkeys(TARGETS, FIRST_STRENGTH)
+        for _ in range(ROUNDS):
+            if plant(pipeline, path, strengths, seed) >= MARGIN:
+                write_json(places.root / "planted.json", {"blocks": list(TARGETS)})
+                return
+    raise RuntimeError("the planted blocks do not come out in a plain order; try another --seed")

@@ -240,8 +240,9 @@ def load_pipeline(path: Path, device: str | None = None, half: bool | None = Non
             pipeline = _single_file(path, dtype)
         else:
             raise FileError(f"there is no model at {path}")
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise FileError(f"{path} cannot be loaded as a model: {str(error).splitlines()[0]}") from error
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise FileError(f"{path} cannot be loaded as a model: {reason}") from error
     pipeline.set_progress_bar_config(disable=True)
     if getattr(pipeline, "safety_checker", None) is not None:
         pipeline.safety_checker = None
