@@ -1,80 +1,222 @@
-"""Which blocks of a LoRA change the picture, and how much: render without each in turn, and compare.
+"""The Effective Block Analyzer: which blocks of a LoRA change the picture, how much, and where.
 
 All blocks at the range's second number give the *source*; each block alone at the first number gives a changed
-picture. The percentage is the share of colour values whose absolute difference exceeds the threshold.
+picture. How much of the source changed is what the block does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lbw.core.architectures import Architecture
 from lbw.core.weights import format_number
 
-Pixels = NDArray[np.uint8]
-Render = Callable[[str, int], Pixels]
+from .cells import Cell, Choice, choose, uniform_cell
+from .measure import Change, Mask, measure
+from .runner import CannotKeepError, Outcome, Renderer, run
+from .store import CellStore, Rendered
+
+BLACK, WHITE = "black", "white"
 
 
 @dataclass(frozen=True)
 class Settings:
     """What to compare.
 
-    span: the weight of the block that is looked at, and that of all others. seeds: one source each. threshold:
-    a difference of colour values, 0 to 255, that counts as a change only when it is exceeded.
+    choices: the blocks, or groups of blocks, that are looked at. seeds: one source each. span: the weight of the
+    block that is looked at, and that of all others. threshold: a difference of colour values, 0 to 255, that counts
+    as a change only when it is exceeded. background: of the raw difference. swap_axes: blocks from left to right.
     """
 
-    blocks: tuple[str, ...]
+    choices: tuple[Choice, ...]
     seeds: tuple[int, ...]
     span: tuple[float, float] = (0.0, 1.0)
     threshold: int = 20
+    background: str = BLACK
+    swap_axes: bool = False
+
+
+@dataclass
+class BlockResult:
+    """What is known of one choice: a change for each seed, None where its cell failed or was not reached."""
+
+    choice: Choice
+    changes: dict[int, Change | None] = field(default_factory=dict)
+    errors: dict[int, str] = field(default_factory=dict)
+
+    def percents(self) -> list[float]:
+        """The percentages of the seeds that are known."""
+        return [change.percent for change in self.changes.values() if change is not None]
+
+    @property
+    def mean(self) -> float | None:
+        """Mean of the percentages over the seeds."""
+        return float(np.mean(self.percents())) if self.percents() else None
+
+    @property
+    def std(self) -> float | None:
+        """Standard deviation of the percentages over the seeds (of the population: 0 for one seed)."""
+        return float(np.std(self.percents())) if self.percents() else None
+
+    def mean_of(self, figure: str) -> float | None:
+        """Mean over the seeds of a figure of `Change`: "inside", "outside" or "focus"."""
+        values = [getattr(change, figure) for change in self.changes.values() if change is not None]
+        known = [value for value in values if value is not None]
+        return float(np.mean(known)) if known else None
+
+
+class Analysis:
+    """One analysis: its cells, and what came of them so far."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        architecture: Architecture,
+        tensors: Mapping[str, int],
+        store: CellStore,
+        mask: Mask | Callable[[int, int], Mask] | None = None,
+    ) -> None:
+        """Prepare an analysis; nothing is rendered yet.
+
+        tensors: how many tensors the LoRA has in each block. mask: the region that is looked at, or what returns
+        it for a width and a height.
+        """
+        self.settings = settings
+        self.architecture = architecture
+        self.tensors = tensors
+        self.store = store
+        self.results = [BlockResult(choice) for choice in settings.choices]
+        self.rendered = self.reused = 0
+        self.source_errors: dict[int, str] = {}
+        self.stop_reason = ""
+        self._mask = mask
+        low, high = settings.span
+        self.sources = {seed: uniform_cell(architecture, high, seed) for seed in settings.seeds}
+        self._wanted: dict[Cell, list[tuple[BlockResult, int]]] = {}
+        for result in self.results:
+            touched = [block for block in result.choice.blocks if tensors.get(block)]
+            for seed in settings.seeds:
+                if touched and low != high:
+                    self._wanted.setdefault(self.cell(result.choice, seed), []).append((result, seed))
+                else:
+                    result.changes[seed] = Change(0.0, *((0.0, 0.0) if mask is not None else ()))
+
+    def cell(self, choice: Choice, seed: int) -> Cell:
+        """Return the cell in which the blocks of `choice` have the range's first number."""
+        return self.sources[seed].with_entry(choice.blocks, format_number(self.settings.span[0]))
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Every cell, the sources first."""
+        return list(dict.fromkeys([*self.sources.values(), *self._wanted]))
+
+    def run(self, renderer: Renderer) -> Iterator[Outcome]:
+        """Render what is missing and measure it; yield each outcome as it comes.
+
+        When a cell cannot be kept on disk, `stop_reason` says so and the analysis ends with what it has.
+        """
+        waiting: list[Outcome] = []
+        try:
+            for outcome in run(self.cells, renderer, self.store, self.tensors):
+                self.reused += outcome.reused
+                self.rendered += not outcome.reused and outcome.rendered is not None
+                if outcome.cell in self.sources.values():
+                    if outcome.rendered is None:
+                        self.source_errors[outcome.cell.seed] = outcome.error
+                    self._take(outcome)
+                    still = [late for late in waiting if not self._take(late)]
+                    waiting = still
+                elif not self._take(outcome):
+                    waiting.append(outcome)
+                yield outcome
+        except CannotKeepError as error:
+            self.stop_reason = str(error)
+
+    def _take(self, outcome: Outcome) -> bool:
+        """Measure `outcome`; False if its source is not there yet."""
+        cell = outcome.cell
+        wanted = self._wanted.get(cell, [])
+        if not wanted:
+            return True
+        source = self.store.load(self.sources[cell.seed])
+        error = self.source_errors.get(cell.seed, "")
+        if source is None and not error:
+            return False
+        for result, seed in wanted:
+            if outcome.rendered is None or source is None:
+                result.changes[seed] = None
+                result.errors[seed] = outcome.error or f"the source failed: {error}"
+            else:
+                result.changes[seed] = self._change(source, outcome.rendered)
+        return True
+
+    def _change(self, source: Rendered, changed: Rendered) -> Change:
+        if source.pictures.shape != changed.pictures.shape:
+            raise ValueError(f"pictures of {changed.pictures.shape} beside a source of {source.pictures.shape}")
+        return measure(source.pictures, changed.pictures, self.settings.threshold, self.mask(source))
+
+    def mask(self, source: Rendered) -> Mask | None:
+        """Return the mask in the size of the pictures."""
+        if callable(self._mask):
+            height, width = source.pictures.shape[1:3]
+            self._mask = self._mask(width, height)
+        return self._mask
+
+    def pictures(self, choice: Choice, seed: int) -> tuple[Rendered | None, Rendered | None]:
+        """Return source and changed picture, None for what is not there; a block without tensors changes nothing."""
+        source = self.store.load(self.sources[seed])
+        cell = self.cell(choice, seed)
+        return source, self.store.load(cell) if cell in self._wanted else source
+
+    def ranking(self) -> list[BlockResult]:
+        """Return the choices of which something is known, those that change most first."""
+        known = [result for result in self.results if result.mean is not None]
+        return sorted(known, key=lambda result: -(result.mean or 0.0))
+
+
+def prepare(text: str, architecture: Architecture, touched: Collection[str]) -> tuple[Choice, ...]:
+    """Return what the field Blocks chooses; see `choose`."""
+    return tuple(choose(text, architecture, touched))
+
+
+# The suggestion ----------------------------------------------------------------------------------
+
+NEEDED, NOT_NEEDED, UNKNOWN = "needed", "not needed", "unknown"
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One changed picture: which block, which seed, the pictures, and the percentage."""
+class Suggestion:
+    """Each block sorted: `needed` where the mean percentage is at least `high`, `not needed` where at most `low`."""
 
-    block: str
-    seed: int
-    source: Pixels
-    changed: Pixels
-    percent: float
+    low: float
+    high: float
+    verdicts: Mapping[str, str]
 
-
-def difference(source: Pixels, changed: Pixels) -> Pixels:
-    """Return the absolute difference of two pictures of shape (height, width, 3)."""
-    return np.abs(source.astype(np.int16) - changed.astype(np.int16)).astype(np.uint8)
-
-
-def percent_changed(source: Pixels, changed: Pixels, threshold: int) -> float:
-    """Return 100·n / (width·height·3), n being the colour values that differ by more than `threshold`."""
-    return float(100 * np.count_nonzero(difference(source, changed) > threshold) / source.size)
+    def preset(self, name: str) -> str:
+        """Return a line of the preset file: needed blocks at 1, unknown ones at 0.5, all others at 0."""
+        weights = {NEEDED: "1", UNKNOWN: "0.5"}
+        kept = [f"{block}={weights[verdict]}" for block, verdict in self.verdicts.items() if verdict in weights]
+        return f"{name}:{','.join(['0', *kept])}"
 
 
-def weights_without(block: str, span: tuple[float, float]) -> str:
-    """Return block weights with `block` at the span's first number, all others at the second."""
-    low, high = map(format_number, span)
-    return f"{high},{block}={low}"
+def suggest(results: Sequence[BlockResult], low: float | None = None, high: float | None = None) -> Suggestion:
+    """Sort the blocks of `results` by their mean percentages.
 
-
-def analyze(render: Render, settings: Settings) -> Iterator[Cell]:
-    """Yield a cell for each block and seed, as they are rendered.
-
-    render: takes block weights and a seed, returns the picture as (height, width, 3).
+    low, high: in percent of the picture's colour values; a tenth and a half of the largest mean if not given. A
+    block that several choices hold counts with the largest.
     """
-    for seed in settings.seeds:
-        source = render(format_number(settings.span[1]), seed)
-        for block in settings.blocks:
-            changed = render(weights_without(block, settings.span), seed)
-            yield Cell(block, seed, source, changed, percent_changed(source, changed, settings.threshold))
-
-
-def ranking(cells: Sequence[Cell]) -> list[tuple[str, float]]:
-    """Return the blocks with the mean of their percentages over the seeds, the largest first."""
-    values: dict[str, list[float]] = {}
-    for cell in cells:
-        values.setdefault(cell.block, []).append(cell.percent)
-    means = [(block, float(np.mean(percents))) for block, percents in values.items()]
-    return sorted(means, key=lambda pair: -pair[1])
+    means: dict[str, float] = {}
+    for result in results:
+        for block in result.choice.blocks:
+            if result.mean is not None:
+                means[block] = max(means.get(block, 0.0), result.mean)
+    largest = max(means.values(), default=0.0)
+    low = largest / 10 if low is None else low
+    high = max(largest / 2, low) if high is None else high
+    verdicts = {
+        block: NOT_NEEDED if mean <= low else NEEDED if mean >= high else UNKNOWN for block, mean in means.items()
+    }
+    return Suggestion(low, high, verdicts)

@@ -1,47 +1,201 @@
-"""A grid of pictures with labels, as one picture."""
+"""Draws grids of pictures with labels, and bar charts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from PIL import Image, ImageDraw, ImageFont
+import numpy as np
+from PIL import Image, ImageDraw
 
-_MARGIN = 6
+from .effective_blocks import WHITE, Analysis, BlockResult, Suggestion
+from .fonts import font_for, line_height, width_of, wrap
+from .measure import Pixels, difference, heat_map
+
+LARGEST = 30_000_000
+"""Pixels of the largest sheet; a larger one is scaled down."""
+_SMALLEST_CELL = 128
+_GAP = 4
+_INK, _PAPER, _GREY, _RED = (20, 20, 20), (255, 255, 255), (225, 225, 225), (170, 30, 30)
 
 
-def font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    """Return a font of `size` pixels; Pillow before 10.1 has one size only."""
-    try:
-        return ImageFont.load_default(size=size)
-    except TypeError:
-        return ImageFont.load_default()
+@dataclass(frozen=True)
+class Tile:
+    """One place of a grid: what loads its picture, or the words that stand there instead."""
+
+    load: Callable[[], Pixels | None]
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A drawn grid, and a remark where it had to be scaled down."""
+
+    image: Image.Image
+    remark: str = ""
+
+
+def beside(pictures: Pixels) -> Pixels:
+    """Return a batch (count, height, width, 3) as one picture, side by side."""
+    return np.concatenate(list(pictures), axis=1) if pictures.ndim == 4 else pictures
 
 
 def grid(
-    rows: Sequence[Sequence[Image.Image]], row_labels: Sequence[str], column_labels: Sequence[str], title: str
+    tiles: Sequence[Sequence[Tile]],
+    size: tuple[int, int],
+    row_labels: Sequence[str],
+    column_labels: Sequence[str],
+    head: str,
+    font: str | None = None,
+    largest: int = LARGEST,
+) -> Sheet:
+    """Return `tiles`, rows of pictures of `size` (width, height), with labels at the left and top, and a head.
+
+    Tiles are loaded one at a time. font: a file to draw the labels with, where its letters suffice.
+    """
+    width, height = size
+    enlarged = -(-_SMALLEST_CELL // min(width, height)) if min(width, height) < _SMALLEST_CELL else 1
+    width, height = width * enlarged, height * enlarged
+    columns, rows = len(column_labels), len(row_labels)
+    shrink = min(1.0, (largest / max(1, (width + _GAP) * (columns + 1) * (height + _GAP) * (rows + 1))) ** 0.5)
+    width, height = max(1, int(width * shrink)), max(1, int(height * shrink))
+    letters = "".join((*row_labels, *column_labels, head))
+    face = font_for(letters, max(12, min(40, min(width, height) // 9)), font)
+    high = line_height(face)
+
+    label_width = max(width * 3 // 4, 9 * high)
+    left_lines = [wrap(label, face, label_width) for label in row_labels]
+    left = max((width_of(line, face) for lines in left_lines for line in lines), default=0) + 3 * _GAP
+    cell_width = max(width, 5 * high)
+    top_lines = [wrap(label, face, cell_width) for label in column_labels]
+    total_width = left + columns * (cell_width + _GAP)
+    head_lines = wrap(head, face, total_width - 2 * _GAP) if head else []
+    head_height = len(head_lines) * high + 2 * _GAP
+    top = head_height + max((len(lines) for lines in top_lines), default=0) * high + 2 * _GAP
+    row_heights = [max(height, len(lines) * high) + _GAP for lines in left_lines]
+
+    sheet = Image.new("RGB", (total_width, top + sum(row_heights)), _PAPER)
+    pen = ImageDraw.Draw(sheet)
+    for number, line in enumerate(head_lines):
+        pen.text((_GAP, _GAP + number * high), line, _INK, font=face)
+    for column, lines in enumerate(top_lines):
+        x = left + column * (cell_width + _GAP) + cell_width // 2
+        for number, line in enumerate(lines):
+            pen.text((x - width_of(line, face) // 2, head_height + _GAP + number * high), line, _INK, font=face)
+    y = top
+    for row, lines in enumerate(left_lines):
+        for number, line in enumerate(lines):
+            pen.text((_GAP, y + number * high), line, _INK, font=face)
+        for column, tile in enumerate(tiles[row]):
+            box = (left + column * (cell_width + _GAP) + (cell_width - width) // 2, y)
+            pixels = None if tile.words else tile.load()
+            if pixels is None:
+                _words(pen, tile.words or "missing", (*box, box[0] + width, box[1] + height))
+                continue
+            picture = Image.fromarray(pixels)
+            if picture.size != (width, height):
+                way = Image.Resampling.NEAREST if shrink == 1 and enlarged > 1 else Image.Resampling.LANCZOS
+                picture = picture.resize((width, height), way)
+            sheet.paste(picture, box)
+        y += row_heights[row]
+    remark = ""
+    if shrink < 1:
+        remark = f"the grid would have more than {largest // 1_000_000} megapixels; its pictures are scaled to "
+        remark += f"{shrink * enlarged:.0%}, the cells themselves are kept in full size"
+    return Sheet(sheet, remark)
+
+
+def _words(pen: ImageDraw.ImageDraw, words: str, box: tuple[int, int, int, int]) -> None:
+    left, top, right, bottom = box
+    pen.rectangle((left, top, right - 1, bottom - 1), fill=_GREY, outline=_RED)
+    face = font_for(words, 12)
+    high = line_height(face)
+    lines = wrap(words, face, right - left - 2 * _GAP)[: max(1, (bottom - top) // high)]
+    for number, line in enumerate(lines):
+        pen.text((left + _GAP, top + _GAP + number * high), line, _RED, font=face)
+
+
+# The analyzer's ----------------------------------------------------------------------------------
+
+HEADINGS = ("diff", "heat map", "changed", "source")
+
+
+def _label(result: BlockResult, seed: int) -> str:
+    change = result.changes.get(seed)
+    lines = [result.choice.label, f"Diff : {change.percent:.3f}%" if change else "no picture"]
+    if len(result.percents()) > 1:
+        lines.append(f"mean {result.mean:.3f}% ± {result.std:.3f}")
+    if change and change.inside is not None:
+        lines.append(f"in {change.inside:.2f}% out {change.outside:.2f}%")
+    return "\n".join(lines)
+
+
+def analysis_grid(analysis: Analysis, seed: int, head: str, font: str | None = None, largest: int = LARGEST) -> Sheet:
+    """Return the grid of one seed: raw difference, heat map, changed picture and source of each block."""
+    settings = analysis.settings
+    source = analysis.store.load(analysis.sources[seed])
+    size = (beside(source.pictures).shape[1], source.pictures.shape[1]) if source else (256, 256)
+
+    def tile(result: BlockResult, part: str) -> Tile:
+        def load() -> Pixels | None:
+            before, after = analysis.pictures(result.choice, seed)
+            if before is None or after is None:
+                return None
+            if part == "source":
+                return beside(before.pictures)
+            if part == "changed":
+                return beside(after.pictures)
+            if part == "heat map":
+                return beside(heat_map(before.pictures, after.pictures))
+            raw = difference(before.pictures, after.pictures)
+            return beside(255 - raw if settings.background == WHITE else raw)
+
+        words = result.errors.get(seed, "") if part != "source" or source is None else ""
+        return Tile(load, words)
+
+    low, _ = settings.span
+    headings = [f"block at {low:g}" if part == "changed" else part for part in HEADINGS]
+    labels = [_label(result, seed) for result in analysis.results]
+    tiles = [[tile(result, part) for part in HEADINGS] for result in analysis.results]
+    if settings.swap_axes:
+        tiles = [list(line) for line in zip(*tiles)][::-1]
+        return grid(tiles, size, headings[::-1], labels, head, font, largest)
+    return grid(tiles, size, labels, headings, head, font, largest)
+
+
+def bar_chart(
+    results: Sequence[BlockResult], suggestion: Suggestion, head: str, font: str | None = None
 ) -> Image.Image:
-    """Return the pictures of `rows` as a table with labels at its left and top, and a title above it all."""
-    width, height = rows[0][0].size
-    text = font(max(11, min(width, height) // 6))
-    measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-
-    def size(label: str) -> tuple[int, int]:
-        box = measure.multiline_textbbox((0, 0), label, font=text)
-        return int(box[2]) + 2 * _MARGIN, int(box[3]) + 2 * _MARGIN
-
-    left = max((size(label)[0] for label in row_labels), default=0)
-    column = max(width, *(size(label)[0] for label in column_labels))
-    title_height = size(title)[1] if title else 0
-    top = title_height + max(size(label)[1] for label in column_labels)
-    row = max(height, *(size(label)[1] for label in row_labels)) + 2
-    sheet = Image.new("RGB", (max(left + column * len(column_labels), size(title)[0]), top + row * len(rows)), "white")
-    draw = ImageDraw.Draw(sheet)
-    draw.multiline_text((_MARGIN, _MARGIN), title, fill="black", font=text)
-    for number, label in enumerate(column_labels):
-        draw.multiline_text((left + number * column + _MARGIN, title_height + _MARGIN), label, fill="black", font=text)
-    for line, pictures in enumerate(rows):
-        y = top + line * row
-        draw.multiline_text((_MARGIN, y + _MARGIN), row_labels[line], fill="black", font=text)
-        for number, picture in enumerate(pictures):
-            sheet.paste(picture, (left + number * column, y))
-    return sheet
+    """Return a bar for each block, with the seeds' deviation, and the thresholds of the suggestion as lines."""
+    labels = [result.choice.label for result in results]
+    face = font_for("".join((*labels, head)), 16, font)
+    high = line_height(face)
+    left = min(240, max((width_of(label, face) for label in labels), default=0)) + 3 * _GAP
+    plot, right = 480, 220
+    lines = wrap(head, face, left + plot + right - 2 * _GAP) if head else []
+    top = (len(lines) + 1) * high + 3 * _GAP
+    row = high + 6
+    chart = Image.new("RGB", (left + plot + right, top + row * len(results) + 2 * _GAP), _PAPER)
+    pen = ImageDraw.Draw(chart)
+    for number, line in enumerate(lines):
+        pen.text((_GAP, _GAP + number * high), line, _INK, font=face)
+    ends = [(result.mean or 0) + (result.std or 0) for result in results]
+    largest = max([*ends, suggestion.high, 1e-9])
+    scale = plot / largest
+    pen.text((left, top - high - _GAP), f"0 to {largest:.3g} % of the colour values", (110, 110, 110), font=face)
+    for number, result in enumerate(results):
+        y = top + number * row
+        pen.text((_GAP, y), (wrap(labels[number], face, left - 2 * _GAP) or [""])[0], _INK, font=face)
+        mean, std = result.mean or 0.0, result.std or 0.0
+        verdict = suggestion.verdicts.get(result.choice.blocks[0]) if len(result.choice.blocks) == 1 else None
+        pen.rectangle((left, y + 2, left + mean * scale, y + high), fill=(70, 110, 175))
+        if std:
+            middle = y + 2 + high // 2
+            pen.line((left + max(0, mean - std) * scale, middle, left + (mean + std) * scale, middle), _INK, 2)
+        words = f"{mean:.3f} %" if result.mean is not None else "no picture"
+        pen.text((left + plot + 2 * _GAP, y), f"{words}  {verdict or ''}", _INK, font=face)
+    for threshold in (suggestion.low, suggestion.high):
+        x = left + threshold * scale
+        for y in range(top, chart.height - _GAP, 8):
+            pen.line((x, y, x, y + 4), (150, 90, 40), 1)
+    return chart

@@ -178,6 +178,27 @@ class StandaloneHost:
         self._in_force = new
         return problems
 
+    def encoder_state(self) -> tuple[object, ...]:
+        """Return what the text encoders have merged: equal states encode a prompt alike."""
+        return tuple(sorted((place, entries) for place, entries in self._in_force.items() if place[0]))
+
+    def tensors(self, name: str) -> dict[str, int]:
+        """Return how many tensors of the loaded model the LoRA `name` changes in each block.
+
+        Raises:
+            FileError: there is no such LoRA, or it cannot be read.
+        """
+        path = self.library.find(name)
+        if path is None:
+            there = ", ".join(self.library.names()) or "none"
+            raise FileError(f"LoRA {quote(name)} was not found in {self.library.folder}; there are {there}")
+        file, modules = self.library.load(path)
+        counts: dict[str, int] = {}
+        for site in (locate(module, file.architecture) for module in modules):
+            if (site.encoder, site.path) in self._targets:
+                counts[site.block] = counts.get(site.block, 0) + 1
+        return counts
+
     def _wants(
         self, lora: ResolvedLora, path: Path, wanted: dict[tuple[int, str], list[tuple[Path, str, float]]]
     ) -> bool:

@@ -54,7 +54,24 @@ def parser() -> argparse.ArgumentParser:
     _prompt(analyze)
     _picture(analyze)
     _analysis(analyze)
-    analyze.set_defaults(run="lbw.studio.commands:analysis")
+    analyze.set_defaults(run="lbw.studio.analyze:run_analyze")
+
+    xyz = commands.add_parser(
+        "xyz",
+        help="a grid over blocks, values, seeds, presets or elements",
+        description="Render a grid. Write lbw=XYZ (ZYX for one minus it) at the LoRA whose block weights the axes set.",
+    )
+    _prompt(xyz)
+    _picture(xyz)
+    for name in "xyz":
+        xyz.add_argument(
+            f"--{name}",
+            nargs=2,
+            metavar=("TYPE", "VALUES"),
+            help='type: "Block ID", values, seed, "Original Weights" or elements; for example --x values "0-1 (+0.25)"',
+        )
+    _cells(xyz)
+    xyz.set_defaults(run="lbw.studio.analyze:run_xyz")
 
     demo = commands.add_parser("demo", help="the analysis of a bundled LoRA", description="Analyze a bundled LoRA.")
     demo.add_argument(
@@ -63,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--lora", default="planted", metavar="NAME", help="planted, subject or style (default: planted)")
     _picture(demo)
     _analysis(demo)
-    demo.set_defaults(run="lbw.studio.commands:demo")
+    demo.set_defaults(run="lbw.studio.analyze:demo")
 
     page = commands.add_parser("studio", help="the page, on this machine only", description="Open the page.")
     _model(page)
@@ -118,8 +135,25 @@ def _analysis(command: argparse.ArgumentParser) -> None:
         "--range", default="0,1", metavar="A,B", help="the looked-at block's weight, the others' (0,1)"
     )
     command.add_argument("--blocks", default="auto", metavar="LIST", help="auto, 12ALL, or for example IN04-IN08,OUT01")
-    command.add_argument("--seeds", type=int, default=1, metavar="N", help="number of seeds (default: 1)")
-    command.add_argument("--threshold", type=int, default=20, metavar="N", help="0 to 255 (default: 20)")
+    command.add_argument("--seeds", default="1", metavar="N", help="number of seeds (default: 1)")
+    command.add_argument("--threshold", default="20", metavar="N", help="0 to 255 (default: 20)")
+    command.add_argument("--diff", choices=("black", "white"), default="black", help="background of the differences")
+    command.add_argument("--swap-axes", action="store_true", help="blocks from left to right")
+    command.add_argument(
+        "--mask", metavar="FILE", help="where to look: a picture, white inside; or left,top,right,bottom in percent"
+    )
+    command.add_argument(
+        "--needed", type=float, metavar="X", help="suggest as needed from this mean percentage (half of the largest)"
+    )
+    command.add_argument(
+        "--not-needed", type=float, metavar="X", help="as not needed up to this one (a tenth of the largest)"
+    )
+    _cells(command)
+
+
+def _cells(command: argparse.ArgumentParser) -> None:
+    """Add the options of all grids."""
+    command.add_argument("--fresh", action="store_true", help="render anew what an earlier run has finished")
     command.add_argument(
         "-o", "--output", type=Path, default=Path("lbw-output"), metavar="DIR", help="default: lbw-output"
     )

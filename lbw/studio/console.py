@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -20,6 +21,26 @@ def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         yield from bar.track(items, total=total)
+
+
+@contextmanager
+def bar(what: str) -> Iterator[Callable[[int, int, float | None], None]]:
+    """Give what shows a bar on standard error, if that is a terminal: done, total, seconds left."""
+    if not sys.stderr.isatty():
+        yield lambda done, total, left: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(what, total=None, left="")
+
+        def show(done: int, total: int, left: float | None) -> None:
+            text = "" if left is None else f"{int(left) // 60}:{int(left) % 60:02} left"
+            shown.update(task, completed=done, total=total, left=text)
+
+        yield show
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
+from argparse import Namespace
 from collections.abc import Iterator
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
-from PIL import Image
 
-from lbw.analysis.effective_blocks import Cell, Settings, analyze, ranking
+from lbw.analysis.effective_blocks import BLACK, Analysis
+from lbw.analysis.sheet import analysis_grid
 from lbw.core.errors import LbwError
 
-from .commands import DEMO_DEFAULTS, chosen_blocks, looked_at, renderer, sheet_of, span_of, with_weights
+from .analyze import CellRenderer, head_of, prepare
+from .commands import DEMO_DEFAULTS, renderer
 from .renderer import Job, Renderer
 
 EXAMPLE = "a large red star on a white background, flat style"
@@ -97,31 +99,24 @@ def _analysis(
 ) -> Iterator[tuple[Any, Any, str]]:
     """Yield the ranking and the grid as cells are finished."""
     try:
-        name = looked_at(prompt)
         job = _job(prompt, size, steps, cfg, seed)
-        settings = Settings(
-            blocks=chosen_blocks(maker.host, name, blocks),
-            seeds=tuple(range(job.seed, job.seed + int(seeds))),
-            span=span_of(span),
-            threshold=int(threshold),
-        )
-
-        def picture(weights: str, number: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-            made = maker.render(replace(job, prompt=with_weights(prompt, weights), seed=number))
-            return np.asarray(made.image.convert("RGB"))
-
-        cells: list[Cell] = []
-        total = len(settings.blocks) * len(settings.seeds)
-        for cell in analyze(picture, settings):
-            cells.append(cell)
-            yield _ranked(cells), _sheet(cells, settings, name), f"{len(cells)} of {total}"
+        options = Namespace(
+            range=span, blocks=blocks, seeds=int(seeds), threshold=int(threshold), diff=BLACK, swap_axes=False,
+            mask=None, fresh=False,
+        )  # fmt: skip
+        cells = Path(tempfile.gettempdir()) / "lbw-cells"
+        analysis, name, _ = prepare(maker, job, options, cells)
+        total = len(analysis.cells)
+        for done, _ in enumerate(analysis.run(CellRenderer(maker, job)), 1):
+            yield _ranked(analysis), _sheet(analysis, name, job), f"{done} of {total}"
     except LbwError as error:
         yield None, None, str(error)
 
 
-def _ranked(cells: list[Cell]) -> list[list[Any]]:
-    return [[place, block, round(mean, 3)] for place, (block, mean) in enumerate(ranking(cells), 1)]
+def _ranked(analysis: Analysis) -> list[list[Any]]:
+    return [[place, r.choice.label, round(r.mean or 0, 3)] for place, r in enumerate(analysis.ranking(), 1)]
 
 
-def _sheet(cells: list[Cell], settings: Settings, name: str) -> Image.Image:
-    return sheet_of(cells, settings, name)
+def _sheet(analysis: Analysis, name: str, job: Job) -> Any:
+    seed = analysis.settings.seeds[0]
+    return analysis_grid(analysis, seed, head_of(name, analysis, job, seed)).image

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,18 @@ class Picture:
     problems: tuple[str, ...]
 
 
+# What `encode_prompt` of a pipeline returns, by the name under which the pipeline takes it.
+_EMBEDDINGS = {
+    "StableDiffusionPipeline": ("prompt_embeds", "negative_prompt_embeds"),
+    "StableDiffusionXLPipeline": (
+        "prompt_embeds",
+        "negative_prompt_embeds",
+        "pooled_prompt_embeds",
+        "negative_pooled_prompt_embeds",
+    ),
+}
+
+
 @dataclass
 class Renderer:
     """Renders jobs on `host` with these presets."""
@@ -46,6 +59,10 @@ class Renderer:
     host: StandaloneHost
     presets: Mapping[str, str]
     elements: Mapping[str, str]
+    model: Path | None = None
+    """Where the model came from."""
+    encoded: dict[object, dict[str, Any]] = field(default_factory=dict)
+    """The last text conditioning, by all that it follows from."""
 
     def resolve(self, job: Job) -> tuple[str, list[ResolvedLora]]:
         """Return the job's prompt without tags, and what its tags ask for."""
@@ -86,8 +103,7 @@ class Renderer:
 
         gated = any(lora.request.span != LoraRequest("").span for lora in loras)
         result = pipeline(
-            prompt=text,
-            negative_prompt=job.negative or None,
+            **self.conditioning(job, text),
             num_inference_steps=job.steps,
             guidance_scale=job.cfg,
             width=job.width,
@@ -97,6 +113,26 @@ class Renderer:
         )
         image: Image.Image = result.images[0]
         return image
+
+    @torch.inference_mode()
+    def conditioning(self, job: Job, text: str) -> dict[str, Any]:
+        """Return what the pipeline is told about the prompt; encoded once, until a text encoder's weights change."""
+        pipeline = self.host.pipeline
+        plain = {"prompt": text, "negative_prompt": job.negative or None}
+        names = _EMBEDDINGS.get(type(pipeline).__name__)
+        if names is None:
+            return plain
+        key = (text, job.negative, job.cfg > 1, self.host.encoder_state())
+        if key not in self.encoded:
+            tensors = pipeline.encode_prompt(
+                **plain,
+                device=pipeline._execution_device,
+                num_images_per_prompt=1,
+                do_classifier_free_guidance=job.cfg > 1,
+            )
+            self.encoded.clear()
+            self.encoded[key] = {name: tensor for name, tensor in zip(names, tensors) if tensor is not None}
+        return self.encoded[key]
 
 
 def infotext(job: Job, loras: list[ResolvedLora], scheduler: str) -> str:
@@ -115,8 +151,6 @@ def infotext(job: Job, loras: list[ResolvedLora], scheduler: str) -> str:
     entries = "".join(f"<{lora.entry}>" for lora in loras if lora.entry)
     text = ", ".join(f"{name}: {value}" for name, value in fields.items())
     if entries:
-        import json
-
         text += f", LBW: {json.dumps(entries, ensure_ascii=False)}"
     return "\n".join([*lines, text])
 
@@ -127,12 +161,22 @@ def save_png(picture: Picture, path: Path) -> None:
     Raises:
         FileError: it cannot be written.
     """
+    infotext_png(picture.image, picture.infotext, path)
+
+
+def infotext_png(image: Image.Image, infotext: str, path: Path) -> None:
+    """Write `image` as PNG with `infotext`, whole or not at all.
+
+    Raises:
+        FileError: it cannot be written.
+    """
     info = PngImagePlugin.PngInfo()
-    info.add_text("parameters", picture.infotext)
+    if infotext:
+        info.add_text("parameters", infotext)
     part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture.image.save(part, format="PNG", pnginfo=info)
+        image.save(part, format="PNG", pnginfo=info)
         part.replace(path)
     except OSError as error:
         raise FileError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,157 @@
+"""A cell: what one picture of a grid is rendered with; and the blocks that a list of them chooses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from lbw.core.architectures import Architecture
+from lbw.core.blocks import select
+from lbw.core.errors import WeightsError, quote
+from lbw.core.weights import format_number, parse_number
+
+AUTO = "auto"
+CHANGED, COMPLEMENT = "XYZ", "ZYX"
+"""What a tag says in place of block weights: those of the cell, or one minus those."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one picture is rendered with.
+
+    entries: for each block of `layout`, in its order, an entry of block weights. seed: of the picture.
+    elements: rules of an elemental preset, for tags that say `lbwe=XYZ`.
+    """
+
+    layout: tuple[str, ...]
+    entries: tuple[str, ...]
+    seed: int
+    elements: str = ""
+
+    @property
+    def weights(self) -> str:
+        """The block weights as a tag takes them."""
+        return ",".join(("0", *(f"{block}={entry}" for block, entry in zip(self.layout, self.entries))))
+
+    @property
+    def complement(self) -> str:
+        """One minus the block weights; random and inherited entries stay."""
+        turned = []
+        for entry in self.entries:
+            number = parse_number(entry)
+            turned.append(entry if number is None else format_number(round(1 - number, 12)))
+        return ",".join(("0", *(f"{block}={entry}" for block, entry in zip(self.layout, turned))))
+
+    def with_entry(self, blocks: Collection[str], entry: str) -> Cell:
+        """Return this cell with `entry` for `blocks`, those that its layout has not left aside."""
+        entries = tuple(entry if block in blocks else old for block, old in zip(self.layout, self.entries))
+        return Cell(self.layout, entries, self.seed, self.elements)
+
+    def differing(self, other: Cell) -> set[str]:
+        """Return the blocks in which this cell's weights differ from those of `other`."""
+        if self.elements != other.elements:
+            return set(self.layout) | set(other.layout)
+        if self.layout == other.layout:
+            return {block for block, a, b in zip(self.layout, self.entries, other.entries) if a != b}
+        mine, theirs = dict(zip(self.layout, self.entries)), dict(zip(other.layout, other.entries))
+        return {block for block in mine.keys() | theirs.keys() if mine.get(block) != theirs.get(block)}
+
+
+def uniform_cell(architecture: Architecture, weight: float, seed: int) -> Cell:
+    """Return the cell with one weight for every block."""
+    return Cell(architecture.blocks, (format_number(weight),) * len(architecture.blocks), seed)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One item of a list of blocks: as it was written, and the blocks that it means."""
+
+    label: str
+    blocks: tuple[str, ...]
+
+
+def choose(text: str, architecture: Architecture, touched: Collection[str]) -> list[Choice]:
+    """Return what a list of blocks chooses.
+
+    text: `auto` for the blocks in `touched`; `12ALL` and the like for those of a layout; or items separated by
+        commas, each of ids, ranges and groups separated by spaces, with a leading `NOT` to invert.
+    touched: the blocks that the LoRA has tensors in.
+
+    Raises:
+        WeightsError: a block that `architecture` has not, or no block at all.
+    """
+    text = text.strip()
+    if text.lower() == AUTO:
+        chosen = [Choice(block, (block,)) for block in architecture.blocks if block in touched]
+        if not chosen:
+            raise WeightsError("Blocks: this LoRA has no tensors in any block of the loaded model")
+        return chosen
+    named = re.fullmatch(r"(\d+)ALL", text, re.IGNORECASE)
+    if named:
+        layout = architecture.layouts.get(int(named[1]))
+        if layout is None:
+            known = ", ".join(f"{count}ALL" for count in architecture.layouts)
+            raise WeightsError(f"Blocks: {architecture.title} has no layout {text}; it has {known}, or write {AUTO}")
+        return [Choice(block, (block,)) for block in layout if block in architecture.blocks]
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise WeightsError(f"Blocks is empty; write {AUTO}, 12ALL, or for example IN04-IN08,OUT01")
+    try:
+        return [Choice(part, select(part, architecture)) for part in dict.fromkeys(parts)]
+    except WeightsError as error:
+        raise WeightsError(f"Blocks: {error}") from error
+
+
+def ordered(cells: Iterable[Cell], tensors: Mapping[str, int]) -> list[Cell]:
+    """Return `cells`, each once, so that from one to the next the fewest tensors change.
+
+    The first stays first. A step costs the tensors of the blocks that differ; a change of the text encoders' block
+    costs more than all others, because the text must be encoded anew. Cells that differ in their seed alone cost
+    nothing and stand together.
+
+    tensors: how many tensors the LoRA has in each block.
+    """
+    waiting = list(dict.fromkeys(cells))
+    if not waiting:
+        return []
+    dear = sum(tensors.values()) + 1
+    price = {block: dear if block in _ENCODED else 1 + tensors.get(block, 0) for block in _blocks(waiting)}
+    result = [waiting.pop(0)]
+    while waiting:
+        last = result[-1]
+        nearest = min(waiting, key=lambda cell: sum(price[block] for block in last.differing(cell)))
+        waiting.remove(nearest)
+        result.append(nearest)
+    return result
+
+
+_ENCODED = frozenset(("BASE", "CLIP", "T5"))
+
+
+def _blocks(cells: Iterable[Cell]) -> set[str]:
+    return {block for cell in cells for block in cell.layout}
+
+
+def parse_span(text: str, field: str = "Range") -> tuple[float, float]:
+    """Return the two numbers of a range: the weight of the block that is looked at, and that of all others.
+
+    Raises:
+        WeightsError: it is not two numbers.
+    """
+    numbers = [parse_number(part) for part in text.split(",")]
+    if len(numbers) != 2 or numbers[0] is None or numbers[1] is None:
+        raise WeightsError(f"{field} {quote(text)} is not two numbers; write for example 0,1 or 0.5,1")
+    return numbers[0], numbers[1]
+
+
+def whole_number(value: object, field: str, low: int, high: int) -> int:
+    """Return `value`, a number or text, as a whole number from `low` to `high`.
+
+    Raises:
+        WeightsError: it is none.
+    """
+    number = parse_number(str(value))
+    if number is None or number != int(number) or not low <= number <= high:
+        raise WeightsError(f"{field} {quote(str(value))} is no whole number from {low} to {high}")
+    return int(number)

@@ -1,0 +1,67 @@
+"""Lists of numbers on an axis, with the range forms of the WebUI's X/Y/Z plot: `0-1 (+0.25)`, `0-1 [5]`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+from lbw.core.errors import WeightsError, quote
+from lbw.core.weights import format_number, parse_number
+
+_NUM = r"[+-]?\s*(?:\d+\.?\d*|\.\d+)"
+_STEPS = re.compile(rf"\s*({_NUM})\s*-\s*({_NUM})\s*(?:\(\s*([+-]\s*(?:\d+\.?\d*|\.\d+))\s*\))?\s*", re.ASCII)
+_COUNT = re.compile(rf"\s*({_NUM})\s*-\s*({_NUM})\s*\[\s*(\d+)\s*\]\s*", re.ASCII)
+MOST = 10_000
+"""Values that one axis may have."""
+
+
+def split(text: str) -> list[str]:
+    """Return the values of an axis: separated by commas, in double quotes where one holds commas."""
+    rows = csv.reader(io.StringIO(text.strip()), skipinitialspace=True)
+    return [value.strip() for row in rows for value in row if value.strip()]
+
+
+def _float(text: str) -> float:
+    return float(text.replace(" ", ""))
+
+
+def _exact(value: float) -> float:
+    """Return `value` without the noise of repeated addition."""
+    return round(value, 10)
+
+
+def expand(value: str, whole: bool = False) -> list[str] | None:
+    """Return the numbers that a range form writes, None if `value` is no range form.
+
+    `A-B (+S)` goes in steps of S (1 if left out), with both ends; `A-B [N]` is N numbers from A to B.
+
+    Raises:
+        WeightsError: a range that never reaches its end, or that has too many values.
+    """
+    count = _COUNT.fullmatch(value)
+    if count:
+        first, last, many = _float(count[1]), _float(count[2]), int(count[3])
+        if not 1 <= many <= MOST:
+            raise WeightsError(f"{quote(value)} would have {many} values; 1 to {MOST}")
+        numbers = [first + (last - first) * i / max(1, many - 1) for i in range(many)]
+        return [format_number(float(int(n)) if whole else _exact(n)) for n in numbers]
+    steps = _STEPS.fullmatch(value)
+    if not steps or parse_number(value) is not None:
+        return None
+    first, last = _float(steps[1]), _float(steps[2])
+    step = _float(steps[3]) if steps[3] else 1.0
+    if step == 0 or (last - first) / step < 0:
+        raise WeightsError(f"{quote(value)} never gets from {first:g} to {last:g} in steps of {step:g}")
+    many = int((last - first) / step + 1e-9) + 1
+    if many > MOST:
+        raise WeightsError(f"{quote(value)} would have {many} values; 1 to {MOST}")
+    return [format_number(_exact(first + step * i)) for i in range(many)]
+
+
+def numbers(text: str, whole: bool = False) -> list[str]:
+    """Return the values of a numeric axis as text, range forms written out; values that are none stay as they are."""
+    values: list[str] = []
+    for value in split(text):
+        values += expand(value, whole) or [value]
+    return values

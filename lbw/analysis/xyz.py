@@ -1,0 +1,243 @@
+"""The XYZ plot: up to three axes over blocks, values, seeds, original weights and elements."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from lbw.core.architectures import Architecture
+from lbw.core.blocks import select
+from lbw.core.elements import parse_rules
+from lbw.core.errors import LbwError, WeightsError, quote, unknown_preset
+from lbw.core.weights import Drawing, format_number, is_entry, parse_number, resolve
+
+from .cells import CHANGED, Cell
+from .ranges import numbers, split
+
+LARGEST_SEED = 4294967294
+
+
+class AxisType(Enum):
+    """What an axis changes; the values are the names that users know."""
+
+    NONE = "none"
+    BLOCKS = "Block ID"
+    VALUES = "values"
+    SEED = "seed"
+    WEIGHTS = "Original Weights"
+    ELEMENTS = "elements"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis: what it changes, and its values as they are written on the grid."""
+
+    type: AxisType = AxisType.NONE
+    values: tuple[str, ...] = ("",)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A plot: for each place (z, y, x), in that order of nesting, the cell that is shown there."""
+
+    x: Axis
+    y: Axis
+    z: Axis
+    cells: Mapping[tuple[int, int, int], Cell]
+
+
+def axis_type(text: str, field: str) -> AxisType:
+    """Return the type that `text` names; empty is none.
+
+    Raises:
+        WeightsError: there is no such type.
+    """
+    wanted = text.strip().lower()
+    if wanted in ("", "none"):
+        return AxisType.NONE
+    for kind in AxisType:
+        if kind.value.lower() == wanted:
+            return kind
+    # Shorter spellings that requests to the predecessor's API use.
+    short = {"id": AxisType.BLOCKS, "value": AxisType.VALUES, "base weights": AxisType.WEIGHTS}
+    if wanted in short:
+        return short[wanted]
+    raise WeightsError(f"{field} {quote(text)} is no axis; there are {', '.join(kind.value for kind in AxisType)}")
+
+
+def parse_axis(
+    kind: str,
+    values: str,
+    name: str,
+    architecture: Architecture,
+    presets: Mapping[str, str],
+    draw: Callable[[], int],
+) -> Axis:
+    """Return an axis, checked: everything on it can be rendered.
+
+    name: "X", "Y" or "Z", for the messages. draw: returns a seed for a value of -1.
+
+    Raises:
+        LbwError: a value that is none; the message names the axis and what would be right.
+    """
+    field = f"{name} type"
+    which = axis_type(kind, field)
+    if which is AxisType.NONE:
+        return Axis()
+    where = f"{name} values"
+    try:
+        found = _values(which, values, architecture, presets, draw)
+    except LbwError as error:
+        raise type(error)(f"{where}: {error}") from error
+    if not found:
+        raise WeightsError(f"{where} are empty; write one or more for {which.value}, separated by commas")
+    return Axis(which, tuple(found))
+
+
+def _values(
+    which: AxisType, text: str, architecture: Architecture, presets: Mapping[str, str], draw: Callable[[], int]
+) -> list[str]:
+    if which is AxisType.BLOCKS:
+        layout = _named_layout(text, architecture)
+        items = list(layout) if layout else split(text)
+        for item in items:
+            select(item, architecture)
+        return items
+    if which is AxisType.VALUES:
+        found = numbers(text)
+        for value in found:
+            if not is_entry(value):
+                raise WeightsError(f"{quote(value)} is no number; write for example 0,0.5,1 or 0-1 (+0.25) or 0-1 [5]")
+        return found
+    if which is AxisType.SEED:
+        return [str(_seed(value, draw)) for value in numbers(text, whole=True)]
+    if which is AxisType.WEIGHTS:
+        for value in split(text):
+            if value not in presets:
+                raise unknown_preset(value, presets)
+            resolve(value, architecture, Drawing(), presets)
+        return split(text)
+    rules = split(text)
+    for rule in rules:
+        parse_rules(rule)
+    return rules
+
+
+def _named_layout(text: str, architecture: Architecture) -> tuple[str, ...] | None:
+    count = text.strip().upper().removesuffix("ALL")
+    if text.strip().upper().endswith("ALL") and count.isdigit() and int(count) in architecture.layouts:
+        return tuple(block for block in architecture.layouts[int(count)] if block in architecture.blocks)
+    return None
+
+
+def _seed(value: str, draw: Callable[[], int]) -> int:
+    number = parse_number(value)
+    if number is None or number != int(number) or not -1 <= number < 2**63:
+        raise WeightsError(f"{quote(value)} is no seed; write whole numbers, -1 for a random one")
+    return draw() if number == -1 else int(number)
+
+
+def random_seed() -> int:
+    """Return a seed as the WebUIs draw it."""
+    return random.randrange(LARGEST_SEED)
+
+
+def entries_of(text: str, architecture: Architecture, presets: Mapping[str, str], seed: int) -> Cell:
+    """Return the cell of the block weights `text`.
+
+    A list of numbers keeps its own layout: blocks that it leaves out are not changed by the axes either, and its
+    random entries stay random.
+    """
+    while text.strip() in presets:
+        text = presets[text.strip()]
+    parts = [part.strip() for part in text.split(",")]
+    listed = architecture.layouts.get(len(parts))
+    if len(parts) > 1 and listed and all(is_entry(part) for part in parts):
+        pairs = [(block, part) for block, part in zip(listed, parts) if block in architecture.blocks]
+        rest = architecture.unlisted.get(len(parts))
+        if rest is not None:
+            pairs += [(block, format_number(rest)) for block in architecture.blocks if block not in listed]
+        return Cell(tuple(block for block, _ in pairs), tuple(part for _, part in pairs), seed)
+    if len(parts) == 1 and is_entry(text):
+        return Cell(architecture.blocks, (text.strip(),) * len(architecture.blocks), seed)
+    weights = resolve(text, architecture, Drawing(seed), presets).blocks
+    return Cell(architecture.blocks, tuple(format_number(weights[block]) for block in architecture.blocks), seed)
+
+
+def combined(first: Cell, second: Cell) -> Cell:
+    """Return two original weights in one: the sum, and where neither is 0 the first alone."""
+    mine, theirs = dict(zip(first.layout, first.entries)), dict(zip(second.layout, second.entries))
+    layout = tuple(dict.fromkeys((*first.layout, *second.layout)))
+
+    def entry(block: str) -> str:
+        one = mine.get(block, "0")
+        return one if parse_number(one) != 0 else theirs.get(block, "0")
+
+    return Cell(layout, tuple(map(entry, layout)), first.seed, first.elements)
+
+
+def build(
+    x: Axis,
+    y: Axis,
+    z: Axis,
+    architecture: Architecture,
+    presets: Mapping[str, str],
+    seed: int,
+) -> Grid:
+    """Return the plot of three axes.
+
+    presets: with `XYZ` the weights that the axes begin with; without it, every block begins with 1. seed: of cells
+    on whose axes there is none.
+
+    Raises:
+        WeightsError: a Block ID axis without values, or values without a Block ID; two axes of one type, except
+            Original Weights on X and Y.
+    """
+    _check(x, y, z)
+    base = entries_of(presets.get(CHANGED, "1"), architecture, presets, seed)
+    cells: dict[tuple[int, int, int], Cell] = {}
+    for place in itertools.product(range(len(z.values)), range(len(y.values)), range(len(x.values))):
+        values = [(axis.type, axis.values[number]) for axis, number in zip((x, y, z), place[::-1])]
+        chosen = dict(values)
+        cell = base
+        originals = [value for kind, value in values if kind is AxisType.WEIGHTS]
+        if originals:
+            cells_of = [entries_of(name, architecture, presets, seed) for name in originals]
+            cell = cells_of[0] if len(cells_of) == 1 else combined(cells_of[0], cells_of[1])
+        if AxisType.BLOCKS in chosen:
+            cell = cell.with_entry(select(chosen[AxisType.BLOCKS], architecture), chosen[AxisType.VALUES])
+        if AxisType.ELEMENTS in chosen:
+            cell = replace(cell, elements=chosen[AxisType.ELEMENTS])
+        if AxisType.SEED in chosen:
+            cell = replace(cell, seed=int(chosen[AxisType.SEED]))
+        cells[place] = cell
+    return Grid(x, y, z, cells)
+
+
+def _check(*axes: Axis) -> None:
+    types = [axis.type for axis in axes if axis.type is not AxisType.NONE]
+    if not types:
+        raise WeightsError("no axis is chosen; choose for example X: values and Y: Block ID")
+    if (AxisType.BLOCKS in types) != (AxisType.VALUES in types):
+        there, lacking = (
+            (AxisType.BLOCKS, AxisType.VALUES) if AxisType.BLOCKS in types else (AxisType.VALUES, AxisType.BLOCKS)
+        )
+        raise WeightsError(f"an axis {there.value} needs an axis {lacking.value} beside it")
+    for kind in set(types):
+        count = types.count(kind)
+        both = kind is AxisType.WEIGHTS and count == 2 and axes[2].type is not kind
+        if count > 1 and not both:
+            raise WeightsError(f"{count} axes are {kind.value}; one axis of a type, or Original Weights on X and Y")
+
+
+def labels(axis: Axis) -> list[str]:
+    """Return what is written along an axis."""
+    return list(axis.values) if axis.type is not AxisType.NONE else [""]
+
+
+def touched_cells(grid: Grid) -> Sequence[Cell]:
+    """Return the cells to render, each once."""
+    return list(dict.fromkeys(grid.cells.values()))
