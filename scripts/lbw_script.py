@@ -1,6 +1,7 @@
-"""The WebUI's entry: the script class that it looks for, and the start."""
+"""The WebUI's entry: the script classes that it looks for, and the start."""
 
 from lbw.webui import script
 
 script.start()
 BlockWeightScript = script.BlockWeightScript
+AnalyzerScript = script.AnalyzerScript

@@ -14,50 +14,23 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lbw.analysis.cells import CHANGED, COMPLEMENT, Cell, choose, parse_span, whole_number
+from lbw.analysis.cells import Cell, choose, parse_span, whole_number
 from lbw.analysis.effective_blocks import BLACK, Analysis, Settings, Suggestion, suggest
 from lbw.analysis.measure import Mask, picture_mask, rectangle_mask
+from lbw.analysis.prompt import cell_elements, cell_presets, tag_to_analyze, tags_for_cells
 from lbw.analysis.report import report, write_figures, write_text
 from lbw.analysis.runner import CannotKeepError, Outcome, StoppedError, run
 from lbw.analysis.sheet import Sheet, Tile, analysis_grid, bar_chart, beside, grid
 from lbw.analysis.store import CellStore, Rendered, forget_oldest
 from lbw.analysis.xyz import Axis, Grid, build, labels, parse_axis, random_seed, touched_cells
-from lbw.core.errors import FileError, LbwError, TagError
-from lbw.core.tag import TAG, LoraRequest, parse_items
+from lbw.core.errors import FileError, LbwError
+from lbw.core.tag import TAG, parse_items
 
 from .commands import job_of, renderer
 from .console import bar, table
 from .renderer import Job, Renderer, infotext_png
 
 CELLS = "cells"
-
-
-def requests_for_cells(prompt: str) -> list[LoraRequest]:
-    """Return the requests of `prompt` whose block weights the cells set.
-
-    Raises:
-        TagError: there is none.
-    """
-    requests = [parse_items(match[2].split(":"), {}) for match in TAG.finditer(prompt)]
-    found = [r for r in requests if r.weights in (CHANGED, COMPLEMENT) or r.elements == CHANGED]
-    if not found:
-        raise TagError("no tag with lbw=XYZ in the prompt; write it at the LoRA to look at: <lora:name:1:lbw=XYZ>")
-    return found
-
-
-def looked_at(prompt: str) -> str:
-    """Return the name of the one LoRA whose block weights say XYZ.
-
-    Raises:
-        TagError: none does, or several do.
-    """
-    found = [request.name for request in requests_for_cells(prompt) if request.weights == CHANGED]
-    if len(found) != 1:
-        raise TagError(
-            f"{len(found) or 'no'} tag{'s' if len(found) != 1 else ''} with lbw=XYZ in the prompt; "
-            "write it at the one LoRA to look at: <lora:name:1:lbw=XYZ>"
-        )
-    return found[0]
 
 
 @dataclass
@@ -85,10 +58,8 @@ class CellRenderer:
 
     def cell_maker(self, cell: Cell) -> Renderer:
         """Return the renderer for which the cell's names are presets."""
-        presets = {**self.maker.presets, CHANGED: cell.weights, COMPLEMENT: cell.complement}
-        elements = dict(self.maker.elements)
-        if cell.elements:
-            elements[CHANGED] = ",".join(filter(None, (elements.get(CHANGED), cell.elements)))
+        presets = {**self.maker.presets, **cell_presets(cell)}
+        elements = {**self.maker.elements, **cell_elements(cell, self.maker.elements)}
         return replace(self.maker, presets=presets, elements=elements)
 
     def progress(self, done: int, total: int, seconds_left: float | None) -> None:
@@ -149,7 +120,7 @@ def prepare(maker: Renderer, job: Job, options: argparse.Namespace, root: Path) 
         LbwError: something in the options is wrong; nothing was rendered.
     """
     span, seeds, threshold = settings_of(options)
-    name = looked_at(job.prompt)
+    name = tag_to_analyze(job.prompt).name
     architecture = maker.host.architecture
     tensors = maker.host.tensors(name)
     remarks: list[str] = []
@@ -293,7 +264,7 @@ def run_xyz(options: argparse.Namespace) -> int:
     """`lbw xyz`."""
     maker = renderer(options)
     job = job_of(options, maker.host.architecture.name)
-    found = requests_for_cells(job.prompt)
+    found = tags_for_cells(job.prompt)
     axes = axes_of(options, maker)
     plot = build(*axes, maker.host.architecture, maker.presets, job.seed)
     tensors: dict[str, int] = {}

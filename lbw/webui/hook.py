@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lbw import hosts
-from lbw.core.errors import FileError, LbwError, quote
+from lbw.core.architectures import Architecture
+from lbw.core.errors import FileError, HostError, LbwError, quote
 from lbw.core.plan import ResolvedLora, at_step, resolve_request
 from lbw.core.presets import merged
 from lbw.core.tag import LoraRequest, parse_items
@@ -76,8 +77,35 @@ class Hook:
 
     def begin(self, p: Any, options: RequestOptions) -> None:
         """A generation begins that carries the script's arguments; a nested one without them takes these too."""
+        cell: RequestOptions | None = getattr(p, "lbw_cell", None)
+        if cell is not None:
+            options = RequestOptions(
+                presets={**options.presets, **cell.presets}, elements={**options.elements, **cell.elements}
+            )
         self._options = p.lbw_options = options
         messages.forget(p)
+
+    def find(self, name: str) -> str | None:
+        """Return the file of the LoRA that a tag calls `name`, None if there is none."""
+        return self._host().find(name)
+
+    def architecture(self) -> Architecture:
+        """Return the loaded model's architecture.
+
+        Raises:
+            HostError: this WebUI, or the blocks of its model, are not known.
+        """
+        architecture = self._host().architecture()
+        if architecture is None:
+            raise HostError("the blocks of the loaded model are not known")
+        return architecture
+
+    def _host(self) -> Host:
+        if self.host is None:
+            self.host = hosts.detect()
+        if self.host is None:
+            raise HostError("this WebUI is none that is known")
+        return self.host
 
     def activate(self, original: Any, p: Any, data: Any) -> Any:
         """Activate the LoRAs of a pass: ours around the host's own."""

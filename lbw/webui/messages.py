@@ -25,6 +25,14 @@ def tell(p: Any, texts: Iterable[str]) -> None:
             p.comment(f"{TITLE}: {text}")
 
 
+def note(p: Any, texts: Iterable[str]) -> None:
+    """Show `texts`, which are no warnings, under the images of the generation `p`, and in the console."""
+    for text in texts:
+        log.info("%s: %s", TITLE, text)
+        if hasattr(p, "comment"):
+            p.comment(f"{TITLE}: {text}")
+
+
 def forget(p: Any) -> None:
     """Begin anew for the generation `p`, which may be a copy of one that was told something."""
     p.__dict__["lbw_told"] = {}

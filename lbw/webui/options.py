@@ -34,7 +34,10 @@ ARGUMENTS: tuple[tuple[str, Any], ...] = (
     ("elements", ""),
     ("print_change", ""),
     ("debug", ""),
+    # Ours: a rectangle in percent that the analyzer looks at.
+    ("region", ""),
 )
+REGION = [name for name, _ in ARGUMENTS].index("region")
 
 
 @dataclass(frozen=True)

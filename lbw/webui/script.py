@@ -12,11 +12,13 @@ from lbw.core.errors import FileError
 from lbw.files.user_presets import ROOT, PresetStore
 
 from . import infotext, messages, predecessor
+from .analyzer import AnalyzerScript
 from .hook import Hook, watch
-from .options import ARGUMENTS, read_arguments, register_settings
+from .options import ARGUMENTS, REGION, read_arguments, register_settings
 
 store = PresetStore()
 hook = Hook(store)
+AnalyzerScript.hook = hook
 
 
 def start() -> None:
@@ -51,6 +53,8 @@ def _names() -> str:
 class BlockWeightScript(scripts.Script):
     """Always visible; switches block weights on and off, and shows what presets there are."""
 
+    lbw_region_argument = REGION
+
     def title(self) -> str:
         return messages.TITLE
 
@@ -65,7 +69,8 @@ class BlockWeightScript(scripts.Script):
             enabled = gr.Checkbox(value=True, label="Active", elem_id=f"lbw_{tab}_active")
             gr.HTML(
                 "Block weights in the prompt: <code>&lt;lora:name:1:lbw=PRESET&gt;</code>, a list of numbers, or "
-                "<code>lbw=0,OUT00=1</code>. " + html.escape(predecessor.advice(runner)),
+                "<code>lbw=0,OUT00=1</code>. To see what each block does, choose <i>LoRA Block Weight</i> in the list "
+                "<i>Script</i>. " + html.escape(predecessor.advice(runner)),
                 elem_id=f"lbw_{tab}_help",
             )
             with gr.Row():
@@ -79,6 +84,7 @@ class BlockWeightScript(scripts.Script):
                 for name, default in ARGUMENTS
                 if name != "enabled"
             }
+            AnalyzerScript.region_boxes[tab] = hidden["region"]
             pasted = gr.Textbox(value="", visible=False, elem_id=f"lbw_{tab}_pasted")
         components = [enabled if name == "enabled" else hidden[name] for name, _ in ARGUMENTS]
         for component in [*components, names, pasted]:

@@ -1,0 +1,50 @@
+"""The tags of a prompt whose block weights a grid sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lbw.core.errors import TagError
+from lbw.core.tag import TAG, LoraRequest, parse_items
+
+from .cells import CHANGED, COMPLEMENT, Cell
+
+_EXAMPLE = "write it at the LoRA to look at: <lora:name:1:lbw=XYZ>"
+
+
+def tags_for_cells(prompt: str) -> list[LoraRequest]:
+    """Return the requests of `prompt` that say XYZ or ZYX.
+
+    Raises:
+        TagError: there is none.
+    """
+    requests = [parse_items(match[2].split(":"), {}) for match in TAG.finditer(prompt)]
+    found = [r for r in requests if r.weights in (CHANGED, COMPLEMENT) or r.elements == CHANGED]
+    if not found:
+        raise TagError(f"no tag with lbw=XYZ in the prompt; {_EXAMPLE}")
+    return found
+
+
+def tag_to_analyze(prompt: str) -> LoraRequest:
+    """Return the one request of `prompt` whose block weights say XYZ.
+
+    Raises:
+        TagError: none does, or several do.
+    """
+    found = [request for request in tags_for_cells(prompt) if request.weights == CHANGED]
+    if len(found) != 1:
+        count = f"{len(found)} tags" if found else "no tag"
+        raise TagError(f"{count} with lbw=XYZ in the prompt; {_EXAMPLE}, and at no other")
+    return found[0]
+
+
+def cell_presets(cell: Cell) -> dict[str, str]:
+    """Return the presets that XYZ and ZYX are for the pictures of `cell`."""
+    return {CHANGED: cell.weights, COMPLEMENT: cell.complement}
+
+
+def cell_elements(cell: Cell, elements: Mapping[str, str]) -> dict[str, str]:
+    """Return the elemental preset that XYZ is for the pictures of `cell`: what it was, and then the cell's rules."""
+    if not cell.elements:
+        return {}
+    return {CHANGED: ",".join(filter(None, (elements.get(CHANGED), cell.elements)))}
