@@ -20,6 +20,9 @@ from .measure import Pixels
 LIMIT = 2 << 30
 """Bytes that the cells of all runs may take before the oldest runs are forgotten."""
 
+CONTEXT = "context.json"
+"""What the pictures in a folder follow from."""
+
 
 @dataclass(frozen=True)
 class Rendered:
@@ -34,8 +37,8 @@ class CellStore:
 
     def __init__(self, root: Path, context: Mapping[str, object]) -> None:
         """Open the folder below `root` that belongs to `context`: everything that the pictures follow from."""
-        text = json.dumps(context, sort_keys=True, ensure_ascii=False, default=str)
-        self.folder = root / hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+        self._context = json.dumps(context, sort_keys=True, indent=1, default=str)
+        self.folder = root / hashlib.sha256(self._context.encode()).hexdigest()[:24]
 
     def path(self, cell: Cell) -> Path:
         """Return where the cell is, or would be."""
@@ -59,6 +62,8 @@ class CellStore:
         part = path.with_suffix(".part")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            if not (self.folder / CONTEXT).exists():
+                (self.folder / CONTEXT).write_text(self._context, encoding="utf-8")
             tall = Image.fromarray(rendered.pictures.reshape(count * height, width, 3))
             tall.save(part, format="PNG", pnginfo=info, compress_level=1)
             part.replace(path)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .errors import LbwError, TagError, quote
 from .steps import Span, parse_span
-from .weights import parse_number, uses_dynamic
+from .weights import format_number, parse_number, uses_dynamic
 
 TAG = re.compile(r"<(lora|lyco):([^>]+)>")
 _KEY = re.compile(r"^\s*(\w+)=(.*)$", re.DOTALL)
@@ -212,6 +212,31 @@ def fill_in(prompt: str, entries: Sequence[str]) -> str:
         return request.weights is not None or request.elements is not None
 
     return TAG.sub(lambda match: replace(match) if has_weights(match) else match[0], prompt)
+
+
+def tag_text(kind: str, request: LoraRequest) -> str:
+    """Return the tag that asks for `request`, in keyed form. kind: "lora" or "lyco"."""
+    items = list(request.host_items or (request.name,))
+    items += [f"lbw={request.weights}"] if request.weights is not None else []
+    items += [f"x={format_number(request.x)}"] if request.x != 1 else []
+    items += [f"lbwe={request.elements}"] if request.elements is not None else []
+    items += [f"start={request.span.start}"] if request.span.start is not None else []
+    items += [f"stop={request.span.stop}"] if request.span.stop is not None else []
+    return f"<{kind}:{':'.join(items)}>"
+
+
+def change_tag(
+    prompt: str, name: str | None, presets: Mapping[str, str], change: Callable[[LoraRequest], LoraRequest]
+) -> str | None:
+    """Return `prompt` with one tag replaced by what `change` makes of its request.
+
+    name: of the LoRA; the first tag if None. Returns None where there is no such tag.
+    """
+    for match in TAG.finditer(prompt):
+        request = parse_items(match[2].split(":"), presets)
+        if name is None or request.name == name:
+            return prompt[: match.start()] + tag_text(match[1], change(request)) + prompt[match.end() :]
+    return None
 
 
 def find_entries(text: str) -> list[str]:

@@ -82,7 +82,8 @@ def _is_stopped() -> bool:
 
 # What the pictures follow from -------------------------------------------------------------------
 
-_IGNORED = ("seed", "seeds", "all_seeds", "scripts", "script_args", "sd_model", "comments", "user", "is_api")
+_IGNORED = ("seed", "seeds", "all_seeds", "sd_model", "comments", "user", "is_api")
+_IGNORED_BEGINNINGS = ("script", "cached_", "lbw_", "_")
 
 
 def context(p: Any, own_arguments: range, loras: Sequence[str], presets: Mapping[str, str]) -> dict[str, object]:
@@ -94,8 +95,10 @@ def context(p: Any, own_arguments: range, loras: Sequence[str], presets: Mapping
     fields = {
         name: value
         for name, value in vars(p).items()
-        if name not in _IGNORED and not name.startswith(("cached_", "lbw_", "_"))
+        if name not in _IGNORED and not name.startswith(_IGNORED_BEGINNINGS)
     }
+    if not getattr(p, "subseed_strength", 0):
+        fields.pop("subseed", None)
     arguments = [value for place, value in enumerate(p.script_args or ()) if place and place not in own_arguments]
     checkpoint = getattr(getattr(shared.sd_model, "sd_checkpoint_info", None), "filename", "")
     return {

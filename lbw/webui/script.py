@@ -13,12 +13,14 @@ from lbw.files.user_presets import ROOT, PresetStore
 
 from . import infotext, messages, predecessor
 from .analyzer import AnalyzerScript
+from .axes import Axes, plot_scripts
 from .hook import Hook, watch
 from .options import ARGUMENTS, REGION, read_arguments, register_settings
 
 store = PresetStore()
 hook = Hook(store)
 AnalyzerScript.hook = hook
+axes = Axes(hook)
 
 
 def start() -> None:
@@ -31,6 +33,7 @@ def start() -> None:
         messages.log.warning("%s: %s", messages.TITLE, error)
     hook.install(extra_networks)
     watch(hook, script_callbacks)
+    script_callbacks.on_before_ui(lambda: axes.install(plot_scripts()))
     script_callbacks.on_script_unloaded(stop)
 
 
@@ -39,6 +42,7 @@ def stop() -> None:
     import sys
 
     hook.uninstall()
+    axes.uninstall()
     for name in [name for name in sys.modules if name == "lbw" or name.startswith("lbw.")]:
         del sys.modules[name]
 

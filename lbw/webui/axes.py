@@ -1,0 +1,197 @@
+"""Our axes in the WebUI's own X/Y/Z plot: `[LBW] preset`, `weights`, `block`, `value`, `start`, `stop`.
+
+A value is for the prompt's first LoRA, or, written `NAME:VALUE`, for that of this name.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lbw.analysis.ranges import expand, split
+from lbw.analysis.xyz import entries_of
+from lbw.core.blocks import select
+from lbw.core.errors import LbwError, TagError, WeightsError, quote, unknown_preset
+from lbw.core.presets import merged
+from lbw.core.steps import Span, parse_step
+from lbw.core.tag import LoraRequest, change_tag
+from lbw.core.weights import Drawing, is_entry, resolve
+
+from .hook import Hook
+
+PREFIX = "[LBW] "
+_STATE = "lbw_axes"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the axes say so far about one LoRA of a cell; None where no axis says anything."""
+
+    weights: str | None = None
+    block: str | None = None
+    value: str | None = None
+    start: str | None = None
+    stop: str | None = None
+
+
+def split_name(text: str) -> tuple[str | None, str]:
+    """Return the LoRA's name, None for the first, and the value, of `NAME:VALUE` or `VALUE`."""
+    name, colon, value = text.rpartition(":")
+    return (name.strip() or None, value.strip()) if colon else (None, text.strip())
+
+
+class Axes:
+    """The axes, and the plot's module that they are put into."""
+
+    def __init__(self, hook: Hook) -> None:
+        self.hook = hook
+        self._options: list[Any] = []
+        self._plot: Any = None
+
+    def install(self, scripts_data: Any) -> None:
+        """Append the axes to the plot's own; does nothing where there is no plot, or where they are there."""
+        module = next(
+            (data.module for data in scripts_data if str(getattr(data, "path", "")).endswith("xyz_grid.py")), None
+        )
+        if module is None or self._plot is module:
+            return
+        self.uninstall()
+        module.axis_options[:] = [option for option in module.axis_options if not option.label.startswith(PREFIX)]
+        self._options = [self._axis(module, *axis) for axis in self._table()]
+        module.axis_options += self._options
+        self._plot = module
+
+    def uninstall(self) -> None:
+        """Take the axes out again."""
+        if self._plot is not None:
+            mine = {id(option) for option in self._options}
+            self._plot.axis_options[:] = [option for option in self._plot.axis_options if id(option) not in mine]
+        self._plot, self._options = None, []
+
+    def _table(self) -> list[tuple[str, str, Callable[[str], None], Callable[[], list[str]] | None]]:
+        """Label, field of `Chosen`, check of a value, and choices, of each axis."""
+        return [
+            ("preset", "weights", self._check_preset, lambda: list(self._presets())),
+            ("weights", "weights", self._check_weights, None),
+            ("block", "block", self._check_block, self._blocks),
+            ("value", "value", _check_value, None),
+            ("start", "start", lambda value: _check_step("start", value), None),
+            ("stop", "stop", lambda value: _check_step("stop", value), None),
+        ]
+
+    def _axis(
+        self,
+        module: Any,
+        label: str,
+        field: str,
+        check: Callable[[str], None],
+        choices: Callable[[], list[str]] | None,
+    ) -> Any:
+        def apply(p: Any, text: str, _: Any) -> None:
+            name, value = split_name(text)
+            self._put(p, name, field, value)
+
+        def confirm(p: Any, texts: list[str]) -> None:
+            for text in texts:
+                name, value = split_name(text)
+                try:
+                    check(value)
+                    if self._put_into(p, name, lambda request: request) is None:
+                        raise TagError(f"no LoRA {quote(name)} in the prompt" if name else "no LoRA in the prompt")
+                except LbwError as error:
+                    raise RuntimeError(f"{PREFIX}{label}: {error}") from error
+
+        numeric = field in ("value", "start", "stop")
+        more = {"prepare": _numbers} if numeric and _takes(module.AxisOption, "prepare") else {}
+        return module.AxisOption(PREFIX + label, str, apply, confirm=confirm, choices=choices, **more)
+
+    # Applying -------------------------------------------------------------------------------------
+
+    def _put(self, p: Any, name: str | None, field: str, value: str) -> None:
+        """Let the cell `p`, a copy of its own, have `value` in `field` for one LoRA."""
+        states: dict[str | None, tuple[LoraRequest | None, Chosen]] = dict(p.__dict__.get(_STATE, {}))
+        first, chosen = states.get(name, (None, Chosen()))
+        chosen = replace(chosen, **{field: value})
+        kept: list[LoraRequest] = []
+
+        def change(request: LoraRequest) -> LoraRequest:
+            kept.append(first or request)
+            return self._changed(request, first or request, chosen, int(p.seed or 0))
+
+        prompt = self._put_into(p, name, change)
+        if prompt is None:
+            raise RuntimeError(f"{PREFIX}{field}: no LoRA {quote(name)} in the prompt" if name else "no LoRA")
+        p.prompt = prompt
+        states[name] = (kept[0], chosen)
+        p.__dict__[_STATE] = states
+
+    def _put_into(self, p: Any, name: str | None, change: Callable[[LoraRequest], LoraRequest]) -> str | None:
+        prompt = p.prompt[0] if isinstance(p.prompt, list) else p.prompt
+        return change_tag(str(prompt), name, self._presets(), change)
+
+    def _changed(self, request: LoraRequest, before: LoraRequest, chosen: Chosen, seed: int) -> LoraRequest:
+        """Return `request` with what the axes say.
+
+        before: the tag as the prompt has it: block and value are set on its block weights, or on those of an axis.
+        """
+        weights = chosen.weights if chosen.weights is not None else before.weights
+        if chosen.block is not None or chosen.value is not None:
+            architecture = self.hook.architecture()
+            cell = entries_of(weights or "1", architecture, self._presets(), seed)
+            blocks = select(chosen.block, architecture) if chosen.block else architecture.blocks
+            weights = cell.with_entry(blocks, chosen.value or "0").weights
+        start = parse_step("start", chosen.start) if chosen.start is not None else request.span.start
+        stop = parse_step("stop", chosen.stop) if chosen.stop is not None else request.span.stop
+        return replace(request, weights=weights, span=Span(start, stop))
+
+    # Checking -------------------------------------------------------------------------------------
+
+    def _presets(self) -> Mapping[str, str]:
+        return merged(self.hook.store.presets(), {})
+
+    def _blocks(self) -> list[str]:
+        try:
+            return list(self.hook.architecture().blocks)
+        except LbwError:
+            return []
+
+    def _check_preset(self, value: str) -> None:
+        presets = self._presets()
+        if value not in presets:
+            raise unknown_preset(value, presets)
+        self._check_weights(value)
+
+    def _check_weights(self, value: str) -> None:
+        resolve(value, self.hook.architecture(), Drawing(), self._presets())
+
+    def _check_block(self, value: str) -> None:
+        select(value, self.hook.architecture())
+
+
+def _takes(option: Any, argument: str) -> bool:
+    return argument in option.__init__.__code__.co_varnames
+
+
+def _numbers(text: str) -> list[str]:
+    """Return the values of a numeric axis, range forms written out, also behind a LoRA's name."""
+    values: list[str] = []
+    for part in split(text):
+        name, value = split_name(part)
+        values += [f"{name}:{number}" if name else number for number in expand(value) or [value]]
+    return values
+
+
+def _check_value(value: str) -> None:
+    if not is_entry(value):
+        raise WeightsError(f"{quote(value)} is no number; write for example 0,0.5,1 or 0-1 (+0.25) or 0-1 [5]")
+
+
+def _check_step(key: str, value: str) -> None:
+    parse_step(key, value)
+
+
+def plot_scripts() -> Any:
+    """Return the WebUI's list of script files."""
+    return sys.modules["modules.scripts"].scripts_data
