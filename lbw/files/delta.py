@@ -130,6 +130,36 @@ def kind(parameters: Mapping[str, object]) -> str:
     raise FileError(f"a module with the parameters {', '.join(sorted(parameters))} is of no kind that is known")
 
 
+_WITHOUT_BASE = (_lora, _loha, _lokr, _full, _norm)
+
+
+def factors(parameters: Parameters) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Return up, (rows, rank), and down, (rank, columns), whose product is ΔW; None where it is no such product."""
+    if "lora_up.weight" not in parameters or "lora_mid.weight" in parameters or "dora_scale" in parameters:
+        return None
+    up, down = (parameters[name].to(torch.float32).flatten(1) for name in ("lora_up.weight", "lora_down.weight"))
+    return up * _scale(parameters, down.shape[0]), down
+
+
+def change_without_base(parameters: Parameters) -> torch.Tensor | None:
+    """Return ΔW as (rows, columns) where it does not depend on the weight that it changes, else None.
+
+    Raises:
+        FileError: the module is of no known kind, or its shapes do not fit each other.
+    """
+    p = {name: tensor.to(torch.float32) for name, tensor in parameters.items()}
+    kind(p)
+    function = next(f for _, mark, f in KINDS if mark in p)
+    if function not in _WITHOUT_BASE or "dora_scale" in p:
+        return None
+    try:
+        change = function(p, torch.empty(0))
+    except (RuntimeError, ValueError, KeyError, IndexError) as error:
+        shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in parameters.items())
+        raise FileError(f"a module with {shapes} makes no sense") from error
+    return change.flatten(1) if change.dim() > 1 else change.reshape(1, -1)
+
+
 def delta(parameters: Parameters, weight: torch.Tensor) -> Delta:
     """Return what a module with `parameters` adds to `weight`, of any floating dtype, at strength 1.
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from lbw.core.architectures import Architecture
-from lbw.core.blocks import detect, locate
+from lbw.core.blocks import Site, detect, locate
 from lbw.core.errors import FileError, HostError, quote
 from lbw.core.plan import ResolvedLora
 from lbw.files.delta import Delta, delta
@@ -181,6 +181,11 @@ class StandaloneHost:
     def encoder_state(self) -> tuple[object, ...]:
         """Return what the text encoders have merged: equal states encode a prompt alike."""
         return tuple(sorted((place, entries) for place, entries in self._in_force.items() if place[0]))
+
+    def base_weight(self, site: Site) -> torch.Tensor | None:
+        """Return the base weight at `site`, of fused layers one after the other; None where the model has none."""
+        target = self._targets.get((site.encoder, site.path))
+        return target.weight() if target else None
 
     def tensors(self, name: str) -> dict[str, int]:
         """Return how many tensors of the loaded model the LoRA `name` changes in each block.

@@ -41,7 +41,7 @@ class Picture:
 
 
 # What `encode_prompt` of a pipeline returns, by the name under which the pipeline takes it.
-_EMBEDDINGS = {
+EMBEDDINGS = {
     "StableDiffusionPipeline": ("prompt_embeds", "negative_prompt_embeds"),
     "StableDiffusionXLPipeline": (
         "prompt_embeds",
@@ -119,7 +119,7 @@ class Renderer:
         """Return what the pipeline is told about the prompt; encoded once, until a text encoder's weights change."""
         pipeline = self.host.pipeline
         plain = {"prompt": text, "negative_prompt": job.negative or None}
-        names = _EMBEDDINGS.get(type(pipeline).__name__)
+        names = EMBEDDINGS.get(type(pipeline).__name__)
         if names is None:
             return plain
         key = (text, job.negative, job.cfg > 1, self.host.encoder_state())
