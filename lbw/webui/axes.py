@@ -12,6 +12,7 @@ from typing import Any
 
 from lbw.analysis.ranges import expand, split
 from lbw.analysis.xyz import entries_of
+from lbw.core.architectures import SD1
 from lbw.core.blocks import select
 from lbw.core.errors import LbwError, TagError, WeightsError, quote, unknown_preset
 from lbw.core.presets import merged
@@ -152,10 +153,9 @@ class Axes:
         return merged(self.hook.store.presets(), {})
 
     def _blocks(self) -> list[str]:
-        try:
-            return list(self.hook.architecture().blocks)
-        except LbwError:
-            return []
+        """Return the blocks of the loaded model; no model is loaded only to fill a list."""
+        architecture = self.hook.host.architecture() if self.hook.host is not None else None
+        return list((architecture or SD1).blocks)
 
     def _check_preset(self, value: str) -> None:
         presets = self._presets()
