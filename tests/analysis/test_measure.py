@@ -158,8 +158,6 @@ def test_a_painted_mask_of_another_size_is_scaled_and_says_so() -> None:
 
 @pytest.mark.parametrize("shape", [(6, 8), (60, 80)])
 @pytest.mark.parametrize(("painted", "words"), [(0, "is empty"), (127, "is empty"), (255, "whole picture")])
-def test_a_painted_mask_of_nothing_or_everything_is_refused(
-    shape: tuple[int, int], painted: int, words: str
-) -> None:
+def test_a_painted_mask_of_nothing_or_everything_is_refused(shape: tuple[int, int], painted: int, words: str) -> None:
     with pytest.raises(WeightsError, match=words):
         picture_mask(flat(painted, *shape), 8, 6)
