@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from core.tables import LAYOUT_12, LAYOUT_17, LAYOUT_20, LAYOUT_26, LAYOUT_61
 from hypothesis import given
@@ -83,7 +85,7 @@ def test_auto_is_the_touched_blocks_in_layout_order(text: str) -> None:
 
 
 def test_auto_without_tensors_is_an_error() -> None:
-    with pytest.raises(WeightsError, match="Blocks: .*no tensors"):
+    with pytest.raises(WeightsError, match=r"Blocks: .*no tensors"):
         choose("auto", SDXL, ())
 
 
@@ -159,14 +161,14 @@ counts = st.fixed_dictionaries({block: st.integers(0, 20) for block in SMALL})
 def encodings(order: list[Cell]) -> int:
     """How often the text is encoded anew on the way through `order`."""
     states = [(cell.entries[0], cell.elements) for cell in order]
-    return sum(a != b for a, b in zip(states, states[1:]))
+    return sum(a != b for a, b in itertools.pairwise(states))
 
 
 def touched_tensors(order: list[Cell], tensors: dict[str, int]) -> int:
     """How many tensors of the denoiser change on the way through `order`."""
     return sum(
         tensors[block]
-        for one, two in zip(order, order[1:])
+        for one, two in itertools.pairwise(order)
         for block, a, b in zip(SMALL, one.entries, two.entries)
         if block != "BASE" and (a != b or one.elements != two.elements)
     )
@@ -215,12 +217,12 @@ def test_the_order_is_never_dearer_than_the_one_that_was_given() -> None:
 def test_a_span_is_two_numbers() -> None:
     assert parse_span(" 0.5 , -1") == (0.5, -1.0)
     for text in ("1", "0,1,2", "0,high", "", "R,1"):
-        with pytest.raises(WeightsError, match="Range .* is not two numbers"):
+        with pytest.raises(WeightsError, match=r"Range .* is not two numbers"):
             parse_span(text)
 
 
 def test_a_whole_number_is_within_its_bounds() -> None:
     assert [whole_number(value, "Threshold", 0, 255) for value in ("0", 255, "20.0", " 7 ")] == [0, 255, 20, 7]
     for value in ("256", -1, "2.5", "", "many", None, "nan"):
-        with pytest.raises(WeightsError, match="Threshold .* is no whole number from 0 to 255"):
+        with pytest.raises(WeightsError, match=r"Threshold .* is no whole number from 0 to 255"):
             whole_number(value, "Threshold", 0, 255)

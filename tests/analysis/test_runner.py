@@ -185,10 +185,10 @@ def test_a_cell_that_cannot_be_kept_is_shown_and_ends_the_run(
 
     monkeypatch.setattr(CellStore, "save", save)
     renderer = painter()
-    found = []
+    going = run(CELLS, renderer, store, TENSORS)
+    found = [next(going) for _ in range(3)]
     with pytest.raises(CannotKeepError, match="the disk is full"):
-        for outcome in run(CELLS, renderer, store, TENSORS):
-            found.append(outcome)
+        next(going)
     assert len(found) == len(renderer.painted) == 3
     assert all(outcome.rendered is not None for outcome in found)
     assert sum(cell in store for cell in CELLS) == 2
