@@ -98,9 +98,13 @@ def choose(text: str, architecture: Architecture, touched: Collection[str]) -> l
     if not parts:
         raise WeightsError(f"Blocks is empty; write {AUTO}, 12ALL, or for example IN04-IN08,OUT01")
     try:
-        return [Choice(part, select(part, architecture)) for part in dict.fromkeys(parts)]
+        chosen = [Choice(part, select(part, architecture)) for part in dict.fromkeys(parts)]
     except WeightsError as error:
         raise WeightsError(f"Blocks: {error}") from error
+    empty = next((choice.label for choice in chosen if not choice.blocks), None)
+    if empty is not None:
+        raise WeightsError(f"Blocks: {quote(empty)} leaves no block of {architecture.title}")
+    return chosen
 
 
 def ordered(cells: Iterable[Cell], tensors: Mapping[str, int]) -> list[Cell]:
@@ -112,18 +116,25 @@ def ordered(cells: Iterable[Cell], tensors: Mapping[str, int]) -> list[Cell]:
 
     tensors: how many tensors the LoRA has in each block.
     """
-    waiting = list(dict.fromkeys(cells))
-    if not waiting:
+    given = list(dict.fromkeys(cells))
+    if not given:
         return []
-    dear = sum(tensors.values()) + 1
-    price = {block: dear if block in _ENCODED else 1 + tensors.get(block, 0) for block in _blocks(waiting)}
+    waiting = list(given)
+    price = {block: 1 + tensors.get(block, 0) for block in _blocks(waiting)}
+    dear = len(given) * sum(price.values()) + 1
+    price |= dict.fromkeys(_ENCODED, dear)
+
+    def cost(before: Cell, after: Cell) -> int:
+        return sum(price[block] for block in before.differing(after))
+
     result = [waiting.pop(0)]
     while waiting:
         last = result[-1]
-        nearest = min(waiting, key=lambda cell: sum(price[block] for block in last.differing(cell)))
+        nearest = min(waiting, key=lambda cell: cost(last, cell))
         waiting.remove(nearest)
         result.append(nearest)
-    return result
+    # Always going to the nearest may leave a long way at the end; then the order that was given is better.
+    return min(result, given, key=lambda order: sum(map(cost, order, order[1:])))
 
 
 _ENCODED = frozenset(("BASE", "CLIP", "T5"))

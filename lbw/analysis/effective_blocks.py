@@ -6,6 +6,7 @@ picture. How much of the source changed is what the block does.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -199,6 +200,8 @@ class Suggestion:
         """Return a line of the preset file: needed blocks at 1, unknown ones at 0.5, all others at 0."""
         weights = {NEEDED: "1", UNKNOWN: "0.5"}
         kept = [f"{block}={weights[verdict]}" for block, verdict in self.verdicts.items() if verdict in weights]
+        # What would make a comment of the line, or end the name, cannot stand in one.
+        name = re.sub(r"[#:\s]+", " ", name).strip() or "suggestion"
         return f"{name}:{','.join(['0', *kept])}"
 
 

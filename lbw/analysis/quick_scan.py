@@ -8,6 +8,7 @@ at a step of the source's own trajectory, and decodes nothing.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -61,7 +62,8 @@ class Changes:
     """All changes of a LoRA, by where they stand."""
 
     architecture: Architecture
-    modules: Mapping[Site, tuple[Factored, ...]]
+    modules: Mapping[Site, Mapping[str, Factored]]
+    """By site and by the module's name in the file: parts of one fused weight share a site."""
 
 
 def read_changes(file: LoraFile, base: BaseWeight | None = None) -> Changes:
@@ -72,13 +74,13 @@ def read_changes(file: LoraFile, base: BaseWeight | None = None) -> Changes:
     Raises:
         HostError: the base weights are needed and not there. FileError: the file makes no sense.
     """
-    modules: dict[Site, list[Factored]] = {}
+    modules: dict[Site, dict[str, Factored]] = {}
     for name, parameters in file.parameters():
         site = locate(name, file.architecture)
         found = _factored(name, parameters, site, base)
         if found is not None:
-            modules.setdefault(site, []).append(found)
-    return Changes(file.architecture, {site: tuple(found) for site, found in modules.items()})
+            modules.setdefault(site, {})[name] = found
+    return Changes(file.architecture, modules)
 
 
 def _factored(name: str, parameters: Parameters, site: Site, base: BaseWeight | None) -> Factored | None:
@@ -119,7 +121,7 @@ def sizes(changes: Changes, base: BaseWeight | None = None) -> list[BlockSize]:
         here = {site: modules for site, modules in changes.modules.items() if site.block == block}
         if not here:
             continue
-        norm = math.sqrt(sum(module.inner(module) for modules in here.values() for module in modules))
+        norm = math.sqrt(sum(module.inner(module) for modules in here.values() for module in modules.values()))
         weights = [base(site) for site in here] if base else []
         squares = [float(weight.double().square().sum()) for weight in weights if weight is not None]
         count = sum(len(modules) for modules in here.values())
@@ -145,11 +147,10 @@ def overlaps(first: Changes, second: Changes) -> list[Overlap]:
     found = []
     for block in first.architecture.blocks:
         pairs = [
-            (module, other)
+            pair
             for site, modules in first.modules.items()
-            if site.block == block and len(modules) == len(second.modules.get(site, ()))
-            for module, other in zip(modules, second.modules[site])
-            if module.shape == other.shape
+            if site.block == block
+            for pair in _pairs(modules, second.modules.get(site, {}))
         ]
         if not pairs:
             continue
@@ -159,8 +160,21 @@ def overlaps(first: Changes, second: Changes) -> list[Overlap]:
     return found
 
 
+def _pairs(first: Mapping[str, Factored], second: Mapping[str, Factored]) -> list[tuple[Factored, Factored]]:
+    """Return the modules at one site that change the same weights: of a fused weight, the same part."""
+    by_part = {_part(name): module for name, module in second.items()}
+    pairs = [(module, by_part.get(_part(name))) for name, module in first.items()]
+    return [(module, other) for module, other in pairs if other is not None and module.shape == other.shape]
+
+
+def _part(name: str) -> str:
+    """Return which part of a fused weight a module changes, by its name in any naming; empty for all of it."""
+    found = re.search(r"(?:to|add|self_attn)[._](?:q|k|v|[qkv]_proj)$|proj_mlp$", name)
+    return found[0].replace(".", "_") if found else ""
+
+
 def _total(changes: Changes, block: str) -> float:
-    squares = (m.inner(m) for site, modules in changes.modules.items() if site.block == block for m in modules)
+    squares = (m.inner(m) for site, modules in changes.modules.items() if site.block == block for m in modules.values())
     return math.sqrt(sum(squares))
 
 
@@ -212,18 +226,21 @@ def noise_scan(
     """
     low, high = span
     found: dict[str, list[float]] = {choice.label: [] for choice in choices}
-    total, done = len(seeds) * (len(choices) + 1), 0
+    plans = []
     for seed in seeds:
         source = uniform_cell(architecture, high, seed)
-        before = probe.noise(source)
-        done += 1
-        show(done, total)
         cells: dict[Cell, list[str]] = {}
         for choice in choices:
-            if any(tensors.get(block) for block in choice.blocks):
+            if low != high and any(tensors.get(block) for block in choice.blocks):
                 cells.setdefault(source.with_entry(choice.blocks, format_number(low)), []).append(choice.label)
             else:
                 found[choice.label].append(0.0)
+        plans.append((source, cells))
+    total, done = sum(1 + len(cells) for _, cells in plans), 0
+    for source, cells in plans:
+        before = probe.noise(source)
+        done += 1
+        show(done, total)
         for cell in ordered([source, *cells], tensors)[1:]:
             change = _relative(probe.noise(cell), before)
             for label in cells[cell]:

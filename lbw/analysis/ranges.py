@@ -18,12 +18,16 @@ MOST = 10_000
 
 def split(text: str) -> list[str]:
     """Return the values of an axis: separated by commas, in double quotes where one holds commas."""
-    rows = csv.reader(io.StringIO(text.strip()), skipinitialspace=True)
-    return [value.strip() for row in rows for value in row if value.strip()]
+    lines = io.StringIO(re.sub(r"[\r\0]", "\n", text.strip()))
+    try:
+        return [value.strip() for row in csv.reader(lines, skipinitialspace=True) for value in row if value.strip()]
+    except csv.Error as error:
+        raise WeightsError(f"{quote(text)} is no list of values: {error}") from error
 
 
 def _float(text: str) -> float:
-    return float(text.replace(" ", ""))
+    """Return the number, kept where arithmetic with it cannot overflow."""
+    return min(max(float(re.sub(r"\s", "", text)), -1e12), 1e12)
 
 
 def _exact(value: float) -> float:
@@ -41,9 +45,10 @@ def expand(value: str, whole: bool = False) -> list[str] | None:
     """
     count = _COUNT.fullmatch(value)
     if count:
-        first, last, many = _float(count[1]), _float(count[2]), int(count[3])
+        first, last = _float(count[1]), _float(count[2])
+        many = int(count[3]) if len(count[3]) < 10 else MOST + 1
         if not 1 <= many <= MOST:
-            raise WeightsError(f"{quote(value)} would have {many} values; 1 to {MOST}")
+            raise WeightsError(f"{quote(value)} would have {quote(count[3])} values; 1 to {MOST}")
         numbers = [first + (last - first) * i / max(1, many - 1) for i in range(many)]
         return [format_number(float(int(n)) if whole else _exact(n)) for n in numbers]
     steps = _STEPS.fullmatch(value)
@@ -53,10 +58,10 @@ def expand(value: str, whole: bool = False) -> list[str] | None:
     step = _float(steps[3]) if steps[3] else 1.0
     if step == 0 or (last - first) / step < 0:
         raise WeightsError(f"{quote(value)} never gets from {first:g} to {last:g} in steps of {step:g}")
-    many = int((last - first) / step + 1e-9) + 1
-    if many > MOST:
-        raise WeightsError(f"{quote(value)} would have {many} values; 1 to {MOST}")
-    return [format_number(_exact(first + step * i)) for i in range(many)]
+    length = (last - first) / step + 1e-9
+    if length >= MOST:
+        raise WeightsError(f"{quote(value)} would have {length + 1:.0f} values; 1 to {MOST}")
+    return [format_number(_exact(first + step * i)) for i in range(int(length) + 1)]
 
 
 def numbers(text: str, whole: bool = False) -> list[str]:

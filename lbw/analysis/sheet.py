@@ -98,6 +98,10 @@ def grid(
                 picture = picture.resize((width, height), way)
             sheet.paste(picture, box)
         y += row_heights[row]
+    if sheet.width * sheet.height > largest:
+        part = (largest / (sheet.width * sheet.height)) ** 0.5
+        sheet = sheet.resize((max(1, int(sheet.width * part)), max(1, int(sheet.height * part))))
+        shrink *= part
     remark = ""
     if shrink < 1:
         remark = f"the grid would have more than {largest // 1_000_000} megapixels; its pictures are scaled to "
@@ -139,10 +143,10 @@ def analysis_grid(analysis: Analysis, seed: int, head: str, font: str | None = N
     def tile(result: BlockResult, part: str) -> Tile:
         def load() -> Pixels | None:
             before, after = analysis.pictures(result.choice, seed)
+            if part == "source":
+                return beside(before.pictures) if before else None
             if before is None or after is None:
                 return None
-            if part == "source":
-                return beside(before.pictures)
             if part == "changed":
                 return beside(after.pictures)
             if part == "heat map":

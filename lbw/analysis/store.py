@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +58,7 @@ class CellStore:
         count, height, width, _ = rendered.pictures.shape
         info = PngImagePlugin.PngInfo()
         info.add_text("count", str(count))
-        info.add_itxt("parameters", rendered.infotext)
+        info.add_itxt("parameters", rendered.infotext.encode("utf-8", "backslashreplace").decode("utf-8"))
         path = self.path(cell)
         part = path.with_suffix(".part")
         try:
@@ -68,7 +69,8 @@ class CellStore:
             tall.save(part, format="PNG", pnginfo=info, compress_level=1)
             part.replace(path)
         except OSError as error:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
             raise FileError(f"{path} cannot be written: {error.strerror or error}") from error
 
     def forget(self) -> None:
@@ -78,8 +80,9 @@ class CellStore:
     def load(self, cell: Cell) -> Rendered | None:
         """Return the pictures of `cell`; None if they are not there, or cannot be read."""
         try:
-            with Image.open(self.path(cell)) as tall:
-                pixels = np.asarray(tall.convert("RGB"))
+            # Not Image.open: its limit is for pictures of strangers, and a tall batch of ours may exceed it.
+            with PngImagePlugin.PngImageFile(self.path(cell)) as tall:
+                pixels = np.asarray(tall if tall.mode == "RGB" else tall.convert("RGB"))
                 count = int(tall.info["count"])
                 infotext = str(tall.info.get("parameters", ""))
             return Rendered(pixels.reshape(count, -1, pixels.shape[1], 3), infotext)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from lbw.core.architectures import Architecture
-from lbw.core.blocks import select
+from lbw.core.blocks import select, select_in_kind
 from lbw.core.elements import parse_rules
 from lbw.core.errors import LbwError, WeightsError, quote, unknown_preset
 from lbw.core.weights import Drawing, format_number, is_entry, parse_number, resolve
@@ -122,7 +123,9 @@ def _values(
         return split(text)
     rules = split(text)
     for rule in rules:
-        parse_rules(rule)
+        for parsed in parse_rules(rule):
+            if parsed.blocks:
+                select_in_kind(parsed.blocks, architecture)
     return rules
 
 
@@ -137,7 +140,8 @@ def _seed(value: str, draw: Callable[[], int]) -> int:
     number = parse_number(value)
     if number is None or number != int(number) or not -1 <= number < 2**63:
         raise WeightsError(f"{quote(value)} is no seed; write whole numbers, -1 for a random one")
-    return draw() if number == -1 else int(number)
+    exact = int(value) if re.fullmatch(r"[+-]?\d+", value.strip(), re.ASCII) else int(number)
+    return draw() if exact == -1 else exact
 
 
 def random_seed() -> int:
@@ -151,7 +155,11 @@ def entries_of(text: str, architecture: Architecture, presets: Mapping[str, str]
     A list of numbers keeps its own layout: blocks that it leaves out are not changed by the axes either, and its
     random entries stay random.
     """
+    seen: set[str] = set()
     while text.strip() in presets:
+        if text.strip() in seen:
+            resolve(text, architecture, Drawing(), presets)  # which says that it leads back to itself
+        seen.add(text.strip())
         text = presets[text.strip()]
     parts = [part.strip() for part in text.split(",")]
     listed = architecture.layouts.get(len(parts))
@@ -164,7 +172,12 @@ def entries_of(text: str, architecture: Architecture, presets: Mapping[str, str]
     if len(parts) == 1 and is_entry(text):
         return Cell(architecture.blocks, (text.strip(),) * len(architecture.blocks), seed)
     weights = resolve(text, architecture, Drawing(seed), presets).blocks
-    return Cell(architecture.blocks, tuple(format_number(weights[block]) for block in architecture.blocks), seed)
+    cell = Cell(architecture.blocks, tuple(format_number(weights[block]) for block in architecture.blocks), seed)
+    for part in parts:
+        selector, equals, entry = part.partition("=")
+        if equals:  # as it is written: R, U and X are resolved with the tag's own seed and x=
+            cell = cell.with_entry(select(selector, architecture), entry.strip())
+    return cell
 
 
 def combined(first: Cell, second: Cell) -> Cell:

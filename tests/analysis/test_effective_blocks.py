@@ -288,7 +288,6 @@ def test_the_suggested_preset_means_its_verdicts() -> None:
     assert weights == dict.fromkeys(SDXL.blocks, 0.0) | {"IN04": 1.0, "IN05": 1.0, "M00": 0.5}
 
 
-@pytest.mark.xfail(strict=True, reason="a preset file takes the line for a comment")
 def test_the_suggested_preset_is_read_whatever_the_loras_name() -> None:
     line = suggest(results(IN04=20)).preset("style #2")
     assert len(parse_presets(line).presets) == 1

@@ -120,6 +120,5 @@ def test_any_text_is_a_list_or_an_error_of_ours(text: str) -> None:
         pytest.param("0\r1", id="an old Mac's line end"),
     ],
 )
-@pytest.mark.xfail(strict=True, reason="an error of Python's own reaches the user")
 def test_strange_text_is_a_list_or_an_error_of_ours(text: str) -> None:
     is_list_or_error(text)

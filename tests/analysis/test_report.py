@@ -164,14 +164,12 @@ def test_a_folder_in_the_place_of_the_file_is_an_error_of_ours(tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
-@pytest.mark.xfail(strict=True, raises=NotADirectoryError, reason="deleting the part fails in its turn")
 def test_a_file_in_the_place_of_the_folder_is_an_error_of_ours(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("no folder")
     with pytest.raises(FileError, match="cannot be written"):
         write_text(tmp_path / "out" / "a.json", "text")
 
 
-@pytest.mark.xfail(strict=True, raises=UnicodeEncodeError, reason="text that is no UTF-8 is not reckoned with")
 def test_text_that_is_no_utf_8_is_written_or_an_error_of_ours(tmp_path: Path) -> None:
     try:
         write_text(tmp_path / "a.json", os.fsdecode(b"prompt \xff"))

@@ -131,7 +131,6 @@ def test_a_sheet_larger_than_the_limit_is_scaled_and_says_so(rows: int, columns:
         pytest.param(13, 4, "long labels of original weights, " * 6, id="labels of many lines"),
     ],
 )
-@pytest.mark.xfail(strict=True, reason="the labels' room is not reckoned with")
 def test_a_sheet_with_large_labels_stays_below_the_limit(rows: int, columns: int, label: str) -> None:
     picture = np.zeros((256, 256, 3), np.uint8)
     made = grid([[tile(picture)] * columns] * rows, (256, 256), [label] * rows, [label] * columns, "", None, 1_000_000)
@@ -348,7 +347,6 @@ def test_a_failed_block_shows_its_error(tmp_path: Path, written: list[tuple[tupl
     assert said.count("no picture") == 1
 
 
-@pytest.mark.xfail(strict=True, reason='"missing" stands in its place, because the changed picture is not there')
 def test_beside_a_failed_block_stands_its_source(tmp_path: Path) -> None:
     made = analysed(tmp_path, fails="IN05")
     sheet = analysis_grid(made, 1, "").image

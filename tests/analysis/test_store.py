@@ -125,7 +125,6 @@ def test_what_is_no_file_counts_as_missing(tmp_path: Path) -> None:
     assert store.load(CELL) is None
 
 
-@pytest.mark.xfail(strict=True, reason="Pillow's limit for pictures from strangers stops a large batch of our own")
 def test_a_batch_larger_than_pillow_opens_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # Pillow refuses twice as many
     store = CellStore(tmp_path, {})
@@ -172,7 +171,6 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert np.array_equal(found.pictures, pictures())  # the old one stays
 
 
-@pytest.mark.xfail(strict=True, raises=NotADirectoryError, reason="deleting the part fails in its turn")
 def test_a_file_in_the_place_of_the_folder_is_an_error_of_ours(tmp_path: Path) -> None:
     (tmp_path / "cells").write_text("no folder")
     with pytest.raises(FileError, match="cannot be written"):
