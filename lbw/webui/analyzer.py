@@ -394,7 +394,7 @@ class AnalyzerScript(scripts.Script):
             with gr.Row():
                 span = gr.Textbox("0,1", label="Range", elem_id=name("range"))
                 blocks = gr.Textbox(
-                    AUTO, label="Blocks (auto, 12ALL,17ALL,20ALL,26ALL,61ALL also can be used)", elem_id=name("blocks")
+                    AUTO, label="Blocks", placeholder="auto, 12ALL … 61ALL, IN04-IN08,OUT01", elem_id=name("blocks")
                 )
                 seeds = gr.Number(1, precision=0, label="number of seed", elem_id=name("seeds"))
             with gr.Row():
