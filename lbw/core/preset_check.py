@@ -70,7 +70,7 @@ def check_presets(text: str) -> Check:
         fits = tuple(a.title for a in _fitting(line.weights, file.presets))
         problem = ""
         if not fits:
-            problem = "cannot be understood" if explained >= _EXPLAINED else _problem(line.weights, file.presets)
+            problem = "cannot be understood" if explained >= _EXPLAINED else weights_problem(line.weights, file.presets)
             explained += 1
         remark = _name_remark(line.name, line.number in hidden)
         lines.append(CheckedLine(line.number, line.name, _layout(line.weights, file.presets), fits, problem, remark))
@@ -153,8 +153,8 @@ def _fitting(weights: str, presets: Mapping[str, str]) -> Iterable[Architecture]
     return _fitting_alone(weights)
 
 
-def _problem(weights: str, presets: Mapping[str, str]) -> str:
-    """Return what is wrong with `weights`, told of the architecture that they come nearest to."""
+def weights_problem(weights: str, presets: Mapping[str, str]) -> str:
+    """Return what is wrong with `weights` that no architecture takes, told of the one that they come nearest to."""
     entries = weights.split(",")
     selectors = [entry.partition("=")[0] for entry in entries if "=" in entry]
     nearest = max(ARCHITECTURES.values(), key=lambda a: (sum(_knows(a, selector) for selector in selectors), a is SDXL))

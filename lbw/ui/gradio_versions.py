@@ -22,6 +22,9 @@ def listen(
 ) -> Any:
     """Let `handler` run at `event`, for example `button.click`; return what `cancels` of another takes.
 
+    A handler's parameters are annotated with classes, not with forms like `list[int]`: Gradio looks for its own classes
+    among them in a way that fails for such forms under Python 3.10.
+
     js: code that the browser runs, instead of `handler` or before it. queue: wait in the queue behind what is slow,
     as handlers that yield must; the others answer at once. When an event comes while the handler still runs, the
     handler runs once more for the latest.

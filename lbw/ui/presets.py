@@ -12,7 +12,7 @@ import gradio as gr
 
 from lbw.core.errors import LbwError
 from lbw.core.preset_check import Check, CheckedLine, check_elements, check_presets
-from lbw.core.presets import editor_text, file_text
+from lbw.core.presets import editor_text, file_text, parse_presets
 from lbw.files.user_presets import ELEMENTS, WEIGHTS, PresetStore, Reading
 
 from .gradio_versions import listen, on_page_load, tooltips
@@ -143,6 +143,16 @@ class PresetsPanel:
     def edited(self, text: str, known: Reading | None, words: str) -> list[Any]:
         """Return updates that put `text` into the editor, not saved, with `words` to the user."""
         return [*self._shown(text, known, words)[:4], *[gr.update() for _ in self.outputs[4:]]]
+
+    def with_preset(self, name: str, weights: str, text: str, known: Reading | None, is_saved: bool) -> list[Any]:
+        """Return a message and updates that put a preset into the editor's `text`, and save it if `is_saved`."""
+        file = parse_presets(text)
+        written = str(file.with_preset(name, weights))
+        if is_saved:
+            updates = self.saved(written, known)
+            return [updates[self.outputs.index(self.message)], written, *updates[1:]]
+        words = f"{name} was {'replaced' if name in file.presets else 'added'} in the editor, and is not saved yet."
+        return [message(words), *self.edited(written, known, words)]
 
     def _reloaded(self, text: str, known: Reading | None) -> list[Any]:
         if known is None or not _is_edited(text, known):
