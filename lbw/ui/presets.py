@@ -67,7 +67,7 @@ class PresetsPanel:
         self.known = gr.State(None)
         self.seen = gr.State(None)
         self.message = gr.HTML(elem_id=name("message"))
-        with gr.Row(elem_classes=["lbw-wide"]):
+        with gr.Row():
             with gr.Column(scale=3, min_width=320):
                 self.text = gr.Textbox(
                     label=self.kind.title, info=self.kind.example, lines=18, max_lines=18, elem_id=name("text"),
@@ -87,7 +87,7 @@ class PresetsPanel:
             with gr.Row():
                 self.keep_mine = gr.Button("Save my version", elem_id=name("keep_mine"))
                 self.take_theirs = gr.Button("Take the file's version", elem_id=name("take_theirs"))
-        with gr.Row():
+        with gr.Row(elem_classes=["lbw-row"]):
             self.names = gr.Textbox(
                 label="Names", info="of the saved file, in its order, to copy into an axis of a plot", lines=2,
                 max_lines=4, interactive=False, show_copy_button=True, elem_id=name("names"), scale=5,

@@ -31,7 +31,7 @@ from lbw.analysis.tuner import (
     suggestion_in,
     tunable_layouts,
 )
-from lbw.core.architectures import ARCHITECTURES
+from lbw.core.architectures import ARCHITECTURES, SDXL
 from lbw.core.errors import LbwError, WeightsError, quote
 from lbw.core.presets import check_name
 from lbw.core.weights import format_number, parse_number
@@ -73,7 +73,11 @@ def models() -> dict[str, tuple[str, int]]:
 
 
 MODELS = models()
-_FIRST = "SDXL: 12 blocks"
+
+
+def first_model(architecture: str) -> str:
+    """Return the title of the first layout of the architecture with this name."""
+    return next(title for title, (name, _) in MODELS.items() if name == architecture)
 
 
 class TunerPanel:
@@ -83,13 +87,19 @@ class TunerPanel:
     """
 
     def __init__(
-        self, render: Render, store: PresetStore, presets: PresetsPanel | None = None, inputs: Sequence[Any] = ()
+        self,
+        render: Render,
+        store: PresetStore,
+        presets: PresetsPanel | None = None,
+        inputs: Sequence[Any] = (),
+        architecture: str = SDXL.name,
     ) -> None:
         """Build it.
 
         render: see `Render`. presets: the editor that *Add to presets* writes into. inputs: components of the page,
-        for example its prompt, whose values `render` is given.
+        for example its prompt, whose values `render` is given. architecture: the name of the one chosen at first.
         """
+        self.first = first_model(architecture)
         self.render = render
         self.store = store
         self.presets = presets
@@ -99,12 +109,12 @@ class TunerPanel:
         self._wire()
 
     def _build(self) -> None:
-        self.state = gr.State(_new(_FIRST))
+        self.state = gr.State(_new(self.first))
         self.pictures = gr.State(Shown())
         self.message = gr.HTML(elem_id="lbw_tuner_message")
-        with gr.Row():
+        with gr.Row(elem_classes=["lbw-row"]):
             self.model = gr.Dropdown(
-                list(MODELS), value=_FIRST, label="Weights type", info="the model, and the blocks to tune",
+                list(MODELS), value=self.first, label="Weights type", info="the model, and the blocks to tune",
                 elem_id="lbw_tuner_type",
             )  # fmt: skip
             self.new = gr.Button("Start anew", elem_id="lbw_tuner_new", scale=0, min_width=130)
@@ -114,13 +124,16 @@ class TunerPanel:
             )  # fmt: skip
             self.fill = gr.Textbox("0.5", label="Fill value", info="for missing blocks", elem_id="lbw_tuner_fill")
             self.load_button = gr.Button("Load weights", elem_id="lbw_tuner_load", scale=0, min_width=130)
-        with gr.Accordion("Start from a suggestion", open=False, elem_id="lbw_tuner_start"), gr.Row():
+        with (
+            gr.Accordion("Start from a suggestion", open=False, elem_id="lbw_tuner_start"),
+            gr.Row(elem_classes=["lbw-row"]),
+        ):
             self.suggestion = gr.Textbox(
                 label="Suggestion", info="the analyzer's .json, or a state of the tuner that was kept", lines=2,
                 max_lines=4, scale=4, elem_id="lbw_tuner_suggestion",
             )  # fmt: skip
             self.from_suggestion = gr.Button("Start from it", elem_id="lbw_tuner_from_suggestion", scale=1)
-        self.view = gr.HTML(state_view(_new(_FIRST)), elem_id="lbw_tuner_view")
+        self.view = gr.HTML(state_view(_new(self.first)), elem_id="lbw_tuner_view")
         with gr.Row():
             self.blocks = gr.Textbox(
                 label="Blocks",
@@ -151,18 +164,16 @@ class TunerPanel:
             )
             self.bounds = gr.Textbox("0,1", label="Range", info="values stay within it", elem_id="lbw_tuner_range")
             self.seed = gr.Textbox("1", label="Seed", info="of the pictures", elem_id="lbw_tuner_seed")
-        with gr.Row():
+        with gr.Row(elem_classes=["lbw-row"]):
             self.next = gr.Button("Next round", variant="primary", elem_id="lbw_tuner_next")
             self.stop = gr.Button("Stop", elem_id="lbw_tuner_stop")
-            self.fix_accepted = gr.Checkbox(
-                False, label="Fix what is accepted", info="its block is open no more", elem_id="lbw_tuner_fix_accepted"
-            )
+            self.fix_accepted = gr.Checkbox(False, label="Fix what is accepted", elem_id="lbw_tuner_fix_accepted")
         self.progress = gr.HTML(elem_id="lbw_tuner_progress")
         self.gallery = gr.Gallery(
             label="Click on what looks better", columns=5, height="auto", object_fit="contain", allow_preview=False,
             elem_id="lbw_tuner_gallery",
         )  # fmt: skip
-        with gr.Row():
+        with gr.Row(elem_classes=["lbw-row"]):
             self.name = gr.Textbox("TUNED", label="Identifier", info="the name of the preset", elem_id="lbw_tuner_name")
             if self.presets:
                 self.add = gr.Button("Add to presets", elem_id="lbw_tuner_add")
@@ -192,6 +203,7 @@ class TunerPanel:
                 "lbw_tuner_undo": "Takes back the last change.",
                 "lbw_tuner_next": "Renders every open block at its value minus and plus the step.",
                 "lbw_tuner_stop": "Ends the round; the pictures that are there stay.",
+                "lbw_tuner_fix_accepted": "The block of a picture that is clicked is rendered no more.",
                 "lbw_tuner_add": "Writes the preset into the editor of the presets.",
                 "lbw_tuner_add_save": "Writes the preset into the editor of the presets and saves the file.",
             }
@@ -226,7 +238,7 @@ class TunerPanel:
             written = [state, name, self.presets.text, self.presets.known]
             listen(self.add.click, self._add, written, [self.message, *self.presets.outputs])
             listen(self.add_and_save.click, self._save, written, [self.message, *self.presets.outputs])
-        on_page_load(lambda: self._views(_new(_FIRST), Shown(), "TUNED", BOTH, ""), self.outputs)
+        on_page_load(lambda: self._views(_new(self.first), Shown(), "TUNED", BOTH, ""), self.outputs)
 
     # Changes -------------------------------------------------------------------------------------
 
@@ -341,10 +353,14 @@ class TunerPanel:
 
 
 def tuner_panel(
-    render: Render, store: PresetStore, presets: PresetsPanel | None = None, inputs: Sequence[Any] = ()
+    render: Render,
+    store: PresetStore,
+    presets: PresetsPanel | None = None,
+    inputs: Sequence[Any] = (),
+    architecture: str = SDXL.name,
 ) -> TunerPanel:
     """Put the tuner into the page that is being built; see `TunerPanel`."""
-    return TunerPanel(render, store, presets, inputs)
+    return TunerPanel(render, store, presets, inputs, architecture)
 
 
 # Views -------------------------------------------------------------------------------------------

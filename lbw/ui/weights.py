@@ -177,7 +177,7 @@ class WeightsPanel:
     def _build(self) -> None:
         first = next(iter(LAYOUTS))
         self.message = gr.HTML(elem_id="lbw_weights_message")
-        with gr.Row():
+        with gr.Row(elem_classes=["lbw-row"]):
             self.layout = gr.Dropdown(
                 list(LAYOUTS), value=first, label="Weights type", info="how many numbers, and for which models",
                 elem_id="lbw_weights_type",
@@ -187,7 +187,7 @@ class WeightsPanel:
                 allow_custom_value=True, elem_id="lbw_weights_preset",
             )  # fmt: skip
             self.load_button = gr.Button("Load", elem_id="lbw_weights_load", scale=0, min_width=100)
-        with gr.Row():
+        with gr.Row(elem_classes=["lbw-row"]):
             self.zero = gr.Button("Set All 0", elem_id="lbw_weights_all_0", min_width=100)
             self.one = gr.Button("Set All 1", elem_id="lbw_weights_all_1", min_width=100)
             self.custom = gr.Button("Set custom", elem_id="lbw_weights_custom", min_width=100)
@@ -209,7 +209,7 @@ class WeightsPanel:
                 label="Weights", info="to copy into a tag, behind lbw=", lines=2, interactive=False,
                 show_copy_button=True, elem_id="lbw_weights_line", scale=3,
             )  # fmt: skip
-        with gr.Row():
+        with gr.Row(elem_classes=["lbw-row"]):
             self.name = gr.Textbox(
                 label="Identifier", info="the name of the preset", placeholder="MYSTYLE", elem_id="lbw_weights_name"
             )
