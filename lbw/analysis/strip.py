@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from PIL import Image, ImageDraw
 
@@ -32,21 +33,28 @@ def strip(weights: Mapping[str, float], scale: int = 1) -> Image.Image:
 
     scale: pixels for each pixel of the page, for screens that have more of them.
     """
+    fields = [_field(block, weight, scale) for block, weight in weights.items()] or [_field("", 0.0, scale)]
+    width, height = fields[0].width - 1, fields[0].height - 1
+    rows, columns = -(-len(fields) // PER_ROW), min(len(fields), PER_ROW)
+    picture = Image.new("RGB", (columns * width + 1, rows * height + 1), _PAPER)
+    for place, field in enumerate(fields):
+        picture.paste(field, (place % PER_ROW * width, place // PER_ROW * height))
+    return picture
+
+
+@lru_cache(maxsize=256)  # a slider changes one field of many, and letters are slow to draw
+def _field(block: str, weight: float, scale: int) -> Image.Image:
+    """Return the picture of one block, with a line around it."""
     face = font_for("", 13 * scale)
     high = line_height(face)
     width, height = _FIELD * scale, 2 * high + 8 * scale
-    rows = max(1, -(-len(weights) // PER_ROW))
-    columns = max(1, min(len(weights), PER_ROW))
-    picture = Image.new("RGB", (columns * width + 1, rows * height + 1), _PAPER)
+    fill = colour(weight)
+    ink = _LIGHT if sum(fill) < 400 else _INK
+    picture = Image.new("RGB", (width + 1, height + 1))
     pen = ImageDraw.Draw(picture)
-    for place, (block, weight) in enumerate(weights.items()):
-        left, top = place % PER_ROW * width, place // PER_ROW * height
-        fill = colour(weight)
-        ink = _LIGHT if sum(fill) < 400 else _INK
-        pen.rectangle((left, top, left + width, top + height), fill, _LINE)
-        for line, words in enumerate((block, _short(weight))):
-            at = (left + (width - width_of(words, face)) // 2, top + 3 * scale + line * high)
-            pen.text(at, words, ink, font=face)
+    pen.rectangle((0, 0, width, height), fill, _LINE)
+    for line, words in enumerate((block, _short(weight))):
+        pen.text(((width - width_of(words, face)) // 2, 3 * scale + line * high), words, ink, font=face)
     return picture
 
 
