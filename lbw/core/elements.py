@@ -64,15 +64,38 @@ def parse_rules(text: str, separator: str = ":") -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-def parse_elements(text: str) -> dict[str, str]:
-    """Return the rules' text by name, of an elemental preset file: entries separated by blank lines."""
+@dataclass(frozen=True)
+class Entry:
+    """One entry of an elemental preset file: the number of its first line, from 1; its name; its rules' text.
+
+    name: empty for lines that are no preset.
+    """
+
+    number: int
+    name: str
+    rules: str
+
+
+def element_entries(text: str) -> list[Entry]:
+    """Return the entries of an elemental preset file, which are separated by blank lines."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    entries: dict[str, str] = {}
-    for entry in re.split(r"\n[ \t]*\n", text):
-        name, colon, rules = entry.strip().partition(":")
-        if colon and name.strip():
-            entries[name.strip()] = rules
+    entries: list[Entry] = []
+    lines: list[str] = []
+    for number, line in enumerate([*text.split("\n"), ""], start=1):
+        if line.strip(" \t"):
+            lines.append(line)
+            continue
+        if lines:
+            name, colon, rules = "\n".join(lines).strip().partition(":")
+            first = number - len(lines)
+            entries.append(Entry(first, name.strip(), rules) if colon else Entry(first, "", ""))
+        lines = []
     return entries
+
+
+def parse_elements(text: str) -> dict[str, str]:
+    """Return the rules' text by name, of an elemental preset file; of two with one name the last counts."""
+    return {entry.name: entry.rules for entry in element_entries(text) if entry.name}
 
 
 def resolve_elements(text: str, presets: Mapping[str, str], architecture: Architecture) -> tuple[Rule, ...]:

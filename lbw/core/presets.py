@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from .errors import PresetError, quote
+
 BOM = "\ufeff"
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")  # other line ends of Unicode end no line here
 
@@ -86,3 +88,41 @@ def merged(*files: Mapping[str, str]) -> dict[str, str]:
     for presets in files:
         result |= presets
     return result
+
+
+def check_name(name: str) -> str:
+    """Return `name`, without the spaces around it, if a preset can have it.
+
+    Raises:
+        PresetError: it is empty, or holds what a preset file or a tag cannot hold in a name.
+    """
+    name = name.strip()
+    if not name:
+        raise PresetError("the preset has no name; write one, for example MYSTYLE")
+    bad = [sign for sign in (":", "#", ">", "\n", "\r") if sign in name]
+    if bad:
+        raise PresetError(f"a preset's name cannot hold {' '.join(map(repr, bad))}: {quote(name)}")
+    return name
+
+
+# Text in an editor -------------------------------------------------------------------------------
+
+
+def editor_text(text: str) -> str:
+    """Return the text of a file as an editor in a browser holds it: without a BOM, all line ends alike."""
+    return text.removeprefix(BOM).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def file_text(edited: str, before: str) -> str:
+    """Return what to write for `edited`, the text of an editor, to a file that held `before`.
+
+    The BOM and the line ends are those of `before`; a text that was not edited gives `before` byte by byte.
+    """
+    edited = editor_text(edited)
+    if edited == editor_text(before):
+        return before
+    counts = {end: before.count(end) for end in ("\r\n", "\n", "\r")}
+    counts["\n"] -= counts["\r\n"]
+    counts["\r"] -= counts["\r\n"]
+    most = max(counts, key=lambda end: (counts[end], end == "\n"))
+    return (BOM if before.startswith(BOM) else "") + edited.replace("\n", most)

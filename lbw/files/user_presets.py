@@ -75,6 +75,14 @@ def write_text(path: Path, text: str, known_version: str | None = None) -> None:
         raise FileError(f"{path} cannot be written: {reason}") from error
 
 
+@dataclass(frozen=True)
+class Reading:
+    """A file as it was read: its text, and the version of the user's own file at that time."""
+
+    text: str
+    version: str
+
+
 @dataclass
 class PresetStore:
     """The user's files in `folder`, each read again only when it has changed on the disk."""
@@ -90,6 +98,28 @@ class PresetStore:
         """Return the user's file `name` if it exists, else the shipped one."""
         own = self.folder / name
         return own if own.exists() else self.shipped / name
+
+    def read(self, name: str) -> Reading:
+        """Return the user's file `name`, or the shipped one where the user has none, for an editor.
+
+        Raises:
+            FileError: it cannot be read.
+        """
+        known = version(self.folder / name)  # before the text, so that a change in between is noticed at the save
+        return Reading(read_text(self.path(name)), known)
+
+    def save(self, name: str, text: str, known_version: str | None) -> Reading:
+        """Replace the user's file `name` by `text`; see `write_text`.
+
+        Raises:
+            FileError: the file changed since `known_version`, or cannot be written.
+        """
+        write_text(self.folder / name, text, known_version)
+        return Reading(text, version(self.folder / name))
+
+    def changed(self, name: str, known_version: str) -> bool:
+        """Tell whether the user's file `name` is another than it was at `known_version`."""
+        return version(self.folder / name) != known_version
 
     def file(self) -> PresetFile:
         """Return the user's preset file.

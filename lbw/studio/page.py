@@ -5,18 +5,29 @@ from __future__ import annotations
 import argparse
 import tempfile
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from lbw.analysis.cells import Cell
 from lbw.analysis.effective_blocks import BLACK, Analysis
-from lbw.analysis.sheet import analysis_grid
-from lbw.core.errors import LbwError
+from lbw.analysis.prompt import tag_to_analyze
+from lbw.analysis.runner import run as run_cells
+from lbw.analysis.sheet import analysis_grid, beside
+from lbw.analysis.store import CellStore
+from lbw.core.errors import HostError, LbwError, WeightsError
+from lbw.files.user_presets import ROOT, PresetStore
+from lbw.ui.hints import hints_panel
+from lbw.ui.presets import presets_panel
+from lbw.ui.tuner import tuner_panel
+from lbw.ui.weights import weights_panel
 
-from .analyze import CellRenderer, head_of, prepare
+from .analyze import CellRenderer, context, head_of, prepare
 from .commands import DEMO_DEFAULTS, renderer
+from .explain import load_elements, load_presets
 from .renderer import Job, Renderer
 
 EXAMPLE = "a large red star on a white background, flat style"
@@ -24,19 +35,27 @@ EXAMPLE = "a large red star on a white background, flat style"
 
 def run(options: argparse.Namespace) -> int:
     """Serve the page on this machine until Ctrl-C."""
-    page = build(renderer(options), bundled=options.model is None)
+    page = build(renderer(options), options.model is None, options.presets, options.elements)
     page.queue(default_concurrency_limit=1).launch(
         server_name="127.0.0.1", server_port=options.port, inbrowser=not options.no_browser, show_api=False, quiet=False
     )
     return 0
 
 
-def build(maker: Renderer, bundled: bool) -> gr.Blocks:
-    """Return the page for the model and the LoRA files of `maker`."""
+def build(maker: Renderer, bundled: bool, presets: Path | None = None, elements: Path | None = None) -> gr.Blocks:
+    """Return the page for the model and the LoRA files of `maker`.
+
+    presets, elements: files to take presets from, each time anew, instead of the shipped ones and the user's own.
+    """
+
+    def fresh() -> Renderer:
+        return replace(maker, presets=load_presets(presets), elements=load_elements(elements))
+
     size = DEMO_DEFAULTS["width"] if bundled else 512
     names = maker.host.library.names()
     first = names[0] if names else "name"
-    with gr.Blocks(title="LoRA Block Weight", analytics_enabled=False) as page:
+    css = (ROOT / "style.css").read_text(encoding="utf-8")
+    with gr.Blocks(title="LoRA Block Weight", analytics_enabled=False, css=css) as page:
         gr.Markdown("# LoRA Block Weight")
         with gr.Row():
             size_box = gr.Slider(64, 1024, value=size, step=8, label="Size", info="width and height, in pixels")
@@ -49,7 +68,7 @@ def build(maker: Renderer, bundled: bool) -> gr.Blocks:
             picture = gr.Image(label="Picture", type="pil", elem_id="picture")
             said = gr.Textbox(label="Infotext and messages", interactive=False, lines=4, elem_id="infotext")
             render.click(
-                lambda *values: _picture(maker, *values), [prompt, size_box, steps, cfg, seed], [picture, said]
+                lambda *values: _picture(fresh(), *values), [prompt, size_box, steps, cfg, seed], [picture, said]
             )
         with gr.Tab("Analyze"):
             analyzed = gr.Textbox(
@@ -67,8 +86,22 @@ def build(maker: Renderer, bundled: bool) -> gr.Blocks:
             grid = gr.Image(label="Grid", type="pil", elem_id="grid")
             message = gr.Textbox(label="Messages", interactive=False, elem_id="message")
             inputs = [analyzed, span, blocks, seeds, threshold, size_box, steps, cfg, seed]
-            job = start.click(lambda *values: (yield from _analysis(maker, *values)), inputs, [table, grid, message])
+            job = start.click(lambda *values: (yield from _analysis(fresh(), *values)), inputs, [table, grid, message])
             stop.click(None, cancels=[job])
+        store = PresetStore()
+        with gr.Tab("Presets"):
+            editor = presets_panel(store)
+            with gr.Tab("Make weights"):
+                weights_panel(editor)
+            with gr.Tab("Elemental presets"):
+                presets_panel(store, "elements")
+        with gr.Tab("Tuner"):
+            tuned = gr.Textbox(f"{EXAMPLE} <lora:{first}:1:lbw=XYZ>", label="Prompt", lines=2, elem_id="tuner_prompt")
+            tuner = tuner_panel(
+                lambda cells, *values: _tuned(fresh(), cells, *values), store, editor,
+                [tuned, size_box, steps, cfg], maker.host.architecture.name,
+            )  # fmt: skip
+            hints_panel(store, tuner)
     return page
 
 
@@ -111,6 +144,22 @@ def _analysis(
             yield _ranked(analysis), _sheet(analysis, name, job), f"{done} of {total}"
     except LbwError as error:
         yield None, None, str(error)
+
+
+def _tuned(
+    maker: Renderer, cells: Sequence[Cell], prompt: str, size: float, steps: float, cfg: float
+) -> Iterator[tuple[Cell, Any]]:
+    """Yield the pictures of a round of the tuner; those of earlier rounds are used again."""
+    architecture = maker.host.architecture
+    if not set(cells[0].layout) <= set(architecture.blocks):
+        raise WeightsError(f"the model is {architecture.title}: choose it at Weights type")
+    job = _job(prompt, size, steps, cfg, cells[0].seed)
+    tensors = maker.host.tensors(tag_to_analyze(prompt).name)
+    store = CellStore(Path(tempfile.gettempdir()) / "lbw-cells", context(maker, job))
+    for outcome in run_cells(cells, CellRenderer(maker, job), store, tensors):
+        if outcome.rendered is None:
+            raise HostError(f"a picture failed: {outcome.error}")
+        yield outcome.cell, beside(outcome.rendered.pictures)
 
 
 def _ranked(analysis: Analysis) -> list[list[Any]]:

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 
 from lbw.core.architectures import ARCHITECTURES
-from lbw.core.errors import LbwError, unknown_preset
+from lbw.core.errors import unknown_preset
+from lbw.core.preset_check import check_presets
 from lbw.core.presets import PresetFile, parse_presets
 from lbw.core.weights import Drawing, architectures_that_take, resolve
 from lbw.files.user_presets import WEIGHTS, PresetStore, read_text
@@ -30,23 +31,12 @@ def list_presets(file: PresetFile, options: argparse.Namespace) -> int:
 
 
 def findings(file: PresetFile) -> list[dict[str, object]]:
-    """Return what is wrong with each line that is a preset."""
-    found: list[dict[str, object]] = [
-        {"line": line.number, "name": line.name, "message": "does not count: a later line has the same name"}
-        for line in file.duplicates
+    """Return what is to be said about each line."""
+    return [
+        {"line": line.number, "name": line.name, "message": line.problem or line.remark}
+        for line in check_presets(str(file)).lines
+        if line.problem or (line.remark and line.name)
     ]
-    for line in file.lines:
-        if (
-            line.name is None
-            or line.weights is None
-            or architectures_that_take(line.name, {**file.presets, line.name: line.weights})
-        ):
-            continue
-        try:
-            resolve(line.weights, ARCHITECTURES["sdxl"], Drawing(), file.presets)
-        except LbwError as error:
-            found.append({"line": line.number, "name": line.name, "message": str(error)})
-    return sorted(found, key=lambda entry: str(entry["line"]).zfill(9))
 
 
 def check(file: PresetFile, options: argparse.Namespace) -> int:

@@ -181,3 +181,19 @@ def test_a_users_file_that_cannot_be_read_is_named(store: PresetStore) -> None:
     (store.folder / WEIGHTS).write_bytes(b"\xff")
     with pytest.raises(FileError, match="is not UTF-8"):
         store.presets()
+
+
+# For an editor -----------------------------------------------------------------------------------
+
+
+def test_an_editor_saves_over_what_it_read_and_over_nothing_else(store: PresetStore) -> None:
+    first = store.read(WEIGHTS)
+    assert first.text == read_text(SHIPPED / WEIGHTS)
+    saved = store.save(WEIGHTS, "MINE:1\n", first.version)
+    assert store.read(WEIGHTS) == saved
+    assert not store.changed(WEIGHTS, saved.version)
+    (store.folder / WEIGHTS).write_text("THEIRS:1\n")
+    assert store.changed(WEIGHTS, saved.version)
+    with pytest.raises(FileError, match="was changed by another program"):
+        store.save(WEIGHTS, "MINE:2\n", saved.version)
+    assert store.presets() == {"THEIRS": "1"}

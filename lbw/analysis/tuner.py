@@ -1,0 +1,330 @@
+"""The tuner: block weights found by sorting blocks and rendering the open ones a step less and a step more.
+
+Each block is needed, not needed or unknown, and fixed or open. A round renders every open block at its value minus
+and plus the step; what looks better is accepted, and the next round may take a smaller step.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from lbw.core.architectures import ARCHITECTURES, Architecture
+from lbw.core.blocks import select
+from lbw.core.errors import WeightsError, quote
+from lbw.core.presets import check_name
+from lbw.core.weights import Drawing, format_number, parse_number, resolve
+
+from .cells import Cell
+from .effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN, Suggestion
+
+MINUS, PLUS, BOTH = "minus", "plus", "both"
+STEPS = (0.5, 0.25, 0.1)
+"""The steps that people take one after the other; any other is possible too."""
+
+_DIGITS = 10
+"""Places that a value keeps after a step, so that 0.1 + 0.2 is 0.3."""
+
+
+@dataclass(frozen=True)
+class BlockState:
+    """What is known of one block: its verdict, whether it is fixed, and the weight that it stands at."""
+
+    verdict: str = UNKNOWN
+    is_fixed: bool = False
+    value: float = 0.5
+
+
+VERDICTS = {NEEDED: BlockState(NEEDED, True, 1.0), NOT_NEEDED: BlockState(NOT_NEEDED, True, 0.0), UNKNOWN: BlockState()}
+"""Where a block stands that was sorted so."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One picture of a round: its cell, and the change that accepting it makes. No block: everything as it is."""
+
+    cell: Cell
+    block: str = ""
+    old: float = 0.0
+    new: float = 0.0
+
+    @property
+    def label(self) -> str:
+        """The change in words."""
+        if not self.block:
+            return "as it is"
+        return f"{self.block} {format_number(self.old)} → {format_number(self.new)}"
+
+
+@dataclass(frozen=True)
+class Tuner:
+    """The state of a tuning: never changed, each step gives a new one.
+
+    architecture: its name. layout: the count of numbers of the layout that is tuned. states: one a block, in the
+    layout's order. step: between values of a round. bounds: values that a round does not go beyond. seed: of the
+    pictures. history: the states before each change, with its words, the oldest first.
+    """
+
+    architecture: str
+    layout: int
+    states: tuple[BlockState, ...]
+    step: float = STEPS[0]
+    bounds: tuple[float, float] = (0.0, 1.0)
+    seed: int = 1
+    history: tuple[tuple[str, tuple[BlockState, ...]], ...] = ()
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """The blocks that are tuned, in the layout's order."""
+        return ARCHITECTURES[self.architecture].layouts[self.layout]
+
+    @property
+    def by_block(self) -> dict[str, BlockState]:
+        """The state of each block."""
+        return dict(zip(self.blocks, self.states))
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The weight of each block."""
+        return {block: state.value for block, state in self.by_block.items()}
+
+    @property
+    def open_blocks(self) -> list[str]:
+        """The blocks that are not fixed: what the analyzer's field Blocks takes, joined with commas."""
+        return [block for block, state in self.by_block.items() if not state.is_fixed]
+
+    # Changes -------------------------------------------------------------------------------------
+
+    def with_states(self, changed: Mapping[str, BlockState], words: str) -> Tuner:
+        """Return the tuner with `changed` states; what is no change is not remembered in the history."""
+        states = tuple(changed.get(block, state) for block, state in self.by_block.items())
+        if states == self.states:
+            return self
+        return replace(self, states=states, history=(*self.history, (words, self.states)))
+
+    def sorted_as(self, blocks: Collection[str], verdict: str) -> Tuner:
+        """Return the tuner with `blocks` sorted: needed ones fixed at 1, others fixed at 0, unknown open at 0.5."""
+        return self.with_states(dict.fromkeys(blocks, VERDICTS[verdict]), f"{' '.join(blocks)}: {verdict}")
+
+    def fixed(self, blocks: Collection[str], is_fixed: bool = True) -> Tuner:
+        """Return the tuner with `blocks` fixed where they stand, or opened."""
+        states = {block: replace(self.by_block[block], is_fixed=is_fixed) for block in blocks if block in self.blocks}
+        return self.with_states(states, f"{' '.join(blocks)}: {'fixed' if is_fixed else 'opened'}")
+
+    def with_value(self, blocks: Collection[str], value: float) -> Tuner:
+        """Return the tuner with `blocks` at `value`."""
+        states = {block: replace(self.by_block[block], value=value) for block in blocks if block in self.blocks}
+        return self.with_states(states, f"{' '.join(blocks)}: {format_number(value)}")
+
+    def with_weights(self, text: str, fill: float, presets: Mapping[str, str]) -> Tuner:
+        """Return the tuner with the values that `text` means: block weights of any layout of this kind of model.
+
+        fill: for blocks that the layout of `text` leaves out. Verdicts, and what is fixed, stay.
+
+        Raises:
+            WeightsError, PresetError: the text cannot be understood or does not fit.
+        """
+        architecture = ARCHITECTURES[self.architecture]
+        filling = replace(architecture, unlisted=dict.fromkeys(architecture.layouts, fill))
+        weights = resolve(text, filling, Drawing(seed=self.seed), presets).blocks
+        states = {block: replace(state, value=weights[block]) for block, state in self.by_block.items()}
+        return self.with_states(states, f"weights {quote(text, 40)}")
+
+    def accepted(self, proposal: Proposal, fix: bool = False) -> Tuner:
+        """Return the tuner with the change of `proposal`; others of its round can be accepted beside it.
+
+        fix: the block is not looked at any more.
+        """
+        if not proposal.block:
+            return self
+        state = replace(self.by_block[proposal.block], value=proposal.new)
+        return self.with_states({proposal.block: replace(state, is_fixed=fix or state.is_fixed)}, proposal.label)
+
+    def undone(self) -> Tuner:
+        """Return the tuner before the last change; the same where there was none."""
+        if not self.history:
+            return self
+        return replace(self, states=self.history[-1][1], history=self.history[:-1])
+
+    # Rounds --------------------------------------------------------------------------------------
+
+    @property
+    def cell(self) -> Cell:
+        """The cell of the values as they are."""
+        return Cell(self.blocks, tuple(format_number(state.value) for state in self.states), self.seed)
+
+    def next_round(self, direction: str = BOTH) -> tuple[Proposal, ...]:
+        """Return the pictures of a round: everything as it is, then each open block a step less, a step more, or both.
+
+        A value stays within the bounds, unless it stands beyond them already; what would be no change is left out.
+        """
+        signs = {MINUS: (-1,), PLUS: (1,), BOTH: (-1, 1)}[direction]
+        proposals = [Proposal(self.cell)]
+        for block in self.open_blocks:
+            old = self.by_block[block].value
+            low, high = min(self.bounds[0], old), max(self.bounds[1], old)
+            for sign in signs:
+                new = min(max(round(old + sign * self.step, _DIGITS), low), high)
+                if new != old:
+                    proposals.append(Proposal(self.cell.with_entry((block,), format_number(new)), block, old, new))
+        return tuple(proposals)
+
+    # What comes out ------------------------------------------------------------------------------
+
+    @property
+    def weights(self) -> str:
+        """The values as a list of numbers in the tuner's own layout."""
+        return weight_line(self.values, self.blocks)
+
+    def weight_lines(self) -> dict[int, str]:
+        """Return the values as a list of numbers, for each layout that can say them."""
+        architecture = ARCHITECTURES[self.architecture]
+        unlisted = architecture.unlisted.get(self.layout, 0.0)
+        values = {**dict.fromkeys(architecture.blocks, unlisted), **self.values}
+        lines = {}
+        for count, listed in architecture.layouts.items():
+            left_out = architecture.unlisted.get(count, 0.0)
+            if all(value == left_out for block, value in values.items() if block not in listed):
+                lines[count] = weight_line(values, listed)
+        return lines
+
+    def preset_line(self, name: str) -> str:
+        """Return a line of the preset file.
+
+        Raises:
+            PresetError: no preset can have that name.
+        """
+        return f"{check_name(name)}:{self.weights}"
+
+    def prompt_sr(self, direction: str = BOTH) -> str:
+        """Return the round as values for the axis Prompt S/R of the host's X/Y/Z plot.
+
+        The first value is what the prompt has to hold, behind `lbw=`; all are in double quotes, as they hold commas.
+        """
+        lines = [weight_line(dict(zip(p.cell.layout, p.cell.entries)), self.blocks) for p in self.next_round(direction)]
+        return ",".join(f'"{line}"' for line in lines)
+
+    # As JSON -------------------------------------------------------------------------------------
+
+    def to_json(self) -> str:
+        """Return the whole state, history included, as JSON that `from_json` reads."""
+        return json.dumps(
+            {
+                "architecture": self.architecture,
+                "layout": self.layout,
+                "step": self.step,
+                "bounds": list(self.bounds),
+                "seed": self.seed,
+                "states": _plain(self.states),
+                "history": [[words, _plain(states)] for words, states in self.history],
+            },
+            ensure_ascii=False,
+        )
+
+
+def tunable_layouts(architecture: Architecture) -> list[int]:
+    """Return the layouts, by their counts of numbers, that list blocks of `architecture` alone."""
+    return [count for count, blocks in architecture.layouts.items() if set(blocks) <= set(architecture.blocks)]
+
+
+def start(architecture: Architecture, layout: int | None = None) -> Tuner:
+    """Return a tuner in which every block is unknown and open, at 0.5.
+
+    layout: the count of numbers; the one that lists every block if not given.
+
+    Raises:
+        WeightsError: `architecture` has no such layout, or not all of its blocks.
+    """
+    layout = architecture.full_layout if layout is None else layout
+    if layout not in tunable_layouts(architecture):
+        counts = ", ".join(map(str, tunable_layouts(architecture)))
+        raise WeightsError(f"{architecture.title} has no layout of {layout} numbers; it has {counts}")
+    return Tuner(architecture.name, layout, (BlockState(),) * len(architecture.layouts[layout]))
+
+
+def from_suggestion(suggestion: Suggestion, architecture: Architecture, layout: int | None = None) -> Tuner:
+    """Return a tuner that begins with the analyzer's suggestion; blocks that it says nothing of are not needed."""
+    tuner = start(architecture, layout)
+    states = {block: VERDICTS[suggestion.verdicts.get(block, NOT_NEEDED)] for block in tuner.blocks}
+    return replace(tuner, states=tuple(states.values()))
+
+
+def suggestion_in(text: str) -> Suggestion:
+    """Return the suggestion in `text`, the JSON that the analyzer writes beside its grid.
+
+    Raises:
+        WeightsError: it is none.
+    """
+    wanted = "paste the .json that the analyzer writes beside its grid"
+    try:
+        found = json.loads(text)["suggestion"]
+        verdicts = {str(block): str(verdict) for block, verdict in found["blocks"].items()}
+        suggestion = Suggestion(float(found["not_needed_at_most"]), float(found["needed_at_least"]), verdicts)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise WeightsError(f"this holds no suggestion of the analyzer; {wanted}") from error
+    unknown = sorted(set(verdicts.values()) - VERDICTS.keys())
+    if unknown:
+        raise WeightsError(f"{quote(unknown[0])} is no verdict; there are {', '.join(VERDICTS)}")
+    return suggestion
+
+
+def from_json(text: str) -> Tuner:
+    """Return the tuner that `to_json` wrote.
+
+    Raises:
+        WeightsError: the text is none.
+    """
+    try:
+        data = json.loads(text)
+        tuner = start(ARCHITECTURES[data["architecture"]], int(data["layout"]))
+        low, high = map(float, data["bounds"])
+        history = tuple((str(words), _states(states, tuner)) for words, states in data["history"])
+        return replace(
+            tuner, states=_states(data["states"], tuner), step=float(data["step"]), bounds=(low, high),
+            seed=int(data["seed"]), history=history,
+        )  # fmt: skip
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise WeightsError("this is no state of the tuner") from error
+
+
+def chosen(text: str, tuner: Tuner) -> list[str]:
+    """Return the blocks of `tuner` that `text` selects: ids, ranges and groups, separated by commas or spaces.
+
+    Raises:
+        WeightsError: an id does not exist, or nothing is selected.
+    """
+    found = select(text.replace(",", " "), ARCHITECTURES[tuner.architecture])
+    blocks = [block for block in tuner.blocks if block in found]
+    if not blocks:
+        raise WeightsError(f"{quote(text)} selects no block of the layout of {tuner.layout}")
+    return blocks
+
+
+def parse_step(value: object) -> float:
+    """Return a step: a number above 0.
+
+    Raises:
+        WeightsError: it is none.
+    """
+    number = parse_number(str(value))
+    if number is None or number <= 0:
+        raise WeightsError(f"Step {quote(str(value))} is no number above 0; write for example 0.25")
+    return number
+
+
+def weight_line(values: Mapping[str, float | str], blocks: Iterable[str]) -> str:
+    """Return the weights of `blocks` as a list of numbers, 0 for those without one."""
+    entries = (values.get(block, 0.0) for block in blocks)
+    return ",".join(entry if isinstance(entry, str) else format_number(entry) for entry in entries)
+
+
+def _plain(states: Iterable[BlockState]) -> list[list[object]]:
+    return [[state.verdict, state.is_fixed, state.value] for state in states]
+
+
+def _states(plain: Sequence[tuple[str, bool, float]], tuner: Tuner) -> tuple[BlockState, ...]:
+    states = tuple(BlockState(VERDICTS[verdict].verdict, bool(fixed), float(value)) for verdict, fixed, value in plain)
+    if len(states) != len(tuner.states):
+        raise ValueError(f"{len(states)} states for {len(tuner.states)} blocks")
+    return states

@@ -1,0 +1,190 @@
+"""The check of a preset text, line by line: what each preset is, which models it fits, what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from .architectures import ARCHITECTURES, SDXL, Architecture, layout_owners
+from .blocks import select_in_kind
+from .elements import element_entries, parse_rules
+from .errors import LbwError
+from .presets import parse_presets
+from .weights import Drawing, resolve
+
+NAMED, ONE_NUMBER, OTHER_PRESET = "named", "one number", "another preset"
+"""What stands in place of a layout where the weights are no list of numbers."""
+
+_EXPLAINED = 50
+"""Problems that are explained one by one; a text with more of them is no preset file."""
+
+
+@dataclass(frozen=True)
+class CheckedLine:
+    """What the check says of one line.
+
+    number: of the line, from 1. name: of the preset; empty for a line that is none. layout: the count of numbers, or
+    one of the words above; of an elemental preset the count of rules. fits: titles of the architectures that take it.
+    problem: why it cannot be used. remark: what the user may not have meant.
+    """
+
+    number: int
+    name: str
+    layout: str = ""
+    fits: tuple[str, ...] = ()
+    problem: str = ""
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The check of a whole text: its lines in order, and the presets' names in the order of the file."""
+
+    lines: tuple[CheckedLine, ...]
+    names: tuple[str, ...]
+
+    @property
+    def problems(self) -> list[CheckedLine]:
+        """The lines that cannot be used."""
+        return [line for line in self.lines if line.problem]
+
+    @property
+    def remarks(self) -> list[CheckedLine]:
+        """The lines that can be used, or are comments, and that something is to be said about."""
+        return [line for line in self.lines if line.remark and not line.problem]
+
+
+def check_presets(text: str) -> Check:
+    """Return the check of `text`, a preset file (SYNTAX.md 4)."""
+    file = parse_presets(text)
+    hidden = {line.number for line in file.duplicates}
+    lines: list[CheckedLine] = []
+    explained = 0
+    for line in file.lines:
+        if line.name is None or line.weights is None:
+            remark = _comment_remark(line.text)
+            if remark:
+                lines.append(CheckedLine(line.number, "", remark=remark))
+            continue
+        fits = tuple(a.title for a in _fitting(line.weights, file.presets))
+        problem = ""
+        if not fits:
+            problem = "cannot be understood" if explained >= _EXPLAINED else weights_problem(line.weights, file.presets)
+            explained += 1
+        remark = _name_remark(line.name, line.number in hidden)
+        lines.append(CheckedLine(line.number, line.name, _layout(line.weights, file.presets), fits, problem, remark))
+    return Check(tuple(lines), tuple(file.names))
+
+
+def check_elements(text: str) -> Check:
+    """Return the check of `text`, an elemental preset file (SYNTAX.md 5): a line for each entry and each bad rule."""
+    entries = element_entries(text)
+    last = {entry.name: entry.number for entry in entries}
+    lines: list[CheckedLine] = []
+    for entry in entries:
+        if not entry.name:
+            lines.append(CheckedLine(entry.number, "", remark="has no name before a colon: taken as a comment"))
+            continue
+        bad = []
+        count = 0
+        for number, written in enumerate(entry.rules.split("\n"), start=entry.number):
+            try:
+                count += len(parse_rules(written))
+            except LbwError as error:
+                bad.append(CheckedLine(number, entry.name, problem=str(error)))
+        remark = _name_remark(entry.name, last[entry.name] != entry.number)
+        if bad:
+            lines += bad
+            continue
+        blocks = [rule.blocks for rule in parse_rules(entry.rules) if rule.blocks]
+        fits = tuple(a.title for a in ARCHITECTURES.values() if all(_knows(a, text) for text in blocks))
+        problem = "" if fits else _blocks_problem(blocks)
+        layout = f"{count} rule{'s' * (count != 1)}"
+        lines.append(CheckedLine(entry.number, entry.name, layout, fits, problem, remark))
+    names = dict.fromkeys(entry.name for entry in entries if entry.name)
+    return Check(tuple(lines), tuple(names))
+
+
+# The parts ---------------------------------------------------------------------------------------
+
+
+def _comment_remark(text: str) -> str:
+    content = text.strip().removeprefix("\ufeff").strip()
+    if not content or content.startswith("#"):
+        return ""
+    if "#" in content:
+        return "holds a #: the whole line is taken as a comment"
+    return "has no name before a colon: taken as a comment"
+
+
+def _name_remark(name: str, is_hidden: bool) -> str:
+    if is_hidden:
+        return "does not count: a later one has the same name"
+    return "cannot be written in a tag, which ends at >" if ">" in name else ""
+
+
+def _layout(weights: str, presets: Mapping[str, str]) -> str:
+    if weights in presets:
+        return OTHER_PRESET
+    if "=" in weights:
+        return NAMED
+    count = weights.count(",") + 1
+    return str(count) if count > 1 else ONE_NUMBER
+
+
+def _takes(architecture: Architecture, weights: str, presets: Mapping[str, str]) -> bool:
+    try:
+        resolve(weights, architecture, Drawing(), presets)
+    except LbwError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=8192)
+def _fitting_alone(weights: str) -> tuple[Architecture, ...]:
+    return tuple(a for a in ARCHITECTURES.values() if _takes(a, weights, {}))
+
+
+def _fitting(weights: str, presets: Mapping[str, str]) -> Iterable[Architecture]:
+    """Return the architectures that take `weights`; what names no preset is looked at once, however often asked."""
+    if weights in presets or weights.partition(",")[0].strip() in presets:
+        return [a for a in ARCHITECTURES.values() if _takes(a, weights, presets)]
+    return _fitting_alone(weights)
+
+
+def weights_problem(weights: str, presets: Mapping[str, str]) -> str:
+    """Return what is wrong with `weights` that no architecture takes, told of the one that they come nearest to."""
+    entries = weights.split(",")
+    selectors = [entry.partition("=")[0] for entry in entries if "=" in entry]
+    nearest = max(ARCHITECTURES.values(), key=lambda a: (sum(_knows(a, selector) for selector in selectors), a is SDXL))
+    if len(entries) > 1 and not selectors:
+        owners = layout_owners(len(entries))
+        if not owners:
+            counts = sorted({count for a in ARCHITECTURES.values() for count in a.layouts})
+            return f"{len(entries)} numbers are no layout; there are {', '.join(map(str, counts))}"
+        nearest = owners[0]
+    try:
+        resolve(weights, nearest, Drawing(), presets)
+    except LbwError as error:
+        return str(error)
+    return ""
+
+
+def _knows(architecture: Architecture, selector: str) -> bool:
+    try:
+        select_in_kind(selector, architecture)
+    except LbwError:
+        return False
+    return True
+
+
+def _blocks_problem(blocks: Iterable[str]) -> str:
+    """Return what is wrong with the blocks of elemental rules, which no architecture knows all of."""
+    for text in blocks:
+        if not any(_knows(a, text) for a in ARCHITECTURES.values()):
+            try:
+                select_in_kind(text, SDXL)
+            except LbwError as error:
+                return str(error)
+    return "its rules name blocks of different models"

@@ -1,0 +1,60 @@
+"""What differs between Gradio 3.41 and 4, told by what the installed one has and not by its version."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from gradio.context import Context
+
+
+def listen(
+    event: Any,
+    handler: Callable[..., Any] | None,
+    inputs: Sequence[Any] = (),
+    outputs: Sequence[Any] = (),
+    *,
+    js: str | None = None,
+    queue: bool = False,
+    cancels: Any = None,
+) -> Any:
+    """Let `handler` run at `event`, for example `button.click`; return what `cancels` of another takes.
+
+    A handler's parameters are annotated with classes, not with forms like `list[int]`: Gradio looks for its own classes
+    among them in a way that fails for such forms under Python 3.10.
+
+    js: code that the browser runs, instead of `handler` or before it. queue: wait in the queue behind what is slow,
+    as handlers that yield must; the others answer at once. When an event comes while the handler still runs, the
+    handler runs once more for the latest.
+    """
+    known = inspect.signature(event).parameters
+    options: dict[str, Any] = {"api_name": False, "queue": queue, "show_progress": "hidden"}
+    if js is not None:
+        options["js" if "js" in known else "_js"] = js
+    if "trigger_mode" in known and not queue:
+        options["trigger_mode"] = "always_last"
+    if cancels is not None:
+        options["cancels"] = cancels
+    return event(handler, list(inputs), list(outputs), **options)
+
+
+def on_page_load(handler: Callable[..., Any] | None, outputs: Sequence[Any] = (), js: str | None = None) -> None:
+    """Let `handler` run whenever the page is opened; to be called within the page."""
+    listen(Context.root_block.load, handler, (), outputs, js=js)
+
+
+def tooltips(texts: Mapping[str, str]) -> None:
+    """Show each of `texts` when the pointer rests on the element with its id; to be called within the page.
+
+    For what takes no `info`, as buttons, and for what would be too tall with one.
+    """
+    table = json.dumps(dict(texts)).replace("<", "\\u003c")
+    code = f"""() => {{
+        for (const [id, text] of Object.entries({table})) {{
+            const element = document.getElementById(id);
+            if (element) element.title = text;
+        }}
+    }}"""
+    on_page_load(None, js=code)

@@ -1,0 +1,55 @@
+"""HTML of the panels. Whatever comes from a file or from the user passes `escape`."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from PIL import Image
+
+GOOD, REMARK, BAD = "good", "remark", "bad"
+SIGNS = {GOOD: "✓", REMARK: "!", BAD: "✗"}
+"""What stands beside a colour, for those who cannot tell colours apart."""
+
+
+def message(text: str, kind: str = GOOD) -> str:
+    """Return a message to the user; nothing for an empty one."""
+    if not text:
+        return ""
+    role = "alert" if kind == BAD else "status"
+    return f'<div class="lbw-message lbw-{kind}" role="{role}">{SIGNS[kind]} {escape(text)}</div>'
+
+
+def table(headings: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]], attributes: str = "") -> str:
+    """Return a table of `rows`, each a kind and cells that are HTML already."""
+    head = "".join(f"<th scope='col'>{escape(heading)}</th>" for heading in headings)
+    body = "".join(
+        f'<tr class="lbw-{kind}">{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>' for kind, cells in rows
+    )
+    return f'<table class="lbw-table" {attributes}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def picture(image: Image.Image, words: str, width: int) -> str:
+    """Return `image` as a part of the page, `width` pixels wide at most; `words` say the same to a screen reader."""
+    data = io.BytesIO()
+    image.save(data, format="PNG")
+    source = "data:image/png;base64," + base64.b64encode(data.getvalue()).decode("ascii")
+    return f'<img class="lbw-picture" src="{source}" alt="{escape(words)}" style="width:{width}px">'
+
+
+def line_jump(elem_id: str) -> str:
+    """Return attributes with which a click on an element that has `data-line` selects that line of a text box."""
+    code = f"""
+        const line = event.target.dataset.line;
+        const box = this.getRootNode().querySelector('#{elem_id} textarea');
+        if (line && box) {{
+            const ends = [...box.value.matchAll(/\\n/g)].map(match => match.index);
+            const first = line > 1 ? (ends[line - 2] ?? box.value.length) + 1 : 0;
+            box.focus();
+            box.setSelectionRange(first, ends[line - 1] ?? box.value.length);
+            box.scrollTop = (line - 3) * parseFloat(getComputedStyle(box).lineHeight);
+            box.scrollLeft = 0;
+        }}"""
+    return f'onclick="{escape(" ".join(code.split()))}"'

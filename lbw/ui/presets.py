@@ -1,0 +1,261 @@
+"""The panel *Presets*: a preset file in an editor, with a check beside it that follows every key."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from lbw.core.errors import LbwError
+from lbw.core.preset_check import Check, CheckedLine, check_elements, check_presets
+from lbw.core.presets import editor_text, file_text, parse_presets
+from lbw.files.user_presets import ELEMENTS, WEIGHTS, PresetStore, Reading
+
+from .gradio_versions import listen, on_page_load, tooltips
+from .markup import BAD, GOOD, REMARK, SIGNS, line_jump, message, table
+
+_ROWS = 3000
+"""Lines that the check shows; of a longer file those with something to say about come first."""
+_COMPARED = 5000
+"""Lines up to which two versions are compared."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A sort of preset file: the part of its controls' ids, its title, its file, its check, what a line looks like."""
+
+    name: str
+    title: str
+    file: str
+    check: Callable[[str], Check]
+    example: str
+
+
+PRESETS = Kind(
+    "presets", "Presets", WEIGHTS, check_presets, "one a line, NAME:1,0,0,… or NAME:0,OUT00=1; # begins a comment"
+)
+ELEMENTAL = Kind(
+    "elements", "Elemental presets", ELEMENTS, check_elements,
+    "NAME:BLOCKS:ELEMENTS:WEIGHT, for example NOATTN:IN05-OUT05:attn:0; a blank line between two",
+)  # fmt: skip
+KINDS = {kind.name: kind for kind in (PRESETS, ELEMENTAL)}
+
+
+class PresetsPanel:
+    """The editor of one preset file, within the page that is being built.
+
+    text: the component that holds the text. known: the state that holds the file as it was read. outputs: what
+    `opened`, `saved` and `edited` give updates for, in order.
+    """
+
+    def __init__(self, store: PresetStore, kind: Kind = PRESETS) -> None:
+        self.store = store
+        self.kind = kind
+        self._build()
+        self._wire()
+
+    # What the page shows -------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        def name(control: str) -> str:
+            return f"lbw_{self.kind.name}_{control}"
+
+        self.known = gr.State(None)
+        self.seen = gr.State(None)
+        self.message = gr.HTML(elem_id=name("message"))
+        with gr.Row():
+            with gr.Column(scale=3, min_width=320):
+                self.text = gr.Textbox(
+                    label=self.kind.title, info=self.kind.example, lines=18, max_lines=18, elem_id=name("text"),
+                    elem_classes=["lbw-editor"],
+                )  # fmt: skip
+                with gr.Row():
+                    self.save_button = gr.Button("Save Presets", variant="primary", elem_id=name("save"))
+                    self.reload_button = gr.Button("Reload Presets", elem_id=name("reload"))
+            with gr.Column(scale=3, min_width=320):
+                self.check = gr.HTML(elem_id=name("check"))
+        with gr.Column(visible=False, elem_id=name("conflict"), elem_classes=["lbw-conflict"]) as self.conflict:
+            self.difference = gr.HTML(elem_id=name("difference"))
+            self.theirs = gr.Textbox(
+                label="The file on the disk", info="your version is in the editor above", lines=8, max_lines=8,
+                interactive=False, elem_id=name("theirs"), elem_classes=["lbw-editor"],
+            )  # fmt: skip
+            with gr.Row():
+                self.keep_mine = gr.Button("Save my version", elem_id=name("keep_mine"))
+                self.take_theirs = gr.Button("Take the file's version", elem_id=name("take_theirs"))
+        with gr.Row(elem_classes=["lbw-row"]):
+            self.names = gr.Textbox(
+                label="Names", info="of the saved file, in its order, to copy into an axis of a plot", lines=2,
+                max_lines=4, interactive=False, show_copy_button=True, elem_id=name("names"), scale=5,
+            )  # fmt: skip
+            self.tags_button = gr.Button("Reload Tags", elem_id=name("reload_tags"), scale=1)
+        self.outputs = [
+            self.text, self.known, self.message, self.check, self.names, self.conflict, self.difference, self.theirs,
+            self.seen,
+        ]  # fmt: skip
+        tooltips(
+            {
+                name("save"): "Writes the text to the file; the old file is kept beside it with .bak added.",
+                name("reload"): "Reads the file again; what you changed and did not save is compared with it first.",
+                name("reload_tags"): "Reads the names from the file again.",
+                name("check"): "What each line is, which models it fits, and what is wrong with it.",
+                name("keep_mine"): "Replaces the file by the text of the editor; the file is kept as .bak.",
+                name("take_theirs"): "Replaces the text of the editor by the file.",
+            }
+        )
+
+    def _wire(self) -> None:
+        on_page_load(self.opened, self.outputs)
+        listen(self.text.change, self._checked, [self.text, self.known], [self.check])
+        listen(self.save_button.click, self.saved, [self.text, self.known], self.outputs)
+        listen(self.reload_button.click, self._reloaded, [self.text, self.known], self.outputs)
+        listen(self.keep_mine.click, self.saved, [self.text, self.seen], self.outputs)
+        listen(self.take_theirs.click, self._taken, [self.text, self.seen], self.outputs)
+        listen(self.tags_button.click, self._tags, [], [self.names, self.message])
+
+    # What the buttons do -------------------------------------------------------------------------
+
+    def opened(self) -> list[Any]:
+        """Return updates that show the file as it is; where it cannot be read, the editor stays as it is."""
+        try:
+            reading = self.store.read(self.kind.file)
+        except LbwError as error:
+            return self._said(message(str(error), BAD))
+        return self._shown(editor_text(reading.text), reading, "")
+
+    def saved(self, text: str, known: Reading | None) -> list[Any]:
+        """Return updates after `text` was saved over the file `known`, or both versions where the file has changed."""
+        if known is None:
+            return self._said(message("The file was not read, so it is not replaced. Press Reload Presets.", BAD))
+        if self.store.changed(self.kind.file, known.version):
+            return self._conflicting(text, known, "The file changed on the disk since it was read: nothing was saved.")
+        try:
+            reading = self.store.save(self.kind.file, file_text(text, known.text), known.version)
+        except LbwError as error:
+            return self._said(message(f"Not saved: {error}", BAD))
+        path = self.store.folder / self.kind.file
+        return [gr.update(), *self._shown(text, reading, f"Saved to {path}.")[1:]]
+
+    def edited(self, text: str, known: Reading | None, words: str) -> list[Any]:
+        """Return updates that put `text` into the editor, not saved, with `words` to the user."""
+        return [*self._shown(text, known, words)[:4], *[gr.update() for _ in self.outputs[4:]]]
+
+    def with_preset(self, name: str, weights: str, text: str, known: Reading | None, is_saved: bool) -> list[Any]:
+        """Return a message and updates that put a preset into the editor's `text`, and save it if `is_saved`."""
+        file = parse_presets(text)
+        written = str(file.with_preset(name, weights))
+        if is_saved:
+            updates = self.saved(written, known)
+            return [updates[self.outputs.index(self.message)], written, *updates[1:]]
+        words = f"{name} was {'replaced' if name in file.presets else 'added'} in the editor, and is not saved yet."
+        return [message(words), *self.edited(written, known, words)]
+
+    def _reloaded(self, text: str, known: Reading | None) -> list[Any]:
+        if known is None or not _is_edited(text, known):
+            return self.opened()
+        if self.store.changed(self.kind.file, known.version):
+            return self._conflicting(text, known, "The file changed on the disk, and so did the text in the editor.")
+        return self._conflicting(text, known, "The text in the editor is not saved: choose what to keep.")
+
+    def _taken(self, text: str, seen: Reading | None) -> list[Any]:
+        if seen is None:
+            return self.opened()
+        return self._shown(editor_text(seen.text), seen, "The editor holds the file's version.")
+
+    def _tags(self) -> list[Any]:
+        try:
+            return [self._names(self.store.read(self.kind.file)), ""]
+        except LbwError as error:
+            return [gr.update(), message(str(error), BAD)]
+
+    def _checked(self, text: str, known: Reading | None) -> str:
+        return check_view(self.kind, text, _is_edited(text, known))
+
+    # Updates -------------------------------------------------------------------------------------
+
+    def _names(self, reading: Reading | None) -> str:
+        return ",".join(self.kind.check(reading.text).names) if reading else ""
+
+    def _shown(self, text: str, known: Reading | None, words: str) -> list[Any]:
+        return [
+            text, known, message(words), check_view(self.kind, text, _is_edited(text, known)), self._names(known),
+            gr.update(visible=False), "", "", None,
+        ]  # fmt: skip
+
+    def _said(self, html: str) -> list[Any]:
+        return [gr.update(), gr.update(), html, *[gr.update() for _ in self.outputs[3:]]]
+
+    def _conflicting(self, text: str, known: Reading, words: str) -> list[Any]:
+        try:
+            seen = self.store.read(self.kind.file)
+        except LbwError as error:
+            return self._said(message(str(error), BAD))
+        theirs = editor_text(seen.text)
+        return [
+            gr.update(), known, message(words, REMARK), gr.update(), gr.update(), gr.update(visible=True),
+            difference_view(theirs, text), theirs, seen,
+        ]  # fmt: skip
+
+
+def presets_panel(store: PresetStore, kind: str = PRESETS.name) -> PresetsPanel:
+    """Put the editor of a preset file into the page that is being built: `presets` or `elements`."""
+    return PresetsPanel(store, KINDS[kind])
+
+
+# Views -------------------------------------------------------------------------------------------
+
+
+def check_view(kind: Kind, text: str, is_edited: bool) -> str:
+    """Return the check of `text` as HTML: a sum, and a line for each preset."""
+    check = kind.check(text)
+    words = [_count(len(check.names), "preset"), _count(len(check.problems), "problem")]
+    if check.remarks:
+        words.append(_count(len(check.remarks), "remark"))
+    if is_edited:
+        words.append("not saved yet")
+    worst = BAD if check.problems else REMARK if check.remarks else GOOD
+    lines = list(check.lines)
+    if len(lines) > _ROWS:
+        lines = sorted(lines, key=lambda line: not (line.problem or line.remark))[:_ROWS]
+        words.append(f"the first {_ROWS} lines are shown")
+    rows = table(
+        ["line", "", "name", "layout", "fits", "remark"],
+        ((_kind_of(line), _cells(line)) for line in lines),
+        line_jump(f"lbw_{kind.name}_text"),
+    )
+    return f'{message(" · ".join(words), worst)}<div class="lbw-scroll">{rows}</div>'
+
+
+def difference_view(theirs: str, mine: str) -> str:
+    """Return how two versions of a text differ, as HTML."""
+    old, new = theirs.splitlines(), mine.splitlines()
+    if len(old) > _COMPARED or len(new) > _COMPARED:
+        return message("The two versions are too long to be compared here.", REMARK)
+    lines = list(difflib.unified_diff(old, new, n=1, lineterm=""))[2:]
+    if not lines:
+        return message("The two versions say the same.")
+    kinds = {"-": "theirs", "+": "mine"}
+    rows = "".join(f'<div class="lbw-{kinds.get(line[0], "same")}">{escape(line)}</div>' for line in lines[:400])
+    return f"<div>− only in the file · + only in the editor</div><div class='lbw-scroll lbw-difference'>{rows}</div>"
+
+
+def _is_edited(text: str, known: Reading | None) -> bool:
+    return known is not None and text != editor_text(known.text)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"
+
+
+def _kind_of(line: CheckedLine) -> str:
+    return BAD if line.problem else REMARK if line.remark else GOOD
+
+
+def _cells(line: CheckedLine) -> list[str]:
+    number = f'<button type="button" data-line="{line.number}" title="Go to this line">{line.number}</button>'
+    words = (line.name, line.layout, ", ".join(line.fits), line.problem or line.remark)
+    return [number, SIGNS[_kind_of(line)], *map(escape, words)]

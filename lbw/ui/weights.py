@@ -1,0 +1,382 @@
+"""The panel *Make weights*: sliders in the shape of the model, and the preset that they write."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from lbw.analysis.strip import PER_ROW, strip
+from lbw.core.architectures import ARCHITECTURES, Architecture
+from lbw.core.errors import LbwError, WeightsError, quote
+from lbw.core.preset_check import weights_problem
+from lbw.core.presets import check_name, parse_presets
+from lbw.core.weights import Drawing, format_number, parse_number, resolve
+
+from .gradio_versions import listen, on_page_load, tooltips
+from .markup import BAD, REMARK, message, picture
+from .presets import PresetsPanel
+
+LOWEST, HIGHEST, STEP = -1.0, 2.0, 0.05
+"""What the sliders reach; a preset whose numbers go further widens them."""
+
+_NUMBERS, _NAMES = "list of numbers", "by name"
+_TALLEST = 20
+_FIELD_WIDTH = 58
+
+
+# Layouts -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A layout of the list *Weights type*: its title there, the architecture that it is shown for, its blocks."""
+
+    title: str
+    architecture: Architecture
+    count: int
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """The blocks, in layout order."""
+        return self.architecture.layouts[self.count]
+
+
+def layouts() -> list[Layout]:
+    """Return every layout once, titled with its count and with the smallest models that have all of its blocks."""
+    found: dict[tuple[str, int], Layout] = {}
+    for architecture in ARCHITECTURES.values():
+        for count, blocks in architecture.layouts.items():
+            owners = [
+                a for a in ARCHITECTURES.values()
+                if a.kind == architecture.kind and a.layouts.get(count) == blocks and set(blocks) <= set(a.blocks)
+            ]  # fmt: skip
+            smallest = min(len(owner.blocks) for owner in owners)
+            owners = [owner for owner in owners if len(owner.blocks) == smallest]
+            every = ", every block" if count == owners[0].full_layout else ""
+            title = f"{count}: {', '.join(owner.title for owner in owners)}{every}"
+            found.setdefault((architecture.kind, count), Layout(title, owners[0], count))
+    return sorted(found.values(), key=lambda layout: layout.count)
+
+
+LAYOUTS = {layout.title: layout for layout in layouts()}
+KINDS = list(dict.fromkeys(a.kind for a in ARCHITECTURES.values()))
+BLOCKS = {kind: max((a.blocks for a in ARCHITECTURES.values() if a.kind == kind), key=len) for kind in KINDS}
+"""Every block that a kind of model has: one slider each."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How sliders stand on the page: columns beside each other, and a row below them."""
+
+    columns: tuple[tuple[str, ...], ...]
+    below: tuple[str, ...] = ()
+
+
+def shape(blocks: Sequence[str]) -> Shape:
+    """Return where the sliders of `blocks` stand: a U-Net down the left and up the right, others in columns."""
+    families: dict[str, list[str]] = {}
+    for block in blocks:
+        families.setdefault(re.sub(r"\d+$", "", block), []).append(block)
+    if len(families.get("IN", [])) > 1 and len(families.get("OUT", [])) > 1:
+        below = [block for family, members in families.items() if family not in ("IN", "OUT") for block in members]
+        return Shape((tuple(families["IN"]), tuple(reversed(families["OUT"]))), tuple(reversed(below)))
+    single = tuple(block for members in families.values() if len(members) == 1 for block in members)
+    long = [members for members in families.values() if len(members) > 1]
+    columns = [
+        tuple(members[first : first + -(-len(members) // parts)])
+        for members in long
+        for parts in [-(-len(members) // _TALLEST)]
+        for first in range(0, len(members), -(-len(members) // parts))
+    ]
+    return Shape(tuple(columns), single)
+
+
+# Weights and text --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a text means for the sliders: the layout to show, a number for each block, and words to the user."""
+
+    layout: Layout
+    values: Mapping[str, float]
+    remark: str = ""
+
+
+def load(text: str, shown: Layout, presets: Mapping[str, str]) -> Loaded:
+    """Return what `text`, a preset's name or block weights, means for the sliders; `shown` is kept where it can be.
+
+    Raises:
+        WeightsError: no model takes it; the text says why.
+    """
+    for layout in (shown, *(other for other in LAYOUTS.values() if other is not shown)):
+        try:
+            weights = resolve(text, layout.architecture, Drawing(seed=1, x=1.0), presets)
+            own = _of_count(layout, weights.layout)
+            weights = resolve(text, own.architecture, Drawing(seed=1, x=1.0), presets)
+            again = resolve(text, own.architecture, Drawing(seed=2, x=0.0), presets)
+        except LbwError:
+            continue
+        drawn = [block for block, value in weights.blocks.items() if again.blocks[block] != value]
+        values = {block: 0.0 if block in drawn else value for block, value in weights.blocks.items()}
+        remark = f"R, U and X are no number that a slider can stand at; 0 in {', '.join(drawn)}" if drawn else ""
+        return Loaded(_fitting(own, values), values, remark)
+    raise WeightsError(weights_problem(text, presets))
+
+
+def _of_count(layout: Layout, count: int | None) -> Layout:
+    """Return the layout of `count` numbers for the same kind of model; `layout` where there is no count."""
+    kin = (other for other in LAYOUTS.values() if other.architecture.kind == layout.architecture.kind)
+    return next((other for other in kin if other.count == count), layout)
+
+
+def _fitting(layout: Layout, values: Mapping[str, float]) -> Layout:
+    """Return `layout` if it can say `values`, else the first of its kind that can."""
+    for candidate in (layout, *LAYOUTS.values()):
+        unlisted = candidate.architecture.unlisted.get(candidate.count, 0.0)
+        same_kind = candidate.architecture.kind == layout.architecture.kind
+        if same_kind and all(value == unlisted for block, value in values.items() if block not in candidate.blocks):
+            return candidate
+    return layout
+
+
+def numbers_text(values: Mapping[str, float], layout: Layout) -> str:
+    """Return the weights of the layout's blocks as a list of numbers."""
+    return ",".join(format_number(values[block]) for block in layout.blocks)
+
+
+def names_text(values: Mapping[str, float], layout: Layout) -> str:
+    """Return the same weights by name: the number that most blocks have, and the blocks that have another."""
+    weights = {block: values[block] for block in layout.blocks}
+    unlisted = layout.architecture.unlisted.get(layout.count, 0.0)
+    if len(layout.blocks) < len(layout.architecture.blocks):
+        ground = unlisted
+    else:
+        ground = max(weights.values(), key=list(weights.values()).count)
+    changed = [f"{block}={format_number(weight)}" for block, weight in weights.items() if weight != ground]
+    return ",".join([format_number(ground), *changed])
+
+
+# The panel ---------------------------------------------------------------------------------------
+
+
+class WeightsPanel:
+    """Sliders for every layout, within the page that is being built; they read and write the text of `presets`."""
+
+    def __init__(self, presets: PresetsPanel) -> None:
+        self.presets = presets
+        self.sliders: dict[str, dict[str, Any]] = {}
+        self.areas: dict[str, Any] = {}
+        self._build()
+        self._wire()
+
+    def _build(self) -> None:
+        first = next(iter(LAYOUTS))
+        self.message = gr.HTML(elem_id="lbw_weights_message")
+        with gr.Row(elem_classes=["lbw-row"]):
+            self.layout = gr.Dropdown(
+                list(LAYOUTS), value=first, label="Weights type", info="how many numbers, and for which models",
+                elem_id="lbw_weights_type",
+            )  # fmt: skip
+            self.preset = gr.Dropdown(
+                [], label="Preset or weights", info="choose a preset, or type or paste block weights",
+                allow_custom_value=True, elem_id="lbw_weights_preset",
+            )  # fmt: skip
+            self.load_button = gr.Button("Load", elem_id="lbw_weights_load", scale=0, min_width=100)
+        with gr.Row(elem_classes=["lbw-row"]):
+            self.zero = gr.Button("Set All 0", elem_id="lbw_weights_all_0", min_width=100)
+            self.one = gr.Button("Set All 1", elem_id="lbw_weights_all_1", min_width=100)
+            self.custom = gr.Button("Set custom", elem_id="lbw_weights_custom", min_width=100)
+            self.custom_value = gr.Textbox(
+                "0.5", label="Custom value", info="the number that Set custom sets", elem_id="lbw_weights_custom_value"
+            )
+        self.strip = gr.HTML(elem_id="lbw_weights_strip")
+        shown = LAYOUTS[first]
+        for kind, blocks in BLOCKS.items():
+            with gr.Column(visible=kind == shown.architecture.kind, elem_classes=["lbw-sliders"]) as self.areas[kind]:
+                self.sliders[kind] = {}
+                self._sliders(kind, shape(blocks), shown)
+        with gr.Row():
+            self.form = gr.Radio(
+                [_NUMBERS, _NAMES], value=_NUMBERS, label="Form", info="how the weights are written",
+                elem_id="lbw_weights_form",
+            )  # fmt: skip
+            self.line = gr.Textbox(
+                label="Weights", info="to copy into a tag, behind lbw=", lines=2, interactive=False,
+                show_copy_button=True, elem_id="lbw_weights_line", scale=3,
+            )  # fmt: skip
+        with gr.Row(elem_classes=["lbw-row"]):
+            self.name = gr.Textbox(
+                label="Identifier", info="the name of the preset", placeholder="MYSTYLE", elem_id="lbw_weights_name"
+            )
+            self.add = gr.Button("Add to presets", elem_id="lbw_weights_add")
+            self.add_and_save = gr.Button("Add to presets and Save", variant="primary", elem_id="lbw_weights_add_save")
+        texts = {
+            f"lbw_weights_{block}": f"The weight of {block}: 0 is off, 1 is the LoRA's full strength."
+            for sliders in self.sliders.values()
+            for block in sliders
+        }
+        tooltips(
+            {
+                **texts,
+                "lbw_weights_load": "Sets the sliders to the preset or the weights.",
+                "lbw_weights_all_0": "Sets every slider to 0.",
+                "lbw_weights_all_1": "Sets every slider to 1.",
+                "lbw_weights_custom": "Sets every slider to the custom value.",
+                "lbw_weights_strip": "The weights as they would be applied.",
+                "lbw_weights_add": "Writes the preset into the editor; a preset of that name is replaced.",
+                "lbw_weights_add_save": "Writes the preset into the editor and saves the file.",
+            }
+        )
+
+    def _sliders(self, kind: str, form: Shape, shown: Layout) -> None:
+        def slider(block: str) -> None:
+            # A block that stands in several kinds of model has a slider in each.
+            known = any(block in others for others in self.sliders.values())
+            self.sliders[kind][block] = gr.Slider(
+                LOWEST, HIGHEST, value=1.0, step=STEP, label=block, visible=block in shown.blocks,
+                elem_id=f"lbw_weights_{kind}_{block}" if known else f"lbw_weights_{block}",
+                elem_classes=["lbw-slider"], min_width=120,
+            )  # fmt: skip
+
+        with gr.Row():
+            for column in form.columns:
+                with gr.Column(min_width=200):
+                    for block in column:
+                        slider(block)
+        with gr.Row():
+            for block in form.below:
+                slider(block)
+
+    def _wire(self) -> None:
+        self._all = [slider for sliders in self.sliders.values() for slider in sliders.values()]
+        self._shown = [self.line, self.strip]
+        self._whole = [self.message, self.layout, *self.areas.values(), *self._all, *self._shown]
+        for kind, sliders in self.sliders.items():
+            inputs = [self.layout, self.form, *sliders.values()]
+            for slider in sliders.values():
+                listen(slider.input, self._moved(kind), inputs, self._shown)
+        everything = [self.layout, self.form, *self._all]
+        listen(self.layout.input, self._chosen, everything, self._whole)
+        listen(self.form.input, self._chosen, everything, self._whole)
+        text, known = self.presets.text, self.presets.known
+        listen(self.load_button.click, self._loaded, [self.preset, text, self.layout, self.form], self._whole)
+        for button, value in ((self.zero, "0"), (self.one, "1")):
+            listen(button.click, self._set_to(value), [self.layout, self.form], self._whole)
+        listen(self.custom.click, self._set, [self.custom_value, self.layout, self.form], self._whole)
+        written = [self.name, self.line, text, known]
+        listen(self.add.click, self._add, written, [self.message, *self.presets.outputs, self.preset])
+        listen(self.add_and_save.click, self._save, written, [self.message, *self.presets.outputs, self.preset])
+        for button in (self.presets.save_button, self.presets.reload_button, self.presets.tags_button):
+            listen(button.click, self._choices, [text], [self.preset])
+        on_page_load(self._opened, [self.preset, *self._shown])
+
+    # What the controls do ------------------------------------------------------------------------
+
+    def _opened(self) -> list[Any]:
+        first = next(iter(LAYOUTS.values()))
+        try:
+            names = self.presets.store.file().names
+        except LbwError:  # the editor says what is wrong with the file
+            names = []
+        values = dict.fromkeys(BLOCKS[first.architecture.kind], 1.0)
+        return [gr.update(choices=names), *_views(values, first, _NUMBERS)]
+
+    def _choices(self, text: str) -> Any:
+        return gr.update(choices=parse_presets(text).names)
+
+    def _moved(self, kind: str) -> Any:
+        blocks = list(self.sliders[kind])
+
+        def moved(title: str, form: str, *numbers: Any) -> list[Any]:
+            layout = LAYOUTS.get(title)
+            if layout is None or layout.architecture.kind != kind:
+                return [gr.update(), gr.update()]
+            return _views(dict(zip(blocks, map(_number, numbers))), layout, form)
+
+        return moved
+
+    def _chosen(self, title: str, form: str, *numbers: Any) -> list[Any]:
+        layout = LAYOUTS.get(title) or next(iter(LAYOUTS.values()))
+        places = [(kind, block) for kind, sliders in self.sliders.items() for block in sliders]
+        kind = layout.architecture.kind
+        values = {block: _number(number) for (of, block), number in zip(places, numbers) if of == kind}
+        return self._showing(layout, values, form)
+
+    def _set_to(self, value: str) -> Any:
+        return lambda title, form: self._set(value, title, form)
+
+    def _set(self, value: str, title: str, form: str) -> list[Any]:
+        number = parse_number(value or "")
+        if number is None:
+            return self._said(f"Custom value {quote(value or '')} is no number; write for example 0.5")
+        layout = LAYOUTS[title]
+        return self._showing(layout, dict.fromkeys(BLOCKS[layout.architecture.kind], number), form)
+
+    def _loaded(self, chosen: str | None, text: str, title: str, form: str) -> list[Any]:
+        if not (chosen or "").strip():
+            return self._said("Choose a preset, or write block weights, for example 0,OUT00=1.")
+        try:
+            found = load(chosen or "", LAYOUTS[title], parse_presets(text).presets)
+        except LbwError as error:
+            return self._said(str(error))
+        values = {**dict.fromkeys(BLOCKS[found.layout.architecture.kind], 0.0), **found.values}
+        return self._showing(found.layout, values, form, message(found.remark, REMARK))
+
+    def _add(self, name: str, line: str, text: str, known: Any) -> list[Any]:
+        return self._written(name, line, text, known, is_saved=False)
+
+    def _save(self, name: str, line: str, text: str, known: Any) -> list[Any]:
+        return self._written(name, line, text, known, is_saved=True)
+
+    def _written(self, name: str, line: str, text: str, known: Any, is_saved: bool) -> list[Any]:
+        try:
+            name = check_name(name or "")
+        except LbwError as error:
+            return [message(str(error), BAD), *[gr.update() for _ in self.presets.outputs], gr.update()]
+        names = list(dict.fromkeys([*parse_presets(text).names, name]))
+        return [*self.presets.with_preset(name, line, text, known, is_saved), gr.update(choices=names)]
+
+    # Updates -------------------------------------------------------------------------------------
+
+    def _showing(self, layout: Layout, values: Mapping[str, float], form: str, said: str = "") -> list[Any]:
+        """Return updates of the whole panel: the layout's sliders at `values`, all others away."""
+        updates: list[Any] = [said, layout.title]
+        updates += [gr.update(visible=kind == layout.architecture.kind) for kind in self.areas]
+        for kind, sliders in self.sliders.items():
+            for block in sliders:
+                if kind != layout.architecture.kind:
+                    updates.append(gr.update())
+                    continue
+                value = values[block]
+                ends = {"minimum": min(LOWEST, value), "maximum": max(HIGHEST, value)}
+                updates.append(gr.update(value=value, visible=block in layout.blocks, **ends))
+        return [*updates, *_views(values, layout, form)]
+
+    def _said(self, words: str) -> list[Any]:
+        return [message(words, BAD), *[gr.update() for _ in self._whole[1:]]]
+
+
+def weights_panel(presets: PresetsPanel) -> WeightsPanel:
+    """Put the sliders into the page that is being built; they read and write the editor of `presets`."""
+    return WeightsPanel(presets)
+
+
+def strip_view(values: Mapping[str, float]) -> str:
+    """Return the picture of block weights as HTML, with the same in words."""
+    words = ", ".join(f"{block} {format_number(value)}" for block, value in values.items())
+    return picture(strip(values, scale=2), words, _FIELD_WIDTH * min(PER_ROW, len(values)))
+
+
+def _views(values: Mapping[str, float], layout: Layout, form: str) -> list[Any]:
+    text = names_text(values, layout) if form == _NAMES else numbers_text(values, layout)
+    return [text, strip_view({block: values[block] for block in layout.blocks})]
+
+
+def _number(value: Any) -> float:
+    number = parse_number(str(value))
+    return 0.0 if number is None else number

@@ -1,0 +1,37 @@
+"""The strip of block weights: a field a block, told apart by number as well as by colour."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lbw.analysis.strip import PER_ROW, colour, strip
+from lbw.core.architectures import FLUX
+
+
+@pytest.mark.parametrize(
+    ("weight", "expected"),
+    [
+        (0, (255, 255, 255)), (1, (37, 99, 165)), (0.5, (146, 177, 210)), (-1, (190, 60, 20)), (-7, (190, 60, 20)),
+        (2, (88, 28, 135)), (1e300, (88, 28, 135)),
+    ],
+)  # fmt: skip
+def test_the_colour_of_a_weight(weight: float, expected: tuple[int, int, int]) -> None:
+    assert colour(weight) == expected
+
+
+def test_the_number_is_drawn_beside_the_colour() -> None:
+    lighter, darker = (np.asarray(strip({"IN04": weight})) for weight in (3.0, 4.0))
+    assert colour(3.0) == colour(4.0)
+    assert (lighter != darker).any()
+
+
+def test_fields_stand_in_rows_and_grow_with_the_scale() -> None:
+    one = strip({"IN04": 1.0})
+    assert strip(dict.fromkeys(FLUX.blocks, 0.5)).size == ((one.width - 1) * PER_ROW + 1, (one.height - 1) * 4 + 1)
+    assert strip({"IN04": 1.0}, scale=2).width == 2 * one.width - 1
+    assert strip({}).width == one.width
+
+
+def test_numbers_of_any_length_fit() -> None:
+    assert strip({"OUT11": -0.123456789012}).size == strip({"OUT11": 1.0}).size

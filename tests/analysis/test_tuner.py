@@ -1,0 +1,242 @@
+"""The tuner: WORKFLOWS' third path, as a value that rounds, choices and undo turn into the next."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pytest
+
+from lbw.analysis.cells import AUTO, choose
+from lbw.analysis.effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN, Suggestion
+from lbw.analysis.tuner import (
+    BOTH,
+    MINUS,
+    PLUS,
+    BlockState,
+    Tuner,
+    chosen,
+    from_json,
+    from_suggestion,
+    parse_step,
+    start,
+    suggestion_in,
+)
+from lbw.core.architectures import FLUX, SD1, SDXL
+from lbw.core.errors import LbwError, WeightsError
+from lbw.core.presets import parse_presets
+from lbw.core.weights import Drawing, resolve
+
+TWELVE = ["BASE", "IN04", "IN05", "IN07", "IN08", "M00", "OUT00", "OUT01", "OUT02", "OUT03", "OUT04", "OUT05"]
+
+
+@pytest.fixture
+def tuner() -> Tuner:
+    """OUT01 needed, IN08 and OUT00 unknown, the rest not needed."""
+    begun = start(SDXL, 12).sorted_as(TWELVE, NOT_NEEDED).sorted_as(["OUT01"], NEEDED)
+    return begun.sorted_as(["IN08", "OUT00"], UNKNOWN)
+
+
+def test_a_new_tuner_knows_nothing() -> None:
+    new = start(SDXL, 12)
+    assert new.blocks == tuple(TWELVE)
+    assert set(new.states) == {BlockState(UNKNOWN, False, 0.5)}
+    assert start(SDXL).layout == 20
+    with pytest.raises(WeightsError, match="no layout of 26 numbers; it has 12, 20"):
+        start(SDXL, 26)
+
+
+def test_sorting_sets_the_values_of_the_method(tuner: Tuner) -> None:
+    assert tuner.weights == "0,0,0,0,0.5,0,0.5,1,0,0,0,0"
+    assert tuner.open_blocks == ["IN08", "OUT00"]
+
+
+@pytest.mark.parametrize(
+    ("direction", "labels"),
+    [
+        (MINUS, ["as it is", "IN08 0.5 → 0.25", "OUT00 0.5 → 0.25"]),
+        (PLUS, ["as it is", "IN08 0.5 → 0.75", "OUT00 0.5 → 0.75"]),
+        (BOTH, ["as it is", "IN08 0.5 → 0.25", "IN08 0.5 → 0.75", "OUT00 0.5 → 0.25", "OUT00 0.5 → 0.75"]),
+    ],
+)
+def test_a_round_moves_each_open_block_by_itself(tuner: Tuner, direction: str, labels: list[str]) -> None:
+    proposals = replace(tuner, step=0.25).next_round(direction)
+    assert [proposal.label for proposal in proposals] == labels
+    assert proposals[0].cell.entries == ("0", "0", "0", "0", "0.5", "0", "0.5", "1", "0", "0", "0", "0")
+    for proposal in proposals[1:]:
+        assert proposal.cell.differing(proposals[0].cell) == {proposal.block}
+
+
+def test_a_round_stays_within_the_bounds_and_renders_nothing_twice(tuner: Tuner) -> None:
+    at_one = tuner.with_value(["IN08"], 1.0)
+    assert [p.label for p in at_one.next_round(PLUS)] == ["as it is", "OUT00 0.5 → 1"]
+    beyond = tuner.with_value(["IN08"], 1.2)
+    assert [p.label for p in beyond.next_round(BOTH)][1:2] == ["IN08 1.2 → 0.7"]
+    free = replace(tuner, bounds=(-1.0, 2.0), step=0.7)
+    assert [p.new for p in free.next_round(BOTH)[1:]] == [-0.2, 1.2, -0.2, 1.2]
+
+
+def test_steps_leave_no_noise_behind_the_point() -> None:
+    tuner = replace(start(SDXL, 12), step=0.1)
+    for _ in range(4):
+        tuner = tuner.accepted(tuner.next_round(PLUS)[1])
+    assert tuner.by_block["BASE"].value == 0.9
+
+
+def test_two_cells_of_one_round_are_accepted_beside_each_other(tuner: Tuner) -> None:
+    _, less, _, _, more = replace(tuner, step=0.25).next_round(BOTH)
+    both = tuner.accepted(less).accepted(more, fix=True)
+    assert both.weights == "0,0,0,0,0.25,0,0.75,1,0,0,0,0"
+    assert both.open_blocks == ["IN08"]
+
+
+def test_accepting_everything_as_it_is_changes_nothing(tuner: Tuner) -> None:
+    assert tuner.accepted(tuner.next_round()[0]) is tuner
+
+
+def test_every_change_is_undone_one_by_one_to_the_beginning(tuner: Tuner) -> None:
+    steps = [tuner]
+    steps.append(steps[-1].accepted(tuner.next_round(MINUS)[1]))
+    steps.append(steps[-1].fixed(["IN08"]))
+    steps.append(steps[-1].with_value(["OUT02"], 0.333))
+    assert len({step.states for step in steps}) == 4
+    for before, after in zip(reversed(steps[:-1]), reversed(steps[1:])):
+        assert after.undone() == before
+    first = start(SDXL, 12)
+    assert first.undone() is first
+
+
+def test_what_is_no_change_is_not_undone(tuner: Tuner) -> None:
+    assert tuner.fixed(["OUT01"]) is tuner
+    assert [words for words, _ in tuner.fixed(["IN08"]).fixed(["IN08"], False).history][-2:] == [
+        "IN08: fixed", "IN08: opened",
+    ]  # fmt: skip
+
+
+# Beginnings --------------------------------------------------------------------------------------
+
+SUGGESTION = Suggestion(1.0, 5.0, {"IN08": NEEDED, "OUT00": UNKNOWN, "OUT01": NOT_NEEDED})
+
+
+def test_a_suggestion_sorts_the_blocks() -> None:
+    tuner = from_suggestion(SUGGESTION, SDXL, 12)
+    assert tuner.weights == "0,0,0,0,1,0,0.5,0,0,0,0,0"
+    assert tuner.open_blocks == ["OUT00"]
+    assert tuner.by_block["OUT05"] == BlockState(NOT_NEEDED, True, 0.0)
+
+
+def test_the_suggestion_is_read_from_the_analyzers_file() -> None:
+    written = {
+        "suggestion": {
+            "not_needed_at_most": 1.0, "needed_at_least": 5.0, "blocks": dict(SUGGESTION.verdicts), "preset": "A:0",
+        }
+    }  # fmt: skip
+    assert suggestion_in(json.dumps(written)) == SUGGESTION
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "no", '{"suggestion": 1}', "[" * 100_000])
+def test_a_text_without_a_suggestion_is_refused(text: str) -> None:
+    with pytest.raises(WeightsError, match="holds no suggestion"):
+        suggestion_in(text)
+
+
+def test_a_verdict_that_is_none_is_named() -> None:
+    text = '{"suggestion": {"not_needed_at_most": 0, "needed_at_least": 1, "blocks": {"IN04": "perhaps"}}}'
+    with pytest.raises(WeightsError, match='"perhaps" is no verdict'):
+        suggestion_in(text)
+
+
+def test_seventeen_numbers_fill_twenty_six_blocks() -> None:
+    seventeen = ",".join(f"0.{n:02}" for n in range(10, 27))
+    values = start(SD1).with_weights(seventeen, 0.7, {}).values
+    listed = dict(zip(SD1.layouts[17], (n / 100 for n in range(10, 27))))
+    assert values == {block: listed.get(block, 0.7) for block in SD1.blocks}
+    assert len(values) == 26
+
+
+def test_flux_lists_without_ends_are_filled_too() -> None:
+    values = start(FLUX, 61).with_weights(",".join(["0.5"] * 57), 0.25, {}).values
+    assert {block for block, value in values.items() if value == 0.25} == {"CLIP", "T5", "IN", "OUT"}
+
+
+def test_a_preset_or_a_named_list_can_be_loaded() -> None:
+    values = start(SDXL, 12).with_weights("STYLE,IN04=0.3", 0.9, {"STYLE": "0,OUT01=1"}).values
+    assert values == {**dict.fromkeys(TWELVE, 0.0), "OUT01": 1.0, "IN04": 0.3}
+
+
+def test_loading_keeps_what_is_fixed_and_can_be_undone(tuner: Tuner) -> None:
+    loaded = tuner.with_weights("0.25", 0, {})
+    assert set(loaded.values.values()) == {0.25}
+    assert loaded.open_blocks == tuner.open_blocks
+    assert loaded.undone() == tuner
+
+
+@pytest.mark.parametrize("text", ["", "1,2,3", "NOSUCH", ",".join("1" * 61)])
+def test_weights_that_do_not_fit_are_refused(tuner: Tuner, text: str) -> None:
+    with pytest.raises(LbwError):
+        tuner.with_weights(text, 0, {})
+
+
+# What comes out ----------------------------------------------------------------------------------
+
+
+def test_the_preset_means_the_values(tuner: Tuner) -> None:
+    presets = parse_presets(tuner.preset_line("MINE") + "\n").presets
+    blocks = resolve("MINE", SDXL, Drawing(), presets).blocks
+    assert {block: blocks[block] for block in TWELVE} == tuner.values
+    with pytest.raises(LbwError, match="no name"):
+        tuner.preset_line(" ")
+
+
+def test_weight_lines_of_all_layouts_mean_the_same(tuner: Tuner) -> None:
+    lines = tuner.weight_lines()
+    assert set(lines) == {12, 20, 26}  # OUT00 is no block of the 17
+    meanings = {tuple(resolve(line, SDXL, Drawing(), {}).blocks.items()) for line in lines.values()}
+    assert len(meanings) == 1
+    assert [line.count(",") + 1 for line in lines.values()] == list(lines)
+
+
+def test_prompt_sr_is_what_the_hosts_plot_reads(tuner: Tuner) -> None:
+    (values,) = csv.reader(io.StringIO(tuner.prompt_sr(MINUS)), skipinitialspace=True)
+    assert values == ["0,0,0,0,0.5,0,0.5,1,0,0,0,0", "0,0,0,0,0,0,0.5,1,0,0,0,0", "0,0,0,0,0.5,0,0,1,0,0,0,0"]
+
+
+def test_the_open_blocks_are_what_the_analyzer_reads(tuner: Tuner) -> None:
+    choices = choose(",".join(tuner.open_blocks), SDXL, ())
+    assert [choice.blocks for choice in choices] == [("IN08",), ("OUT00",)]
+    assert ",".join(tuner.open_blocks) != AUTO
+
+
+def test_a_tuner_comes_back_from_json_with_its_history(tuner: Tuner) -> None:
+    changed = replace(tuner.accepted(tuner.next_round(PLUS)[1], fix=True), step=0.1, bounds=(-1.0, 2.0), seed=7)
+    again = from_json(changed.to_json())
+    assert again == changed
+    assert again.undone().states == tuner.states
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"architecture": "sdxl", "layout": 13}', start(SDXL, 12).to_json().replace("12", "20")]
+)
+def test_json_that_is_no_tuner_is_refused(text: str) -> None:
+    with pytest.raises(WeightsError):
+        from_json(text)
+
+
+# What is typed -----------------------------------------------------------------------------------
+
+
+def test_blocks_are_chosen_by_id_range_and_group(tuner: Tuner) -> None:
+    assert chosen("in4-IN07, out1", tuner) == ["IN04", "IN05", "IN07", "OUT01"]
+    assert chosen("NOT OUT", tuner) == TWELVE[:6]
+    for text in ("", "QQ", "IN00"):
+        with pytest.raises(WeightsError):
+            chosen(text, tuner)
+
+
+def test_any_step_above_zero_is_taken() -> None:
+    assert parse_step("0.125") == parse_step(0.125) == 0.125
+    for value in ("", "0", -1, "wide", None, "nan"):
+        with pytest.raises(WeightsError, match="above 0"):
+            parse_step(value)
