@@ -48,7 +48,8 @@ THEME = """
 .dark { --body-text-color: #f3f4f6; --body-text-color-subdued: #9ca3af; --background-fill-primary: #0b0f19;
   --background-fill-secondary: #1f2937; --border-color-primary: #374151; --input-background-fill: #1f2937;
   --button-secondary-background-fill: #374151; }
-body { margin: 8px; background: var(--background-fill-primary); color: var(--body-text-color); font-family: sans-serif; }
+body { margin: 8px; background: var(--background-fill-primary); color: var(--body-text-color);
+  font-family: sans-serif; }
 textarea { width: 100%; box-sizing: border-box; font: 14px/1.5 sans-serif; padding: 10px; color: inherit;
   background: var(--input-background-fill); border: 1px solid var(--border-color-primary); resize: vertical; }
 .gap { height: 260px; } .hide { display: none; }
@@ -73,7 +74,8 @@ def page(gradio: str, dark: bool) -> str:
     boxes = '<div class="gap"></div>'.join(GRADIO[gradio].format(id=name) for name in BOXES)
     scripts = "".join(f'<script src="javascript/{name}.js"></script>' for name in ("lbw", "lbw_cards", "lbw_tag"))
     return (
-        f'<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width"><style>{THEME}</style>'
+        f'<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<style>{THEME}</style>"
         f'<link rel="stylesheet" href="style.css"><body class="{"dark" if dark else ""}"><gradio-app>{boxes}'
         f'<div class="autocompleteResults">completions</div></gradio-app><script>{SCRIPT}</script>{scripts}'
     )
@@ -93,12 +95,12 @@ def lora(name: str, more: dict[str, str]) -> dict[str, Any]:
         "touched": [block for block in architecture.blocks if block not in skipped],
         "layouts": {str(count): blocks for count, blocks in architecture.layouts.items()},
         "unlisted": {str(count): weight for count, weight in architecture.unlisted.items()},
-        "presets": [key for key, text in presets.items() if fits(text, presets, architecture)],
+        "presets": [key for key, text in presets.items() if text == "0.5" or fits(text, presets, architecture)],
     }
 
 
 def fits(text: str, presets: dict[str, str], architecture: Architecture) -> bool:
-    return len(text) < 20 or architecture in architectures_that_take(text, presets)
+    return architecture in architectures_that_take(text, presets)
 
 
 def explain(tag: str) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class Person:
     def caret(self, needle: str, name: str = "txt2img_prompt") -> None:
         """Go into the box by a click, then with the keyboard to just behind the first letter of `needle`."""
         place = self.text(name).index(needle)
-        self.box(name).click()
+        self.box(name).click(position={"x": 3, "y": 4})
         self.box(name).evaluate("(box, place) => box.setSelectionRange(place, place)", place)
         self.page.keyboard.press("ArrowRight")
 
@@ -64,7 +64,7 @@ class Person:
         """Open the panel at the tag of `text`, and wait for what the server says."""
         self.type(text)
         expect(self.panel).to_be_visible()
-        expect(self.block("BASE").locator("input")).to_be_enabled()
+        expect(self.panel.locator(".lbw-block input").first).to_be_enabled()
         return self
 
     def block(self, block: str) -> Any:
@@ -358,8 +358,9 @@ def test_it_stands_in_the_window_and_never_covers_the_tag(
     visit: Callable[..., Person], width: int, height: int, tag: str, name: str
 ) -> None:
     person = visit(width=width, height=height)
-    person.type(f"some words before it {tag} and after", name=name)
+    person.type(f"{tag} and after", name=name)
     expect(person.panel).to_be_visible()
+    person.box(name).evaluate("box => box.scrollTop = 0")
     person.page.wait_for_timeout(400)
     panel = person.panel.evaluate("panel => panel.getBoundingClientRect().toJSON()")
     box = person.box(name).evaluate("box => box.getBoundingClientRect().toJSON()")
@@ -398,7 +399,9 @@ def test_a_slider_reaches_the_prompt_quickly_with_a_thousand_presets(visit: Call
             return times.sort((a, b) => a - b);
         }"""
     )
-    print(f"slider to prompt: median {took[10]:.1f} ms, longest {took[-1]:.1f} ms")
+    print(  # noqa: T201
+        f"slider to prompt: median {took[10]:.1f} ms, longest {took[-1]:.1f} ms"
+    )
     assert "0.95" in person.text()
 
 
