@@ -34,7 +34,17 @@ def start() -> None:
     hook.install(extra_networks)
     watch(hook, script_callbacks)
     script_callbacks.on_before_ui(lambda: axes.install(plot_scripts()))
+    script_callbacks.on_app_started(add_api)
     script_callbacks.on_script_unloaded(stop)
+
+
+def add_api(_demo: Any, app: Any) -> None:
+    """Add our routes to the host's server, which has just started."""
+    from modules import shared
+
+    from . import api  # here, because it imports what the start need not wait for
+
+    api.add_routes(app, hook, getattr(shared.cmd_opts, "api_auth", None))
 
 
 def stop() -> None:
