@@ -112,7 +112,7 @@ def test(arguments: list[str]) -> int:
 def bench(arguments: list[str]) -> int:
     """The benchmarks that need no WebUI."""
     prepare("bench")
-    return max(call(PYTHON, ROOT / "bench" / name, *arguments) for name in ("hook.py", "standalone.py"))
+    return max(call(PYTHON, ROOT / "bench" / name, *arguments) for name in ("hook.py", "standalone.py", "scan.py"))
 
 
 COMMANDS = {"demo": demo, "studio": studio, "test": test, "bench": bench}

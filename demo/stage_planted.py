@@ -27,7 +27,8 @@ PROMPTS = (
 )
 SEEDS = (1, 2, 3, 4, 5)
 PLANT_SEEDS = (12, 13, 14, 15)
-MARGIN = 1.5
+MARGIN = 1.4
+"""By what factor a planted block must exceed the next one, for every prompt and seed."""
 
 
 def planted_tensors(

@@ -55,6 +55,14 @@ class Host(ABC):
     def close(self) -> None:
         """Undo what was changed in the host."""
 
+    def load(self) -> None:
+        """Let the WebUI load the model that it is set to, if it has not yet."""
+        sd_models = sys.modules.get("modules.sd_models")
+        if hasattr(sd_models, "forge_model_reload"):
+            sd_models.forge_model_reload()  # type: ignore[union-attr]
+        else:
+            getattr(sys.modules.get("modules.shared"), "sd_model", None)  # a property that loads
+
     def architecture(self) -> Architecture | None:
         """Return the loaded model's architecture, None if it is not known."""
         model = self.model()

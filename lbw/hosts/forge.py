@@ -96,7 +96,8 @@ class ForgeHost(Host):
         self._loader = PartialLoader(lora.LoraLoader)
 
     def model(self) -> Any:
-        return shared_model()
+        model = shared_model()
+        return model if hasattr(model, "forge_objects") else None  # before the first picture a stand-in is there
 
     def tensors(self) -> Mapping[str, tuple[int, ...]]:
         return parameters_of(self.model().forge_objects)

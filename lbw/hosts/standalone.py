@@ -242,10 +242,11 @@ class StandaloneHost:
         self._in_force = {}
 
 
-def load_pipeline(path: Path, device: str | None = None, half: bool | None = None) -> Any:
+def load_pipeline(path: Path, device: str | None = None, half: bool | None = None, config: Path | None = None) -> Any:
     """Return the diffusers pipeline of a folder or of a single-file checkpoint.
 
     device: "cpu", "cuda" or "mps"; the best one there is if not given. half: half precision; on a GPU by default.
+    config: of a single-file checkpoint's family, a folder as diffusers has it; fetched by diffusers if not given.
 
     Raises:
         FileError: there is no model at `path`, or it is of an unknown family.
@@ -263,12 +264,13 @@ def load_pipeline(path: Path, device: str | None = None, half: bool | None = Non
                 path, torch_dtype=dtype, local_files_only=True, use_safetensors=True
             )
         elif path.is_file():
-            pipeline = _single_file(path, dtype)
+            pipeline = _single_file(path, dtype, config)
         else:
             raise FileError(f"there is no model at {path}")
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise FileError(f"{path} cannot be loaded as a model: {reason}") from error
+        advice = "; without a network, give its configuration with --config" if path.is_file() and not config else ""
+        raise FileError(f"{path} cannot be loaded as a model: {reason}{advice}") from error
     pipeline.set_progress_bar_config(disable=True)
     if getattr(pipeline, "safety_checker", None) is not None:
         pipeline.safety_checker = None
@@ -290,7 +292,7 @@ def _quiet() -> None:
     transformers.utils.logging.disable_progress_bar()
 
 
-def _single_file(path: Path, dtype: torch.dtype) -> Any:
+def _single_file(path: Path, dtype: torch.dtype, config: Path | None) -> Any:
     import diffusers
 
     from lbw.files.header import read_header
@@ -305,4 +307,7 @@ def _single_file(path: Path, dtype: torch.dtype) -> Any:
     }
     if architecture is None:
         raise FileError(f"{path} is a checkpoint of no family that is known; known are SD 1.x, SD 2.x, SDXL and Flux.1")
-    return classes[architecture.name].from_single_file(str(path), torch_dtype=dtype)
+    if config is not None and not (config / "model_index.json").is_file():
+        raise FileError(f"{config} is no configuration folder: it has no model_index.json")
+    local = {"config": str(config), "local_files_only": True} if config is not None else {}
+    return classes[architecture.name].from_single_file(str(path), torch_dtype=dtype, **local)

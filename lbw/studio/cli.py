@@ -128,6 +128,9 @@ def _model(command: argparse.ArgumentParser) -> None:
         "--model", type=Path, metavar="PATH", help="a diffusers folder or a checkpoint; default: the bundled"
     )
     command.add_argument(
+        "--config", type=Path, metavar="DIR", help="the checkpoint's configuration; default: fetched by diffusers"
+    )
+    command.add_argument(
         "--lora-dir", type=Path, metavar="DIR", help="where LoRA files lie; default: the bundled, or here"
     )
     command.add_argument("--device", choices=("cpu", "cuda", "mps"), help="default: the best there is")

@@ -34,7 +34,7 @@ def renderer(options: argparse.Namespace) -> Renderer:
     folder = options.lora_dir or (DEMO_LORAS if options.model is None else Path.cwd())
     if not folder.is_dir():
         raise FileError(f"there is no folder {folder}")
-    host = StandaloneHost(load_pipeline(model, options.device), Library(folder))
+    host = StandaloneHost(load_pipeline(model, options.device, config=options.config), Library(folder))
     return Renderer(host, load_presets(options.presets), load_elements(options.elements), Path(model))
 
 

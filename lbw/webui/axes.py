@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lbw.analysis.cells import CHANGED
 from lbw.analysis.ranges import expand, split
 from lbw.analysis.xyz import entries_of
+from lbw.core.architectures import SD1
 from lbw.core.blocks import select
 from lbw.core.errors import LbwError, TagError, WeightsError, quote, unknown_preset
 from lbw.core.presets import merged
@@ -138,8 +140,9 @@ class Axes:
         """
         weights = chosen.weights if chosen.weights is not None else before.weights
         if chosen.block is not None or chosen.value is not None:
-            architecture = self.hook.architecture()
-            cell = entries_of(weights or "1", architecture, self._presets(), seed)
+            architecture, presets = self.hook.architecture(), self._presets()
+            ground = "1" if weights is None or (weights == CHANGED and CHANGED not in presets) else weights
+            cell = entries_of(ground, architecture, presets, seed)
             blocks = select(chosen.block, architecture) if chosen.block else architecture.blocks
             weights = cell.with_entry(blocks, chosen.value or "0").weights
         start = parse_step("start", chosen.start) if chosen.start is not None else request.span.start
@@ -152,10 +155,9 @@ class Axes:
         return merged(self.hook.store.presets(), {})
 
     def _blocks(self) -> list[str]:
-        try:
-            return list(self.hook.architecture().blocks)
-        except LbwError:
-            return []
+        """Return the blocks of the loaded model; no model is loaded only to fill a list."""
+        architecture = self.hook.host.architecture() if self.hook.host is not None else None
+        return list((architecture or SD1).blocks)
 
     def _check_preset(self, value: str) -> None:
         presets = self._presets()

@@ -98,12 +98,14 @@ class Hook:
         return self._host().lora_files()
 
     def architecture(self) -> Architecture:
-        """Return the loaded model's architecture.
+        """Return the architecture of the model that the WebUI is set to, which is loaded if it is not.
 
         Raises:
             HostError: this WebUI, or the blocks of its model, are not known.
         """
-        architecture = self._host().architecture()
+        host = self._host()
+        host.load()
+        architecture = host.architecture()
         if architecture is None:
             raise HostError("the blocks of the loaded model are not known")
         return architecture

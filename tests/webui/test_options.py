@@ -15,10 +15,10 @@ OURS = SimpleNamespace(filename="/webui/extensions/lora-block-weight/scripts/lbw
 WITH, WITHOUT = SimpleNamespace(scripts=[OURS, THEIRS]), SimpleNamespace(scripts=[OURS, SimpleNamespace()])
 
 
-def test_the_arguments_are_eighteen_with_presets_first_then_the_switch_and_the_elements_sixteenth() -> None:
+def test_the_arguments_are_the_predecessors_eighteen_and_one_of_ours() -> None:
     names = [name for name, _ in ARGUMENTS]
-    assert len(names) == len(set(names)) == 18
-    assert (names[0], names[1], names[15]) == ("presets", "enabled", "elements")
+    assert len(names) == len(set(names)) == 19
+    assert (names[0], names[1], names[15], names[18]) == ("presets", "enabled", "elements", "region")
 
 
 def test_the_predecessors_arguments_are_understood() -> None:

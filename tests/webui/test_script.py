@@ -30,6 +30,9 @@ class Component:
     def click(self, **_: Any) -> None:
         """A button's event."""
 
+    def change(self, *_: Any, **__: Any) -> None:
+        """A field's event."""
+
 
 class Option:
     """A setting of the WebUI."""
@@ -45,12 +48,14 @@ class Option:
 def script(a1111: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The module of the script, not started, its preset files in a folder of the test's own."""
     kept = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "lbw"}
-    components = ("Accordion", "Button", "Checkbox", "HTML", "Radio", "Row", "Textbox")
+    components = (
+        "Accordion", "Button", "Checkbox", "Column", "Dropdown", "HTML", "Number", "Radio", "Row", "Textbox",
+    )  # fmt: skip
     gradio = ModuleType("gradio")
     gradio.__dict__.update(dict.fromkeys(components, Component))
     modules = sys.modules["modules"]
     callbacks: dict[str, list[Any]] = {}
-    names = ("cfg_denoiser", "infotext_pasted", "script_unloaded")
+    names = ("cfg_denoiser", "infotext_pasted", "script_unloaded", "before_ui")
     modules.script_callbacks = SimpleNamespace(
         called=callbacks, **{f"on_{name}": callbacks.setdefault(name, []).append for name in names}
     )
@@ -63,10 +68,8 @@ def script(a1111: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     modules.shared.options_templates = {}
     modules.shared.opts.data = {}
     modules.shared.options_section = lambda section, options: options
-    interface = ModuleType("modules.ui_components")
-    interface.InputAccordion = Component
-    for name, module in (("gradio", gradio), ("modules.ui_components", interface)):
-        monkeypatch.setitem(sys.modules, name, module)
+    modules.images, modules.processing = SimpleNamespace(), SimpleNamespace()
+    monkeypatch.setitem(sys.modules, "gradio", gradio)
     sys.modules.pop("lbw.webui.script", None)
     loaded = importlib.import_module("lbw.webui.script")
     monkeypatch.setattr(loaded, "store", type(loaded.store)(tmp_path / "user"))
@@ -86,10 +89,10 @@ def test_the_script_stands_always_visible_under_the_predecessors_title(script: A
 
 
 @pytest.mark.parametrize("is_img2img", [False, True])
-def test_its_arguments_are_eighteen_and_none_is_saved_with_the_interface(script: Any, is_img2img: bool) -> None:
+def test_its_arguments_are_nineteen_and_none_is_saved_with_the_interface(script: Any, is_img2img: bool) -> None:
     components = script.BlockWeightScript().ui(is_img2img)
-    assert len(components) == 18
-    assert [component.kwargs.get("visible", True) for component in components] == [i == 1 for i in range(18)]
+    assert len(components) == 19
+    assert [component.kwargs.get("visible", True) for component in components] == [i == 1 for i in range(19)]
     assert all(component.do_not_save_to_config for component in components)
     assert components[1].kwargs.get("value", components[1].args[:1]) in (True, (True,))
     tab = "img2img" if is_img2img else "txt2img"
