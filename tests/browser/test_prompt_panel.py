@@ -343,6 +343,15 @@ def test_it_leaves_the_field_to_completions(person: Person) -> None:
     expect(person.panel).to_have_count(0)
 
 
+def test_where_the_setting_is_off_only_the_key_opens_it(person: Person) -> None:
+    person.page.evaluate("window.opts = {lbw_panel: false}")
+    person.type(PROMPT)
+    person.page.wait_for_timeout(200)
+    expect(person.panel).to_have_count(0)
+    person.page.keyboard.press("Alt+l")
+    expect(person.field("Strength").first).to_be_focused()
+
+
 def test_what_it_writes_is_not_taken_for_typing(person: Person) -> None:
     person.opened()
     person.page.evaluate("window.typed = []")
