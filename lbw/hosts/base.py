@@ -73,6 +73,10 @@ class Host(ABC):
             self._architectures[model] = detect_architecture(shapes, shapes)
         return self._architectures[model]
 
+    def lora_files(self) -> dict[str, str]:
+        """Return the files of all LoRAs that the host knows, by name."""
+        return {str(name): str(entry.filename) for name, entry in list(self.networks.available_networks.items())}
+
     def find(self, name: str) -> str | None:
         """Return the file of the LoRA that a tag calls `name`, None if the host knows none."""
         networks = self.networks

@@ -9,15 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lbw.core.architectures import ARCHITECTURES
-from lbw.core.blocks import detect, is_module, locate, module_name
 from lbw.core.elements import parse_elements
-from lbw.core.errors import FileError
-from lbw.core.plan import ResolvedLora, plan_lora, resolve_request
 from lbw.core.presets import merged, parse_presets
-from lbw.core.steps import Step
-from lbw.core.tag import parse_tag
 from lbw.core.weights import format_number
-from lbw.files.header import read_header
+from lbw.files.explain import explain
 from lbw.files.user_presets import ELEMENTS, SHIPPED, WEIGHTS, PresetStore, read_text
 
 
@@ -42,56 +37,6 @@ def load_elements(path: Path | None) -> Mapping[str, str]:
     if path is not None:
         return parse_elements(read_text(path))
     return {**parse_elements(read_text(SHIPPED / ELEMENTS)), **PresetStore().elements()}
-
-
-def explain(tag: str, path: Path, presets: Mapping[str, str], elements: Mapping[str, str], seed: int) -> dict[str, Any]:
-    """Return what `tag` does to the LoRA file at `path`.
-
-    Raises:
-        FileError: the file cannot be read, or is of no known architecture.
-        TagError: `tag` is none.
-    """
-    header = read_header(path)
-    modules = list(dict.fromkeys(module_name(key) for key in header.shapes if is_module(key)))
-    request = parse_tag(tag, presets)
-    architecture = detect(header.shapes, header.shapes, header.metadata)
-    if architecture is None or not modules:
-        known = ", ".join(a.title for a in ARCHITECTURES.values())
-        raise FileError(f"{path} holds no LoRA of a model that is known; known are {known}")
-    resolved = resolve_request(request, architecture, presets, elements, seed)
-    multipliers = plan_lora(resolved, modules).multipliers
-    return {
-        "lora": request.name,
-        "architecture": architecture.name,
-        "layout": resolved.weights.layout,
-        "te": request.te,
-        "unet": request.unet,
-        "start": step_value(request.span.start),
-        "stop": step_value(request.span.stop),
-        "blocks": dict(resolved.weights.blocks),
-        "modules": [
-            {"name": name, "block": locate(name, architecture).block, "multiplier": multipliers[name]}
-            for name in modules
-        ],
-        "warnings": [str(problem) for problem in resolved.problems] + unused(resolved, modules),
-    }
-
-
-def step_value(step: Step | None) -> int | str | None:
-    """Return a step as a number, or as text where it is a percentage."""
-    if step is None:
-        return None
-    return str(step) if step.percent else int(step.value)
-
-
-def unused(resolved: ResolvedLora, modules: list[str]) -> list[str]:
-    """Return warnings for rules that match nothing in the file."""
-    sites = [locate(name, resolved.architecture) for name in modules]
-    return [
-        f"elemental rule {rule.text().replace(';', ':')} matches no module of this LoRA"
-        for rule in resolved.rules
-        if not any(rule.matches(site, resolved.architecture) for site in sites)
-    ]
 
 
 def as_text(report: Mapping[str, Any]) -> str:

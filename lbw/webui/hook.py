@@ -89,6 +89,14 @@ class Hook:
         """Return the file of the LoRA that a tag calls `name`, None if there is none."""
         return self._host().find(name)
 
+    def lora_files(self) -> dict[str, str]:
+        """Return the files of all LoRAs that the host knows, by name.
+
+        Raises:
+            HostError: this WebUI is not known.
+        """
+        return self._host().lora_files()
+
     def architecture(self) -> Architecture:
         """Return the architecture of the model that the WebUI is set to, which is loaded if it is not.
 

@@ -11,6 +11,7 @@ from lbw.core.presets import parse_presets
 
 ON_INVALID = "lbw_on_invalid"
 WITH_PREDECESSOR = "lbw_with_predecessor"
+PANEL = "lbw_panel"  # read by javascript/lbw.js
 WARN, STOP = "warn", "stop"
 THIS, OTHER = "this extension", "the other extension"
 
@@ -73,6 +74,9 @@ def register_settings() -> None:
         WITH_PREDECESSOR: shared.OptionInfo(
             THIS, "Where sd-webui-lora-block-weight is installed as well", gr.Radio, {"choices": [THIS, OTHER]}
         ).info("which of the two handles block weights"),
+        PANEL: shared.OptionInfo(True, "Open the panel where the caret stands in a LoRA's tag", gr.Checkbox).info(
+            "Alt+L opens it in any case"
+        ),
     }
     shared.options_templates.update(shared.options_section(section, options))
     for name, option in options.items():

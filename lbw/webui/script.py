@@ -14,6 +14,7 @@ from lbw.files.user_presets import ROOT, PresetStore
 from . import infotext, messages, predecessor
 from .analyzer import AnalyzerScript
 from .axes import Axes, plot_scripts
+from .cards import Cards
 from .hook import Hook, watch
 from .options import ARGUMENTS, REGION, read_arguments, register_settings
 
@@ -21,6 +22,7 @@ store = PresetStore()
 hook = Hook(store)
 AnalyzerScript.hook = hook
 axes = Axes(hook)
+cards = Cards()
 
 
 def start() -> None:
@@ -34,7 +36,25 @@ def start() -> None:
     hook.install(extra_networks)
     watch(hook, script_callbacks)
     script_callbacks.on_before_ui(lambda: axes.install(plot_scripts()))
+    script_callbacks.on_before_ui(install_cards)
+    script_callbacks.on_app_started(add_api)
     script_callbacks.on_script_unloaded(stop)
+
+
+def install_cards() -> None:
+    """Put block weights on the cards of LoRAs, whose page the host has just made."""
+    from modules import ui_extra_networks
+
+    cards.install(getattr(ui_extra_networks, "extra_pages", ()))
+
+
+def add_api(_demo: Any, app: Any) -> None:
+    """Add our routes to the host's server, which has just started."""
+    from modules import shared
+
+    from . import api  # here, because it imports what the start need not wait for
+
+    api.add_routes(app, hook, getattr(shared.cmd_opts, "api_auth", None))
 
 
 def stop() -> None:
@@ -43,6 +63,7 @@ def stop() -> None:
 
     hook.uninstall()
     axes.uninstall()
+    cards.uninstall()
     for name in [name for name in sys.modules if name == "lbw" or name.startswith("lbw.")]:
         del sys.modules[name]
 

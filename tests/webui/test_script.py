@@ -55,7 +55,7 @@ def script(a1111: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     gradio.__dict__.update(dict.fromkeys(components, Component))
     modules = sys.modules["modules"]
     callbacks: dict[str, list[Any]] = {}
-    names = ("cfg_denoiser", "infotext_pasted", "script_unloaded", "before_ui")
+    names = ("app_started", "before_ui", "cfg_denoiser", "infotext_pasted", "script_unloaded")
     modules.script_callbacks = SimpleNamespace(
         called=callbacks, **{f"on_{name}": callbacks.setdefault(name, []).append for name in names}
     )
@@ -114,7 +114,11 @@ def test_started_it_works_and_stopped_it_is_gone(script: Any, a1111: Any, tmp_pa
     script.start()
     assert (tmp_path / "user" / "lbwpresets.txt").exists()
     shared = sys.modules["modules"].shared
-    assert shared.opts.data == {"lbw_on_invalid": "warn", "lbw_with_predecessor": "this extension"}
+    assert shared.opts.data == {
+        "lbw_on_invalid": "warn",
+        "lbw_with_predecessor": "this extension",
+        "lbw_panel": True,
+    }
     assert shared.options_templates.keys() == shared.opts.data.keys()
     defaults = [default for _, default in ARGUMENTS]
     assert same(paint(a1111, script, "<lora:a:1:lbw=NONE>", *defaults).weights, base)
@@ -126,6 +130,31 @@ def test_started_it_works_and_stopped_it_is_gone(script: Any, a1111: Any, tmp_pa
     unloaded()
     assert a1111.extra_networks.activate == original
     assert [name for name in sys.modules if name.split(".")[0] == "lbw"] == []
+
+
+def test_it_adds_its_routes_to_the_server_and_block_weights_to_the_cards(script: Any) -> None:
+    fastapi = pytest.importorskip("fastapi")
+    script.start()
+    modules = sys.modules["modules"]
+
+    class Page:
+        name = "lora"
+
+        def create_item(self, name: str) -> dict[str, Any]:
+            return {"prompt": '"<lora:a:" + 1 + ">"', "user_metadata": {"lbw weights": "MIDD"}}
+
+    page = Page()
+    modules.ui_extra_networks = SimpleNamespace(extra_pages=[page])
+    modules.shared.cmd_opts = SimpleNamespace(api_auth="ann:secret")
+    app = fastapi.FastAPI()
+    for callback in modules.script_callbacks.called["app_started"]:
+        callback(None, app)
+    assert "/lbw/v1/explain" in {route.path for route in app.routes}
+    assert script.install_cards in modules.script_callbacks.called["before_ui"]
+    script.install_cards()
+    assert page.create_item("a")["prompt"] == '"<lora:a:" + 1 + ":lbw=MIDD>"'
+    script.stop()
+    assert "create_item" not in vars(page)
 
 
 def test_messages_stand_in_the_answer(script: Any, a1111: Any) -> None:

@@ -1,0 +1,38 @@
+"use strict";
+
+/**
+ * A second click on a LoRA's card takes its tag out of the prompt again, block weights and all.
+ *
+ * The host compares tags with a pattern that knows only a name and one number.
+ */
+(function () {
+    const CARD = /^<(lora|lyco):([^:>]+):[^>]*\blbw=[^>]*>([\s\S]*)$/;
+
+    function install() {
+        const original = window.tryToRemoveExtraNetworkFromPrompt;
+        if (typeof original !== "function" || original.lbw) return;
+
+        function remove(textarea, text, isNegative) {
+            const card = isNegative ? null : CARD.exec(text);
+            if (!card) return original.apply(this, arguments);
+            const [, kind, name, activation] = card;
+            for (const match of textarea.value.matchAll(/<(lora|lyco):([^:>]+)[^>]*>/g)) {
+                if (match[1] !== kind || match[2] !== name) continue;
+                const separator = (window.opts && window.opts.extra_networks_add_text_separator) || " ";
+                let before = textarea.value.slice(0, match.index);
+                let after = textarea.value.slice(match.index + match[0].length);
+                if (activation && after.startsWith(activation)) after = after.slice(activation.length);
+                if (before.endsWith(separator)) before = before.slice(0, -separator.length);
+                textarea.value = before + after;
+                return true;
+            }
+            return false;
+        }
+
+        remove.lbw = true;
+        window.tryToRemoveExtraNetworkFromPrompt = remove;
+    }
+
+    if (typeof window.onUiLoaded === "function") window.onUiLoaded(install);
+    else install();
+})();

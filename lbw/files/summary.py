@@ -1,0 +1,79 @@
+"""What a LoRA file is, in short: its architecture, its kinds, the blocks that it has something in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+
+from lbw.core.architectures import Architecture
+from lbw.core.blocks import locate
+from lbw.core.errors import FileError
+
+from .lora import open_lora
+from .user_presets import version
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the header of a LoRA file says.
+
+    kinds: of its modules ("lora", "loha", …), sorted. touched: the blocks that it has tensors in, in layout order.
+    """
+
+    architecture: Architecture
+    kinds: tuple[str, ...]
+    touched: tuple[str, ...]
+
+
+def summarize(path: str | Path) -> Summary:
+    """Return what the LoRA file at `path` is; only its header is read.
+
+    Raises:
+        FileError: it is no safetensors file, cannot be read, or holds no LoRA of a known architecture.
+    """
+    from .delta import kind  # here, because it imports torch
+
+    if Path(path).suffix != ".safetensors":
+        raise FileError(f"{path} is no safetensors file; what it holds is known only to who loads it")
+    file = open_lora(path)
+    kinds = set()
+    for parameters in {tuple(sorted(names)) for names in file.keys.values()}:
+        try:
+            kinds.add(kind(dict.fromkeys(parameters)))
+        except FileError:
+            kinds.add("unknown")
+    found = {locate(module, file.architecture).block for module in file.keys}
+    return Summary(file.architecture, tuple(sorted(kinds)), tuple(b for b in file.architecture.blocks if b in found))
+
+
+@dataclass
+class Summaries:
+    """Summaries of many files, each read when it is asked for, and again only when its file has changed."""
+
+    _known: dict[str, tuple[str, Summary | FileError]] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def knows(self, path: str) -> bool:
+        """Tell whether the file at `path` was read before."""
+        return path in self._known
+
+    def of(self, path: str) -> Summary:
+        """Return the summary of the file at `path`.
+
+        Raises:
+            FileError: as `summarize` does.
+        """
+        mark = version(Path(path))
+        with self._lock:
+            known = self._known.get(path)
+        if known is None or known[0] != mark:
+            try:
+                known = mark, summarize(path)
+            except FileError as error:
+                known = mark, error
+            with self._lock:
+                self._known[path] = known
+        if isinstance(known[1], FileError):
+            raise known[1]
+        return known[1]

@@ -1,0 +1,124 @@
+"""The LoRA's card: a field *block weights* in its user metadata, and a tag with them at a click.
+
+The host's page of LoRAs makes an item for each card, whose `prompt` is a JavaScript expression, and an editor for
+the user metadata. Both are wrapped on the page object itself, so that nothing is left behind when the host makes a
+new one. A host that looks different keeps its cards as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import gradio as gr
+
+from . import messages
+
+KEY = "lbw weights"
+PAGE = "lora"
+_END = ' + ">"'  # what the host's expression closes the tag with
+
+
+def clean(text: Any) -> str:
+    """Return block weights as they may stand in a tag; empty where they may not."""
+    text = str(text or "").strip().removeprefix("lbw=").strip()
+    return "" if any(sign in text for sign in "<>\r\n") else text
+
+
+def with_weights(prompt: str, weights: str) -> str:
+    """Return the host's expression for a card's prompt, with block weights in its tag."""
+    if not weights or _END not in prompt:
+        return prompt
+    return prompt.replace(_END, f" + {json.dumps(f':lbw={weights}>', ensure_ascii=False)}", 1)
+
+
+class Cards:
+    """The wrapped pages of LoRAs."""
+
+    def __init__(self) -> None:
+        self._wrapped: list[tuple[Any, str]] = []
+
+    def install(self, pages: Iterable[Any]) -> None:
+        """Wrap those of the host's `pages` that show LoRAs."""
+        for page in pages:
+            if getattr(page, "name", None) == PAGE and hasattr(page, "create_item"):
+                self._wrap(page, "create_item", self._item_maker(page.create_item))
+                if hasattr(page, "create_user_metadata_editor"):
+                    editor_maker = self._editor_maker(page.create_user_metadata_editor)
+                    self._wrap(page, "create_user_metadata_editor", editor_maker)
+
+    def uninstall(self) -> None:
+        """Give the pages back as they were."""
+        for owner, name in self._wrapped:
+            vars(owner).pop(name, None)
+        self._wrapped.clear()
+
+    def _wrap(self, owner: Any, name: str, function: Callable[..., Any]) -> None:
+        setattr(owner, name, function)
+        self._wrapped.append((owner, name))
+
+    def _item_maker(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def create_item(*args: Any, **kwargs: Any) -> Any:
+            item = original(*args, **kwargs)
+            if isinstance(item, dict) and isinstance(item.get("prompt"), str):
+                metadata = item.get("user_metadata")
+                weights = clean(metadata.get(KEY)) if isinstance(metadata, dict) else ""
+                item["prompt"] = with_weights(item["prompt"], weights)
+            return item
+
+        return create_item
+
+    def _editor_maker(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def create_user_metadata_editor(*args: Any, **kwargs: Any) -> Any:
+            editor = original(*args, **kwargs)
+            parts = ("create_default_buttons", "setup_save_handler", "get_user_metadata", "edit_name_input")
+            if all(hasattr(editor, part) for part in parts):
+                Field(editor)
+            else:
+                messages.log.info("%s: this WebUI's cards have no field for block weights", messages.TITLE)
+            return editor
+
+        return create_user_metadata_editor
+
+
+class Field:
+    """The field in one editor, made just above the editor's buttons."""
+
+    def __init__(self, editor: Any) -> None:
+        self.editor = editor
+        self.box: Any = None
+        self._create_buttons = editor.create_default_buttons
+        self._setup_save = editor.setup_save_handler
+        editor.create_default_buttons = self.create
+        editor.setup_save_handler = self.setup_save
+
+    def create(self) -> None:
+        """Make the field, then the host's buttons."""
+        editor = self.editor
+        self.box = gr.Textbox(
+            label="Block weights",
+            info="Inserted with the tag as lbw=…: a preset's name, numbers, or 0,OUT00=1",
+            elem_id=f"{getattr(editor, 'id_part', 'lora')}_lbw",
+            max_lines=1,
+        )
+        editor.button_edit.click(fn=self.read, inputs=[editor.edit_name_input], outputs=[self.box])
+        self._create_buttons()
+
+    def setup_save(self, button: Any, func: Callable[..., Any], components: list[Any]) -> Any:
+        """Let the host's own saving write the field too: both put it into the same table, and one write follows."""
+        if self.box is None:
+            return self._setup_save(button, func, components)
+
+        def save(name: str, weights: str, *values: Any) -> Any:
+            metadata = self.editor.get_user_metadata(name)
+            metadata.pop(KEY, None)
+            if clean(weights):
+                metadata[KEY] = clean(weights)
+            return func(name, *values)
+
+        return self._setup_save(button, save, [self.box, *components])
+
+    def read(self, name: str) -> str:
+        """Return what the field shows for the LoRA of that card."""
+        return clean(self.editor.get_user_metadata(name).get(KEY))
