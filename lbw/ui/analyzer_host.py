@@ -1,0 +1,88 @@
+"""What the panel *Analyze* asks of a host: the WebUI's tab and the studio's page each have their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lbw.analysis.effective_blocks import BLACK, Analysis
+from lbw.analysis.quick_scan import NoiseChange
+from lbw.analysis.runner import Renderer
+
+Show = Callable[[int, int, "float | None"], None]
+"""Told how far it is: pictures that are done, pictures in all, seconds left or None."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the panel's fields say, as they were written: a host checks them and says what is wrong.
+
+    seed: -1 for a random one. sampler: empty where the host has no choice of them. mask: a grey picture, (height,
+    width), light where to look; None to look everywhere.
+    """
+
+    prompt: str
+    negative: str = ""
+    seed: int = -1
+    steps: int = 20
+    width: int = 512
+    height: int = 512
+    cfg: float = 7.0
+    sampler: str = ""
+    span: str = "0,1"
+    blocks: str = "auto"
+    seeds: str = "1"
+    threshold: str = "20"
+    background: str = BLACK
+    swap_axes: bool = False
+    mask: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An analysis that is ready to run.
+
+    lora: the name of the LoRA that is looked at. head: what stands above the grid of the first seed. stem: beside
+    which files the results are written. remarks: what there is to say about the question.
+    """
+
+    analysis: Analysis
+    renderer: Renderer
+    lora: str
+    head: str
+    stem: Path
+    remarks: tuple[str, ...] = ()
+
+
+class AnalyzerHost(Protocol):
+    """A host of the panel."""
+
+    def loras(self) -> list[str]:
+        """Return the names that tags may use."""
+
+    def samplers(self) -> list[str]:
+        """Return the samplers to choose from; empty where there is no choice."""
+
+    def defaults(self) -> Question:
+        """Return what the fields hold at first."""
+
+    def prepare(self, question: Question, show: Show, stopped: Callable[[], bool]) -> Prepared:
+        """Return the analysis that `question` describes.
+
+        show: is told how far it is while it runs. stopped: asked before each picture.
+
+        Raises:
+            LbwError: something in the question is wrong; nothing was rendered.
+        """
+
+    def scan(self, question: Question, show: Show) -> list[NoiseChange]:
+        """Return what each block does to the predicted noise, the largest change first.
+
+        Raises:
+            LbwError: something in the question is wrong, or this host cannot scan.
+        """
