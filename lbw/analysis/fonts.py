@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -58,7 +59,8 @@ def _system(name: str, size: int) -> ImageFont.FreeTypeFont | None:
 def _missing(font: Font, letter: str) -> bool:
     if not isinstance(font, ImageFont.FreeTypeFont):
         return ord(letter) > 255
-    drawn, nothing = font.getmask(letter), font.getmask(_NO_LETTER)
+    mask_of: Any = font.getmask  # some versions of Pillow have no types for it
+    drawn, nothing = mask_of(letter), mask_of(_NO_LETTER)
     return drawn.size == nothing.size and bytes(drawn) == bytes(nothing)
 
 

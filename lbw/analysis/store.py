@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -23,6 +24,8 @@ LIMIT = 2 << 30
 
 CONTEXT = "context.json"
 """What the pictures in a folder follow from."""
+
+_open_png: Any = PngImagePlugin.PngImageFile  # some versions of Pillow have no types for it
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class CellStore:
         """Return the pictures of `cell`; None if they are not there, or cannot be read."""
         try:
             # Not Image.open: its limit is for pictures of strangers, and a tall batch of ours may exceed it.
-            with PngImagePlugin.PngImageFile(self.path(cell)) as tall:
+            with _open_png(self.path(cell)) as tall:
                 pixels = np.asarray(tall if tall.mode == "RGB" else tall.convert("RGB"))
                 count = int(tall.info["count"])
                 infotext = str(tall.info.get("parameters", ""))

@@ -196,4 +196,4 @@ def _check_step(key: str, value: str) -> None:
 
 def plot_scripts() -> Any:
     """Return the WebUI's list of script files."""
-    return sys.modules["modules.scripts"].scripts_data
+    return getattr(sys.modules.get("modules.scripts"), "scripts_data", ())

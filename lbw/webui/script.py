@@ -35,7 +35,8 @@ def start() -> None:
         messages.log.warning("%s: %s", messages.TITLE, error)
     hook.install(extra_networks)
     watch(hook, script_callbacks)
-    script_callbacks.on_before_ui(lambda: axes.install(plot_scripts()))
+    axes.install(plot_scripts())
+    script_callbacks.on_before_ui(lambda: axes.install(plot_scripts()))  # where the plot is loaded after us
     script_callbacks.on_before_ui(install_cards)
     script_callbacks.on_app_started(add_api)
     script_callbacks.on_script_unloaded(stop)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from .conftest import PROMPT, Files
 from .test_passes import HIRES
-from .webui import DEFAULTS, SCRIPT_TITLE, Answer, RequestError, WebUI, encode
+from .webui import DEFAULTS, SCRIPT_TITLE, Answer, RequestError, WebUI, decode, encode
 
 pytestmark = pytest.mark.live
 
@@ -269,3 +269,46 @@ def test_elements_on_an_axis(webui: WebUI, files: Files) -> None:
     without = webui.render(tag(files.without_attn1, "1")).picture
     shown = Image.fromarray(without).resize((128, 128), Image.Resampling.NEAREST)
     assert holds(answer.picture, np.asarray(shown))
+
+
+# The host's own X/Y/Z plot -----------------------------------------------------------------------
+
+
+def axes_request(webui: WebUI, *axes: tuple[str, str]) -> dict[str, Any]:
+    """A request for the X/Y/Z plot: label and values of X, Y, Z."""
+    scripts = webui.call("/sdapi/v1/script-info", method="GET")
+    info = next(s for s in scripts if s["name"].lower() == "x/y/z plot" and not s["is_img2img"])
+    arguments = [argument.get("value") for argument in info["args"]]
+    labels = [argument.get("label") for argument in info["args"]]
+    for letter, (axis, values) in zip("XYZ", [*axes, *[("Nothing", "")] * (3 - len(axes))]):
+        place = labels.index(f"{letter} type")
+        choices = info["args"][place]["choices"]
+        arguments[place] = choices.index(axis)
+        arguments[place + 1] = values
+        arguments[place + 2] = values.split(",")
+    return {"script_name": "x/y/z plot", "script_args": arguments}
+
+
+def test_our_axes_in_the_hosts_plot(webui: WebUI, files: Files, places: dict[str, str]) -> None:
+    block, name = places["last"], files.only[places["last"]]
+    prompt = f"{PROMPT} <lora:{name}:1:lbw=ALL>"
+    axes = (("[LBW] value", "0-1 [2]"), ("[LBW] block", f"{block},{places['going in']}"))
+    off, on = webui.render(tag(name, "0")).picture, webui.render(tag(name, "1")).picture
+    sheet = plotted(webui, prompt, *axes)
+    assert holds(sheet, off)
+    assert holds(sheet, on)
+    sheet = plotted(webui, prompt, ("[LBW] preset", "ALL,ALL"))
+    assert holds(sheet, on)
+    assert not holds(sheet, off)
+
+
+def plotted(webui: WebUI, prompt: str, *axes: tuple[str, str]) -> np.ndarray:
+    """The grid that the host's plot draws."""
+    body = {**DEFAULTS, "prompt": prompt, **axes_request(webui, *axes)}
+    return decode(webui.call("/sdapi/v1/txt2img", body)["images"][0])
+
+
+def test_a_wrong_value_on_our_axis_is_told(webui: WebUI, files: Files) -> None:
+    with pytest.raises(RequestError) as told:
+        webui.render(f"{PROMPT} <lora:{files.both}:1>", **axes_request(webui, ("[LBW] weights", '"1,2,3"')))
+    assert "3 numbers" in told.value.body
