@@ -20,6 +20,7 @@ from lbw.analysis.runner import CannotKeepError, Outcome, run
 from lbw.analysis.sheet import Sheet, Tile, analysis_grid, bar_chart, beside, grid
 from lbw.analysis.store import CellStore, forget_oldest
 from lbw.analysis.xyz import AxisType, Grid, build, labels, parse_axis, random_seed, touched_cells
+from lbw.core.architectures import Architecture
 from lbw.core.blocks import locate
 from lbw.core.errors import FileError, HostError, LbwError, WeightsError, quote
 from lbw.core.presets import merged
@@ -243,34 +244,12 @@ class Analyzer:
     # Both -------------------------------------------------------------------------------------
 
     def tensors(self, requests: Sequence[LoraRequest]) -> dict[str, int]:
-        """Return how many modules the LoRAs have in each block; a file that only the host can read counts in all.
-
-        Raises:
-            FileError: a LoRA is not there. HostError: it does not fit the loaded model.
-        """
-        counts: dict[str, int] = {}
-        for request in requests:
-            path = self.hook.find(request.name)
-            if path is None:
-                raise FileError(f"LoRA {quote(request.name)} was not found")
-            if not path.endswith(".safetensors"):
-                counts.update((block, counts.get(block, 0) + 1) for block in self.architecture.blocks)
-                continue
-            file = open_lora(path)
-            if file.architecture.kind != self.architecture.kind:
-                raise HostError(
-                    f"LoRA {quote(request.name)} is for {file.architecture.title}, "
-                    f"and the loaded model is {self.architecture.title}"
-                )
-            for module in file.keys:
-                block = locate(module, file.architecture).block
-                counts[block] = counts.get(block, 0) + 1
-        return counts
+        """Return how many modules the LoRAs have in each block; see `lora_tensors`."""
+        return lora_tensors(self.hook, self.architecture, requests)
 
     def store(self) -> CellStore:
         """Return where the finished cells of these settings are kept."""
-        names = [parse_items(match[2].split(":"), {}).name for match in TAG.finditer(self.prompt)]
-        files = [path for path in map(self.hook.find, names) if path]
+        files = lora_paths(self.hook, self.prompt)
         return CellStore(cells.CELLS, cells.context(self.p, self.own_arguments, files, self.presets | self.elements))
 
     def renderer(self) -> WebuiRenderer:
@@ -313,6 +292,38 @@ class Analyzer:
             processed.extra_generation_params[FIGURES] = json.dumps(figures, ensure_ascii=False)
         messages.answer(self.p, processed)
         return processed
+
+
+def lora_tensors(hook: Hook, architecture: Architecture, requests: Sequence[LoraRequest]) -> dict[str, int]:
+    """Return how many modules the LoRAs have in each block; a file that only the host can read counts in all.
+
+    Raises:
+        FileError: a LoRA is not there. HostError: it does not fit the loaded model.
+    """
+    counts: dict[str, int] = {}
+    for request in requests:
+        path = hook.find(request.name)
+        if path is None:
+            raise FileError(f"LoRA {quote(request.name)} was not found")
+        if not path.endswith(".safetensors"):
+            counts.update((block, counts.get(block, 0) + 1) for block in architecture.blocks)
+            continue
+        file = open_lora(path)
+        if file.architecture.kind != architecture.kind:
+            raise HostError(
+                f"LoRA {quote(request.name)} is for {file.architecture.title}, "
+                f"and the loaded model is {architecture.title}"
+            )
+        for module in file.keys:
+            block = locate(module, file.architecture).block
+            counts[block] = counts.get(block, 0) + 1
+    return counts
+
+
+def lora_paths(hook: Hook, prompt: str) -> list[str]:
+    """Return the files of the LoRAs that `prompt` names."""
+    names = [parse_items(match[2].split(":"), {}).name for match in TAG.finditer(prompt)]
+    return [path for path in map(hook.find, names) if path]
 
 
 def mode_of(value: Any) -> int:

@@ -27,8 +27,10 @@ from lbw.core.weights import Drawing, resolve
 from lbw.files import user_presets
 from lbw.files.explain import explain
 from lbw.files.summary import Summaries, Summary
+from lbw.ui.analyzer_host import Question
 
 from .hook import Hook
+from .jobs import Job, Jobs
 
 PREFIX = "/lbw/v1"
 FILES = {"weights": user_presets.WEIGHTS, "elements": user_presets.ELEMENTS}
@@ -151,6 +153,34 @@ def _is_logged_in(app: FastAPI, request: Request) -> bool:
         if getattr(endpoint, "__name__", "") == "get_current_user":
             return endpoint(request) is not None  # type: ignore[misc]
     return False
+
+
+class AnalysisQuestion(BaseModel):
+    """What to analyze: a prompt with `lbw=XYZ` at one LoRA, and the settings of the panel *Analyze*."""
+
+    prompt: str
+    negative_prompt: str = ""
+    seed: int = -1
+    steps: int = 20
+    width: int = 512
+    height: int = 512
+    cfg_scale: float = 7.0
+    sampler_name: str = ""
+    range: str = "0,1"
+    blocks: str = "auto"
+    seeds: int = 1
+    threshold: int = 20
+
+
+class AnalysisState(BaseModel):
+    """How far an analysis is: `waiting`, `running`, `done`, `stopped` or `failed`; pictures done, and in all."""
+
+    id: str
+    state: str
+    done: int
+    total: int
+    seconds_left: float | None = None
+    error: str = ""
 
 
 # Routes ------------------------------------------------------------------------------------------
@@ -280,8 +310,11 @@ def answering() -> Iterator[None]:
         raise HTTPException(503 if isinstance(error, HostError) else 422, str(error)) from error
 
 
-def add_routes(app: FastAPI, hook: Hook, api_auth: str | None) -> None:
-    """Add the routes to the host's `app`, which may have those of an earlier load."""
+def add_routes(app: FastAPI, hook: Hook, api_auth: str | None, jobs: Jobs | None = None) -> None:
+    """Add the routes to the host's `app`, which may have those of an earlier load.
+
+    jobs: runs analyses; without it there are no routes for them.
+    """
     app.router.routes[:] = [route for route in app.routes if not str(getattr(route, "path", "")).startswith(PREFIX)]
     api = Api(hook)
     router = APIRouter(prefix=PREFIX, tags=["LoRA Block Weight"], dependencies=[Depends(guard(app, api_auth))])
@@ -311,5 +344,50 @@ def add_routes(app: FastAPI, hook: Hook, api_auth: str | None) -> None:
     def get_lora(name: str) -> Any:
         return api.lora(name)
 
+    if jobs is not None:
+        _add_analyses(router, jobs)
     app.include_router(router)
     app.openapi_schema = None  # made anew with these, if somebody has asked for it already
+
+
+def _add_analyses(router: APIRouter, jobs: Jobs) -> None:
+    """Add the routes for analyses, which run as jobs."""
+
+    def job_of(job: str) -> Job:
+        found = jobs.get(job)
+        if found is None:
+            raise HTTPException(404, f"there is no analysis {quote(job)}")
+        return found
+
+    @router.post("/analyze", response_model=AnalysisState, summary="Start the Effective Block Analyzer")
+    def post_analyze(sent: AnalysisQuestion) -> Any:
+        question = Question(
+            prompt=sent.prompt,
+            negative=sent.negative_prompt,
+            seed=sent.seed,
+            steps=sent.steps,
+            width=sent.width,
+            height=sent.height,
+            cfg=sent.cfg_scale,
+            sampler=sent.sampler_name,
+            span=sent.range,
+            blocks=sent.blocks,
+            seeds=str(sent.seeds),
+            threshold=str(sent.threshold),
+        )
+        with answering():
+            return jobs.start(question).summary()
+
+    @router.get("/analyze/{job}", response_model=AnalysisState, summary="How far an analysis is")
+    def get_analyze(job: str) -> Any:
+        return job_of(job).summary()
+
+    @router.get("/analyze/{job}/result", summary="The figures of an analysis, so far")
+    def get_result(job: str) -> Any:
+        return job_of(job).result()
+
+    @router.post("/analyze/{job}/stop", response_model=AnalysisState, summary="Stop an analysis; what is done is kept")
+    def post_stop(job: str) -> Any:
+        found = job_of(job)
+        found.stop.set()
+        return found.summary()

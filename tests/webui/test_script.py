@@ -69,6 +69,7 @@ def script(a1111: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     modules.shared.opts.data = {}
     modules.shared.options_section = lambda section, options: options
     modules.images, modules.processing = SimpleNamespace(), SimpleNamespace()
+    modules.call_queue, modules.sd_samplers = SimpleNamespace(), SimpleNamespace(samplers=[])
     monkeypatch.setitem(sys.modules, "gradio", gradio)
     sys.modules.pop("lbw.webui.script", None)
     loaded = importlib.import_module("lbw.webui.script")

@@ -1,0 +1,180 @@
+"""The WebUI as the host of the tab's panels: their questions become generations of the WebUI."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from modules import call_queue, processing, sd_samplers, shared
+
+from lbw.analysis.cells import Cell, choose, parse_span, whole_number
+from lbw.analysis.effective_blocks import Analysis, Settings
+from lbw.analysis.measure import Mask, Pixels, picture_mask
+from lbw.analysis.prompt import tag_to_analyze
+from lbw.analysis.quick_scan import NoiseChange
+from lbw.analysis.runner import StoppedError, run
+from lbw.analysis.sheet import beside
+from lbw.analysis.store import CellStore, Rendered, forget_oldest
+from lbw.core.errors import HostError, WeightsError
+from lbw.core.presets import merged
+from lbw.ui.analyzer_host import Prepared, Question, Show
+
+from . import cells
+from .analyzer import lora_paths, lora_tensors
+from .cells import WebuiRenderer
+from .hook import Hook
+from .options import RequestOptions
+
+
+class PanelHost:
+    """Answers the panels of the tab."""
+
+    def __init__(self, hook: Hook) -> None:
+        self.hook = hook
+
+    def loras(self) -> list[str]:
+        """Return the names of all LoRAs that the WebUI knows."""
+        return sorted(self.hook.lora_files(), key=str.casefold)
+
+    def samplers(self) -> list[str]:
+        """Return the WebUI's samplers."""
+        return [sampler.name for sampler in sd_samplers.samplers]
+
+    def defaults(self) -> Question:
+        """Return what the fields hold at first."""
+        names = self.samplers()
+        return Question("", sampler="Euler a" if "Euler a" in names else (names or [""])[0])
+
+    def prepare(self, question: Question, show: Show, stopped: Callable[[], bool]) -> Prepared:
+        """Return the analysis that `question` describes; see `AnalyzerHost`."""
+        architecture = self.hook.architecture()
+        request = tag_to_analyze(question.prompt)
+        tensors = lora_tensors(self.hook, architecture, [request])
+        p = self._generation(question)
+        count = whole_number(question.seeds, "number of seed", 1, 1000)
+        settings = Settings(
+            choices=tuple(choose(question.blocks, architecture, tensors)),
+            seeds=tuple(range(int(p.seed), int(p.seed) + count)),
+            span=parse_span(question.span),
+            threshold=whole_number(question.threshold, "difference threshold", 0, 255),
+            background=question.background,
+            swap_axes=question.swap_axes,
+        )
+        remarks: list[str] = []
+        mask: Mask | None = None
+        if question.mask is not None:
+            mask, remark = picture_mask(question.mask, int(p.width), int(p.height))
+            remarks += [remark] if remark else []
+        forget_oldest(cells.CELLS)
+        low, high = settings.span
+        head = (
+            f"{request.name}, seed {p.seed}\n"
+            f"Range {low:g},{high:g}: each block alone at {low:g}, all others at {high:g}; "
+            f"threshold {settings.threshold}; {p.sampler_name}, {p.steps} steps, CFG scale {p.cfg_scale:g}"
+        )
+        safe = "".join(letter if letter.isalnum() or letter in "-_ ." else "_" for letter in request.name)
+        stem = self._grids() / f"lbw-{safe}-{time.strftime('%Y%m%d-%H%M%S')}"
+        analysis = Analysis(settings, architecture, tensors, self._store(p), mask)
+        return Prepared(analysis, self._renderer(p, show, stopped), request.name, head, stem, tuple(remarks))
+
+    def scan(self, question: Question, show: Show) -> list[NoiseChange]:
+        """Raise HostError: the denoiser of a WebUI cannot be asked by itself."""
+        raise HostError("the quick scan works in the studio and on the command line (lbw scan); here use the full one")
+
+    def rounds(self, todo: Sequence[Cell], question: Question) -> Iterator[tuple[Cell, Pixels]]:
+        """Yield the pictures of a round of the tuner, as they are rendered.
+
+        Raises:
+            LbwError: something is wrong, or a picture failed.
+        """
+        architecture = self.hook.architecture()
+        if not set(todo[0].layout) <= set(architecture.blocks):
+            raise WeightsError(f"the model is {architecture.title}: choose it at Weights type")
+        tensors = lora_tensors(self.hook, architecture, [tag_to_analyze(question.prompt)])
+        p = self._generation(question)
+        renderer = self._renderer(p, lambda done, total, left: None, lambda: False)
+        for outcome in run(todo, renderer, self._store(p), tensors):
+            if outcome.rendered is None:
+                raise HostError(f"a picture failed: {outcome.error}")
+            yield outcome.cell, beside(outcome.rendered.pictures)
+
+    def _generation(self, question: Question) -> Any:
+        """Return the WebUI's generation for `question`, without scripts, its seed drawn where it is -1."""
+        sizes = {"steps": (1, 1000), "width": (64, 4096), "height": (64, 4096)}
+        numbers = {name: whole_number(getattr(question, name), name, *bounds) for name, bounds in sizes.items()}
+        p = processing.StableDiffusionProcessingTxt2Img(
+            sd_model=shared.sd_model,
+            outpath_samples=shared.opts.outdir_samples or shared.opts.outdir_txt2img_samples,
+            outpath_grids=str(self._grids()),
+            prompt=question.prompt,
+            negative_prompt=question.negative,
+            seed=int(question.seed),
+            sampler_name=question.sampler or self.defaults().sampler,
+            cfg_scale=float(question.cfg),
+            do_not_save_samples=True,
+            do_not_save_grid=True,
+            override_settings={},
+            **{**numbers, "width": numbers["width"] // 8 * 8, "height": numbers["height"] // 8 * 8},
+        )
+        processing.fix_seed(p)
+        return p
+
+    def _grids(self) -> Path:
+        """Return the folder in which the WebUI keeps its grids."""
+        return Path(shared.opts.outdir_grids or shared.opts.outdir_txt2img_grids)
+
+    def _store(self, p: Any) -> CellStore:
+        presets = {**self.hook.store.presets(), **self.hook.store.elements()}
+        return CellStore(cells.CELLS, cells.context(p, range(0), lora_paths(self.hook, p.prompt), presets))
+
+    def _renderer(self, p: Any, show: Show, stopped: Callable[[], bool]) -> WebuiRenderer:
+        presets = merged(self.hook.store.presets(), {})
+        return TabRenderer(p, RequestOptions(True, presets, {}), self.hook.store.elements(), show, stopped)
+
+
+class TabRenderer(WebuiRenderer):
+    """Renders cells beside what else the WebUI does: each waits for its turn in the WebUI's queue."""
+
+    def __init__(self, p: Any, options: RequestOptions, elements: Any, show: Show, stopped: Callable[[], bool]) -> None:
+        super().__init__(p, options, elements)
+        self.show = show
+        self.stopped = stopped
+
+    def render(self, cell: Cell) -> Rendered:
+        """Return the pictures of `cell`."""
+        if self.stopped():
+            raise StoppedError
+        with call_queue.queue_lock:
+            shared.state.begin(job="lbw")
+            try:
+                return _in_the_main_thread(super().render, cell)
+            finally:
+                shared.state.end()
+
+    def progress(self, done: int, total: int, seconds_left: float | None) -> None:
+        """Tell the panel how far it is."""
+        self.show(done, total, seconds_left)
+
+
+def _in_the_main_thread(function: Callable[[Cell], Rendered], cell: Cell) -> Rendered:
+    """Return what `function` returns; Forge wants generations of its page in its main thread."""
+    main = sys.modules.get("modules_forge.main_thread")
+    if main is None or threading.current_thread() is threading.main_thread():
+        return function(cell)
+    outcome: list[Any] = []
+
+    def call() -> None:
+        try:
+            outcome.append(function(cell))
+        except BaseException as error:  # the main thread would print it and go on
+            outcome.append(error)
+
+    main.run_and_wait_result(call)
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    result: Rendered = outcome[0]
+    return result
