@@ -38,8 +38,30 @@ def start() -> None:
     axes.install(plot_scripts())
     script_callbacks.on_before_ui(lambda: axes.install(plot_scripts()))  # where the plot is loaded after us
     script_callbacks.on_before_ui(install_cards)
+    script_callbacks.on_after_component(remember)
+    script_callbacks.on_ui_tabs(build_tab)
     script_callbacks.on_app_started(add_api)
     script_callbacks.on_script_unloaded(stop)
+
+
+_components: list[tuple[Any, dict[str, Any]]] = []
+
+
+def remember(component: Any, **fields: Any) -> None:
+    """Keep a component of txt2img and img2img for the tab, which is built after them."""
+    if str(fields.get("elem_id") or "").startswith(("txt2img_", "img2img_", "generation_info_")):
+        _components.append((component, fields))
+
+
+def build_tab() -> list[Any]:
+    """Return the tab; a failure in it takes nothing else away."""
+    from .tab import Tab  # here, because an API alone needs none
+
+    made = Tab(hook)
+    for component, fields in _components:
+        made.remember(component, **fields)
+    _components.clear()
+    return made.build()
 
 
 def install_cards() -> None:
