@@ -48,13 +48,14 @@ def on_page_load(handler: Callable[..., Any] | None, outputs: Sequence[Any] = ()
 def tooltips(texts: Mapping[str, str]) -> None:
     """Show each of `texts` when the pointer rests on the element with its id; to be called within the page.
 
-    For what takes no `info`, as buttons, and for what would be too tall with one.
+    For what takes no `info`, as buttons, and for what would be too tall with one. They are translated here: the
+    WebUI translates no titles that come later than the page.
     """
     table = json.dumps(dict(texts)).replace("<", "\\u003c")
     code = f"""() => {{
         for (const [id, text] of Object.entries({table})) {{
             const element = document.getElementById(id);
-            if (element) element.title = text;
+            if (element) element.title = window.localization?.[text] || text;
         }}
     }}"""
     on_page_load(None, js=code)

@@ -395,9 +395,9 @@ class AnalyzerScript(scripts.Script):
             return f"lbw_{tab}_script_{field}"
 
         gr.HTML(
-            "This renders grids that show what each block of a LoRA does: write "
-            "<code>&lt;lora:name:1:lbw=XYZ&gt;</code> in the prompt. To apply block weights nothing has to be chosen "
-            "here; that is what the accordion <i>LoRA Block Weight</i> is for.",
+            "Grids that show what each block of a LoRA does. Write this tag in the prompt: "
+            "<code>&lt;lora:name:1:lbw=XYZ&gt;</code>"
+            "<br>To apply block weights, nothing has to be chosen here: see the accordion “LoRA Block Weight”.",
             elem_id=name("help"),
         )
         mode = gr.Radio(list(MODES), value=MODES[ANALYZER], type="index", label="Mode", elem_id=name("mode"))

@@ -117,9 +117,11 @@ class BlockWeightScript(scripts.Script):
         with gr.Accordion(messages.TITLE, open=False, elem_id=f"lbw_{tab}"):
             enabled = gr.Checkbox(value=True, label="Active", elem_id=f"lbw_{tab}_active")
             gr.HTML(
-                "Block weights in the prompt: <code>&lt;lora:name:1:lbw=PRESET&gt;</code>, a list of numbers, or "
-                "<code>lbw=0,OUT00=1</code>. To see what each block does, choose <i>LoRA Block Weight</i> in the list "
-                "<i>Script</i>. " + html.escape(predecessor.advice(runner)),
+                # A sentence lies in one piece beside its examples: the WebUI translates piece by piece.
+                "Block weights in the prompt, as a preset's name, as numbers or by block: "
+                "<code>&lt;lora:name:1:lbw=PRESET&gt;</code> <code>lbw=1,0,0,…</code> <code>lbw=0,OUT00=1</code>"
+                "<br>To see what each block does, choose “LoRA Block Weight” in the list “Script”."
+                "<br>" + html.escape(predecessor.advice(runner)),
                 elem_id=f"lbw_{tab}_help",
             )
             with gr.Row():
