@@ -168,9 +168,16 @@ def analysis_grid(analysis: Analysis, seed: int, head: str, font: str | None = N
 
 
 def bar_chart(
-    results: Sequence[BlockResult], suggestion: Suggestion, head: str, font: str | None = None
+    results: Sequence[BlockResult],
+    suggestion: Suggestion,
+    head: str,
+    font: str | None = None,
+    unit: str = "of the colour values",
 ) -> Image.Image:
-    """Return a bar for each block, with the seeds' deviation, and the thresholds of the suggestion as lines."""
+    """Return a bar for each block, with the seeds' deviation, and the thresholds of the suggestion as lines.
+
+    unit: what the figures are percents of.
+    """
     labels = [result.choice.label for result in results]
     face = font_for("".join((*labels, head)), 16, font)
     high = line_height(face)
@@ -186,7 +193,7 @@ def bar_chart(
     ends = [(result.mean or 0) + (result.std or 0) for result in results]
     largest = max([*ends, suggestion.high, 1e-9])
     scale = plot / largest
-    pen.text((left, top - high - _GAP), f"0 to {largest:.3g} % of the colour values", (110, 110, 110), font=face)
+    pen.text((left, top - high - _GAP), f"0 to {largest:.3g} % {unit}", (110, 110, 110), font=face)
     for number, result in enumerate(results):
         y = top + number * row
         pen.text((_GAP, y), (wrap(labels[number], face, left - 2 * _GAP) or [""])[0], _INK, font=face)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import gradio as gr
 from gradio.context import Context
 
 
@@ -59,3 +60,27 @@ def tooltips(texts: Mapping[str, str]) -> None:
         }}
     }}"""
     on_page_load(None, js=code)
+
+
+def mask_painter(label: str, info: str, elem_id: str) -> Any:
+    """Return a component that shows a picture, given as (height, width, 3), and lets people paint a mask on it.
+
+    Its value is a dictionary: with `mask` under Gradio 3, with `layers` under Gradio 4.
+    """
+    if hasattr(gr, "ImageEditor"):
+        return gr.ImageEditor(
+            label=f"{label}: {info}", type="numpy", image_mode="RGBA", sources=["upload"], transforms=(), layers=False,
+            brush=gr.Brush(default_size=24, colors=["#ffffff"], color_mode="fixed"), elem_id=elem_id,
+        )  # fmt: skip
+    box = gr.Image(
+        label=f"{label}: {info}", source="upload", tool="sketch", type="numpy", image_mode="RGB", brush_radius=24,
+        brush_color="#ffffff", elem_id=elem_id,
+    )  # fmt: skip
+    preprocess = box.preprocess
+
+    def checked(value: Any) -> Any:
+        # A picture that the page has not drawn yet, in a tab that was never open, comes without a mask.
+        return preprocess(value) if isinstance(value, dict) and value.get("mask") else None
+
+    box.preprocess = checked
+    return box

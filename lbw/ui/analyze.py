@@ -1,0 +1,506 @@
+"""The panel *Analyze*: which blocks of a LoRA change the picture, how much and where, and what to do with it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from lbw.analysis.cells import whole_number
+from lbw.analysis.effective_blocks import BLACK, WHITE
+from lbw.analysis.tuner import from_suggestion
+from lbw.core.errors import LbwError, WeightsError, quote
+from lbw.core.presets import check_name
+from lbw.core.weights import parse_number
+
+from .analyze_run import Run, going_on, preset_name
+from .analyze_views import (
+    NOTHING_YET,
+    block_view,
+    painted_mask,
+    progress_view,
+    prompt_with,
+    results_view,
+    sheet_view,
+    tag_with,
+    words_view,
+)
+from .analyzer_host import AnalyzerHost, Question
+from .gradio_versions import listen, mask_painter, on_page_load, tooltips
+from .markup import BAD, REMARK, message
+from .presets import PresetsPanel
+from .tuner import TunerPanel
+
+FULL, QUICK = "full: pictures", "quick scan: no pictures"
+_LOOK = 0.25
+"""Seconds between two looks at a running analysis."""
+_REST = 8
+"""How much longer than a drawing of the grid takes the next one is waited for: the pictures come first."""
+
+_TO_PROMPT = """(tag) => {
+    const root = typeof gradioApp === 'function' ? gradioApp() : document;
+    const box = root.querySelector('#txt2img_prompt textarea');
+    if (box && tag && !box.value.includes(tag)) {
+        box.value = box.value.trimEnd() ? box.value.trimEnd() + ' ' + tag : tag;
+        box.dispatchEvent(new Event('input', {bubbles: true}));
+    }
+    return [];
+}"""
+
+
+class AnalyzePanel:
+    """The analyzer, within the page that is being built.
+
+    It runs one analysis at a time and keeps the latest; a page that is opened anew shows it.
+    """
+
+    def __init__(self, host: AnalyzerHost, presets: PresetsPanel, tuner: TunerPanel) -> None:
+        self.host = host
+        self.presets = presets
+        self.tuner = tuner
+        self.latest: Run | None = None
+        self._starting = threading.Lock()
+        self._folder = tempfile.TemporaryDirectory(prefix="lbw-analysis-")
+        self._build()
+        self._wire()
+
+    # What the page shows -------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        first = self.host.defaults()
+        samplers = self.host.samplers()
+        with gr.Row(elem_classes=["lbw-row"]):
+            with gr.Column(scale=3, min_width=320):
+                with gr.Row():
+                    self.lora = gr.Dropdown(
+                        [], label="LoRA", info="puts its tag into the prompt", elem_id=_id("lora"), scale=2
+                    )
+                    self.mode = gr.Radio(
+                        [FULL, QUICK], value=FULL, label="Scan", info="quick: what the model predicts", scale=3,
+                        elem_id=_id("mode"),
+                    )  # fmt: skip
+                self.prompt = gr.Textbox(
+                    first.prompt, label="Prompt", info="with lbw=XYZ in the tag of the LoRA to look at", lines=2,
+                    elem_id=_id("prompt"),
+                )  # fmt: skip
+                self.negative = gr.Textbox(
+                    first.negative, label="Negative prompt", info="what the pictures should not show", lines=1,
+                    elem_id=_id("negative"),
+                )  # fmt: skip
+                with gr.Row():
+                    self.span = gr.Textbox(
+                        first.span, label="Range", info="weight of the block, and of all others", elem_id=_id("range")
+                    )
+                    self.blocks = gr.Textbox(
+                        first.blocks, label="Blocks", info="auto, 12ALL, or IN04-IN08,OUT01", elem_id=_id("blocks")
+                    )
+                    self.seeds = gr.Textbox(
+                        first.seeds, label="number of seed", info="one source for each", elem_id=_id("seeds")
+                    )
+                    self.threshold = gr.Textbox(
+                        first.threshold, label="difference threshold", info="0 to 255; more is a change",
+                        elem_id=_id("threshold"),
+                    )  # fmt: skip
+            with gr.Column(scale=2, min_width=300):
+                with gr.Row():
+                    self.seed = gr.Number(first.seed, label="Seed", info="-1: random", elem_id=_id("seed"))
+                    self.steps = gr.Number(first.steps, label="Steps", info="of each picture", elem_id=_id("steps"))
+                    self.cfg = gr.Number(first.cfg, label="CFG scale", info="guidance", elem_id=_id("cfg"))
+                with gr.Row():
+                    self.width = gr.Number(first.width, label="Width", info="pixels", elem_id=_id("width"))
+                    self.height = gr.Number(first.height, label="Height", info="pixels", elem_id=_id("height"))
+                self.sampler = gr.Dropdown(
+                    samplers, value=first.sampler or (samplers[0] if samplers else None), label="Sampler",
+                    info="of the pictures", visible=bool(samplers), elem_id=_id("sampler"),
+                )  # fmt: skip
+                with gr.Row():
+                    self.background = gr.Radio(
+                        [BLACK, WHITE], value=first.background, label="diff image color", info="of what is the same",
+                        elem_id=_id("background"), min_width=150,
+                    )  # fmt: skip
+                    self.swap = gr.Checkbox(
+                        first.swap_axes, label="change X-Y", info="blocks from left to right", elem_id=_id("swap_axes"),
+                        min_width=150,
+                    )  # fmt: skip
+        with gr.Accordion(
+            "Mask: tell changes inside a region from those outside", open=False, elem_id=_id("mask_part")
+        ):
+            self.rectangle = gr.Textbox(
+                "", label="Rectangle", info="left,top,right,bottom in percent, for example 25,0,75,50",
+                elem_id=_id("rectangle"),
+            )  # fmt: skip
+            self.mask = mask_painter("Mask", "paint the region; the source comes here", _id("mask"))
+            self.take_source = gr.Button("Put the source here", elem_id=_id("take_source"))
+        with gr.Row():
+            self.start = gr.Button("Analyze", variant="primary", elem_id=_id("start"))
+            self.stop = gr.Button("Stop", elem_id=_id("stop"))
+        self.message = gr.HTML(NOTHING_YET, elem_id=_id("message"))
+        self.progress = gr.HTML(elem_id=_id("progress"))
+        self.pick = gr.Textbox(label="Picked", elem_id=_id("pick"), elem_classes=["lbw-unseen"])
+        with gr.Row():
+            with gr.Column(scale=3, min_width=320):
+                self.table = gr.HTML(elem_id=_id("table"))
+            with gr.Column(scale=2, min_width=320):
+                self.low = gr.Slider(
+                    0, 100, value=0, step=0.001, label="Not needed at most", info="mean %, for the suggestion",
+                    elem_id=_id("low"),
+                )  # fmt: skip
+                self.high = gr.Slider(
+                    0, 100, value=0, step=0.001, label="Needed at least", info="mean %, for the suggestion",
+                    elem_id=_id("high"),
+                )  # fmt: skip
+                self.automatic = gr.Button("Automatic thresholds", elem_id=_id("automatic"))
+                self.chart = gr.HTML(elem_id=_id("chart"))
+        with gr.Row():
+            self.block = gr.Dropdown(
+                [], label="Block", info="to see large; or click on a row of the table", elem_id=_id("block")
+            )
+            self.shown_seed = gr.Dropdown(
+                [], label="Seed shown", info="large, and in the grid", elem_id=_id("shown_seed")
+            )
+        self.large = gr.HTML(elem_id=_id("large"))
+        self.grid = gr.HTML(elem_id=_id("grid"))
+        with gr.Row(elem_classes=["lbw-row"]):
+            self.to_tuner = gr.Button("Send to tuner", elem_id=_id("to_tuner"), min_width=130)
+            self.name = gr.Textbox("", label="Identifier", info="the name of the preset", elem_id=_id("name"))
+            self.save = gr.Button("Save suggestion as preset", elem_id=_id("save"), min_width=130)
+            self.send_tag = gr.Button("Send tag to prompt", elem_id=_id("send_tag"), min_width=130)
+        self.tag = gr.Textbox(
+            label="Tag", info="with the suggestion; txt2img gets it too where there is one", interactive=False, lines=1,
+            show_copy_button=True, elem_id=_id("tag"),
+        )  # fmt: skip
+        with gr.Row():
+            self.folder = gr.Textbox(
+                label="Open folder", info="where the results lie", interactive=False, show_copy_button=True,
+                elem_id=_id("folder"),
+            )  # fmt: skip
+            self.files = gr.File(label="Results: JSON, CSV, pictures", file_count="multiple", elem_id=_id("files"))
+        self.views = [
+            self.message, self.progress, self.table, self.chart, self.grid, self.low, self.high, self.block,
+            self.shown_seed, self.large, self.folder, self.files, self.name, self.mask,
+        ]  # fmt: skip
+        tooltips(
+            {
+                _id("start"): "Renders what is missing, and measures; what an earlier run finished is used again.",
+                _id("stop"): "Ends after the picture that is being rendered; what is finished stays.",
+                _id("automatic"): "A tenth and a half of the largest mean.",
+                _id("take_source"): "Puts the source picture here; what is painted is gone.",
+                _id("to_tuner"): "The tuner begins with the suggestion.",
+                _id("save"): "Writes the suggestion into the editor of the presets and saves the file.",
+                _id("send_tag"): "Writes the LoRA's tag with the suggestion as its block weights.",
+                _id("mask"): "Paint the region to look at; nothing painted: the whole picture.",
+                _id("files"): "JSON, CSV, grid and chart, to download.",
+                _id("table"): "Click on a heading to sort, on a row to see its pictures.",
+                _id("mask_part"): "A painted region or a rectangle.",
+            }
+        )
+
+    def _wire(self) -> None:
+        question = [
+            self.mode, self.prompt, self.negative, self.seed, self.steps, self.width, self.height, self.cfg,
+            self.sampler, self.span, self.blocks, self.seeds, self.threshold, self.background, self.swap,
+            self.rectangle, self.mask, self.shown_seed,
+        ]  # fmt: skip
+        on_page_load(self._opened, [self.lora, *self.views])
+        listen(self.lora.input, _tagged, [self.prompt, self.lora], [self.prompt])
+        listen(self.start.click, self._analyze, question, self.views, queue=True)
+        listen(self.stop.click, self._stop, [], [self.progress])
+        sorted_again = [self.table, self.chart, self.files]
+        for slider in (self.low, self.high):
+            listen(slider.input, self._sorted, [self.low, self.high], sorted_again)
+        listen(self.automatic.click, self._automatic, [], [self.low, self.high, *sorted_again])
+        listen(self.pick.input, self._picked, [self.pick, self.shown_seed], [self.block, self.large])
+        listen(self.block.input, self._block_view, [self.block, self.shown_seed], [self.large])
+        listen(self.shown_seed.input, self._seed_views, [self.block, self.shown_seed], [self.large, self.grid])
+        listen(self.take_source.click, self._source, [self.shown_seed], [self.mask, self.message])
+        listen(self.to_tuner.click, self._to_tuner, [], [self.message, *self.tuner.outputs])
+        listen(
+            self.save.click, self._save, [self.name, self.presets.text, self.presets.known],
+            [self.message, *self.presets.outputs],
+        )  # fmt: skip
+        sent = listen(self.send_tag.click, self._tag, [], [self.message, self.tag])
+        listen(sent.then, None, [self.tag], [], js=_TO_PROMPT)
+
+    # Analyses ------------------------------------------------------------------------------------
+
+    def _analyze(self, *fields: Any) -> Iterator[list[Any]]:
+        """Start an analysis, or follow the one that runs; yield what the page shows of it."""
+        shown_seed = fields[-1]
+        said = ""
+        with self._starting:
+            run = self.latest
+            if run is None or run.over.is_set():
+                try:
+                    run = self._new(run, *fields[:-1])
+                except LbwError as error:
+                    yield self._only(message(str(error), BAD))
+                    return
+                self.latest = run
+                run.start()
+            else:
+                said = message("This analysis was running already; Stop ends it.", REMARK)
+        yield self._only(said, progress_view(run))
+        drawn, next_drawing, before = 0, 0.0, ""
+        while not run.over.wait(_LOOK):
+            progress = progress_view(run)
+            if run.version != drawn and time.monotonic() >= next_drawing:
+                drawn, began = run.version, time.monotonic()
+                views = self._running_views(run, said, shown_seed)
+                next_drawing = time.monotonic() + max(_LOOK, _REST * (time.monotonic() - began))
+                yield views
+            elif progress != before:
+                yield self._only(said, progress)
+            before = progress
+        yield self._views(run, shown_seed, painted_mask(fields[-2]) is not None)
+
+    def _new(
+        self, before: Run | None, mode: str, prompt: str, negative: str, seed: Any, steps: Any, width: Any, height: Any,
+        cfg: Any, sampler: str | None, span: str, blocks: str, seeds: str, threshold: str, background: str, swap: bool,
+        rectangle: str, mask: Any,
+    ) -> Run:  # fmt: skip
+        """Return the analysis that the fields describe, not begun.
+
+        Raises:
+            LbwError: a field cannot be understood.
+        """
+        guidance = parse_number(str(cfg))
+        if guidance is None:
+            raise WeightsError(f"CFG scale {quote(str(cfg))} is no number; write for example 7")
+        question = Question(
+            prompt=prompt or "",
+            negative=negative or "",
+            seed=whole_number(seed, "Seed", -1, 2**32 - 2),
+            steps=whole_number(steps, "Steps", 1, 1000),
+            width=whole_number(width, "Width", 8, 8192),
+            height=whole_number(height, "Height", 8, 8192),
+            cfg=guidance,
+            sampler=sampler or "",
+            span=span or "",
+            blocks=blocks or "",
+            seeds=str(whole_number(seeds, "number of seed", 1, 1000)),
+            threshold=str(whole_number(threshold, "difference threshold", 0, 255)),
+            background=background,
+            swap_axes=bool(swap),
+            mask=_mask(rectangle or "", mask, width, height),
+        )
+        is_quick = mode == QUICK
+        run = Run(self.host, going_on(question, is_quick, before), is_quick)
+        if before is not None and before.question.prompt == question.prompt and before.is_quick == is_quick:
+            run.low, run.high = before.low, before.high
+        return run
+
+    def _stop(self) -> str:
+        run = self.latest
+        if run is None or run.over.is_set():
+            return message("Nothing runs.", REMARK)
+        run.stop()
+        return progress_view(run)
+
+    # Thresholds ----------------------------------------------------------------------------------
+
+    def _sorted(self, low: Any, high: Any) -> list[Any]:
+        run = self.latest
+        if run is None or not run.results or parse_number(str(low)) is None or parse_number(str(high)) is None:
+            return [gr.update()] * 3
+        run.low, run.high = float(low), max(float(low), float(high))
+        return self._sorted_views(run)
+
+    def _automatic(self) -> list[Any]:
+        run = self.latest
+        if run is None or not run.results:
+            return [gr.update()] * 5
+        run.low = run.high = None
+        return [*_sliders(run), *self._sorted_views(run)]
+
+    def _sorted_views(self, run: Run) -> list[Any]:
+        if run.over.is_set():
+            run.write(with_grids=False)
+        return [results_view(run), sheet_view(run.chart(), "bar chart", is_photo=False), self._downloads(run)]
+
+    # One block -----------------------------------------------------------------------------------
+
+    def _picked(self, picked: str, seed: Any) -> list[Any]:
+        label = (picked or "").rpartition("\n")[0]
+        if self.latest is None or label not in _labels(self.latest):
+            return [gr.update(), gr.update()]
+        return [label, self._block_view(label, seed)]
+
+    def _block_view(self, label: str | None, seed: Any) -> str:
+        run = self.latest
+        return block_view(run, label, _seed(run, seed)) if run is not None and label else ""
+
+    def _seed_views(self, label: str | None, seed: Any) -> list[Any]:
+        run = self.latest
+        return [self._block_view(label, seed), _grid(run, seed) if run is not None else ""]
+
+    def _source(self, seed: Any) -> list[Any]:
+        picture = _source_of(self.latest, seed)
+        if picture is None:
+            return [gr.update(), message("There is no source picture yet: press Analyze.", REMARK)]
+        return [picture, ""]
+
+    # What to do with it --------------------------------------------------------------------------
+
+    def _found(self) -> Run:
+        """Return the latest analysis.
+
+        Raises:
+            WeightsError: there is none, or it found nothing.
+        """
+        run = self.latest
+        if run is None or run.prepared is None or not run.suggestion.verdicts:
+            raise WeightsError("There is no suggestion yet: press Analyze")
+        return run
+
+    def _to_tuner(self) -> list[Any]:
+        try:
+            run = self._found()
+            assert run.prepared
+            tuner = from_suggestion(run.suggestion, run.prepared.analysis.architecture)
+        except LbwError as error:
+            return [message(str(error), BAD), *[gr.update() for _ in self.tuner.outputs]]
+        return [message("The tuner begins with this suggestion: open its tab."), *self.tuner.begun(tuner)]
+
+    def _save(self, name: str, text: str, known: Any) -> list[Any]:
+        try:
+            run = self._found()
+            name = check_name(name or "")
+            return self.presets.with_preset(name, _weights(run), text, known, is_saved=True)
+        except LbwError as error:
+            return [message(str(error), BAD), *[gr.update() for _ in self.presets.outputs]]
+
+    def _tag(self) -> list[Any]:
+        try:
+            run = self._found()
+        except LbwError as error:
+            return [message(str(error), BAD), ""]
+        tag = tag_with(run.question.prompt, _weights(run))
+        return [message("The tag is below, to copy." if tag else "The prompt has no tag with XYZ.", REMARK), tag]
+
+    # Updates -------------------------------------------------------------------------------------
+
+    def _opened(self) -> list[Any]:
+        try:
+            names = gr.update(choices=self.host.loras())
+        except LbwError as error:
+            return [gr.update(), *self._only(message(str(error), BAD))]
+        run = self.latest
+        if run is None:
+            return [names, *[gr.update() for _ in self.views]]
+        if run.over.is_set():
+            return [names, *self._views(run, None, is_painted=True)]
+        words = message("An analysis is running: press Analyze to follow it.", REMARK)
+        return [names, *self._running_views(run, words, None)]
+
+    def _only(self, said: str, progress: Any = None) -> list[Any]:
+        shown = gr.update() if progress is None else progress
+        return [said, shown, *[gr.update() for _ in self.views[2:]]]
+
+    def _running_views(self, run: Run, said: str, seed: Any) -> list[Any]:
+        """Return updates that show what is there while more comes."""
+        views = [
+            said, progress_view(run), results_view(run), gr.update(), _grid(run, seed), *_sliders(run),
+            *_choices(run, seed), gr.update(), gr.update(), gr.update(), gr.update(), gr.update(),
+        ]  # fmt: skip
+        assert len(views) == len(self.views)
+        return views
+
+    def _views(self, run: Run, seed: Any, is_painted: bool) -> list[Any]:
+        """Return updates that show an analysis that is over."""
+        if run.prepared is None:
+            return self._only(words_view(run.said), "")
+        source = None if is_painted else _source_of(run, seed)
+        is_found = bool(run.results)
+        views = [
+            words_view(run.said), progress_view(run), results_view(run),
+            sheet_view(run.chart(), "bar chart", is_photo=False) if is_found else "", _grid(run, seed), *_sliders(run),
+            *_choices(run, seed), "", str(run.prepared.stem.parent), self._downloads(run),
+            preset_name(run.prepared.lora), gr.update() if source is None else source,
+        ]  # fmt: skip
+        assert len(views) == len(self.views)
+        return views
+
+    def _downloads(self, run: Run) -> Any:
+        """Return copies of the results: Gradio hands out no file that lies elsewhere."""
+        folder = Path(self._folder.name)
+        for old in folder.iterdir():
+            old.unlink(missing_ok=True)
+        copies = [shutil.copy(file, folder / file.name) for file in run.files if file.is_file()]
+        return [str(copy) for copy in copies] or None
+
+
+def analyze_panel(host: AnalyzerHost, presets: PresetsPanel, tuner: TunerPanel) -> AnalyzePanel:
+    """Put the analyzer into the page that is being built."""
+    return AnalyzePanel(host, presets, tuner)
+
+
+def _id(control: str) -> str:
+    return f"lbw_analyze_{control}"
+
+
+def _tagged(prompt: str, name: str | None) -> str:
+    return prompt_with(prompt or "", name) if name else prompt
+
+
+def _mask(rectangle: str, painted: Any, width: Any, height: Any) -> np.ndarray | None:
+    """Return the region as a grey picture: the rectangle, or else what is painted.
+
+    Raises:
+        WeightsError: the rectangle is none.
+    """
+    from lbw.analysis.measure import rectangle_mask
+
+    if rectangle.strip():
+        return rectangle_mask(rectangle, int(width), int(height)).astype(np.uint8) * 255
+    return painted_mask(painted)
+
+
+def _labels(run: Run) -> list[str]:
+    return [result.choice.label for result in run.results]
+
+
+def _seeds(run: Run) -> Sequence[int]:
+    return run.prepared.analysis.settings.seeds if run.prepared else ()
+
+
+def _seed(run: Run, seed: Any) -> int:
+    """Return the seed that is shown: the first where `seed` is none of the run's."""
+    return next((known for known in _seeds(run) if str(known) == str(seed)), next(iter(_seeds(run)), 0))
+
+
+def _grid(run: Run, seed: Any) -> str:
+    if run.prepared is None:
+        return ""
+    return sheet_view(run.grid(_seed(run, seed)), f"grid of {run.prepared.lora}: difference, heat map, changed, source")
+
+
+def _source_of(run: Run | None, seed: Any) -> np.ndarray | None:
+    if run is None or run.analysis is None:
+        return None
+    source = run.analysis.store.load(run.analysis.sources[_seed(run, seed)])
+    return None if source is None else source.pictures[0]
+
+
+def _sliders(run: Run) -> list[Any]:
+    """Return updates of the thresholds: where they stand, and how far they reach."""
+    suggestion = run.suggestion
+    largest = max([result.mean or 0.0 for result in run.results] + [suggestion.high, 0.01])
+    top = round(largest * 1.05, 3)
+    return [gr.update(maximum=top, value=round(value, 3)) for value in (suggestion.low, suggestion.high)]
+
+
+def _choices(run: Run, seed: Any) -> list[Any]:
+    seeds = [str(known) for known in _seeds(run)]
+    shown = str(_seed(run, seed)) if seeds else None
+    return [gr.update(choices=_labels(run)), gr.update(choices=seeds, value=shown)]
+
+
+def _weights(run: Run) -> str:
+    return run.suggestion.preset("X").partition(":")[2]

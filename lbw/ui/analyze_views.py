@@ -1,0 +1,276 @@
+"""What the panel *Analyze* shows, as HTML: progress, grid, table, and the pictures of one block."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+from PIL import Image
+
+from lbw.analysis.effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN, WHITE, BlockResult
+from lbw.analysis.measure import difference, heat_map
+from lbw.analysis.sheet import beside
+from lbw.core.tag import TAG, parse_items
+
+from .analyze_run import Run
+from .markup import GOOD, message
+
+_FEW = 160_000
+"""Pixels up to which a picture is sent without loss."""
+_SIGNS = {NEEDED: "✓", NOT_NEEDED: "✗", UNKNOWN: "?"}
+_FORMS = {"inside": "{:.3f}", "outside": "{:.3f}", "focus": "{:.2f}"}
+
+
+# Text --------------------------------------------------------------------------------------------
+
+
+def prompt_with(prompt: str, name: str) -> str:
+    """Return `prompt` with the tag of the LoRA `name` to look at, in place of the one that was looked at before."""
+    tag = f"<lora:{name}:1:lbw=XYZ>"
+    for match in TAG.finditer(prompt):
+        if parse_items(match[2].split(":"), {}).weights == "XYZ":
+            return prompt[: match.start()] + tag + prompt[match.end() :]
+    rest = prompt.rstrip()
+    return f"{rest} {tag}" if rest else tag
+
+
+def tag_with(prompt: str, weights: str) -> str:
+    """Return the tag of `prompt` that is looked at, with `weights` in place of XYZ; empty if there is none."""
+    for match in TAG.finditer(prompt):
+        items = match[2].split(":")
+        if parse_items(items, {}).weights == "XYZ":
+            said = [weights.join(item.rsplit("XYZ", 1)) if item.strip().endswith("XYZ") else item for item in items[1:]]
+            return f"<{match[1]}:{':'.join([items[0], *said])}>"
+    return ""
+
+
+def time_words(seconds: float) -> str:
+    """Return a length of time as one reads it."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+# Pictures ----------------------------------------------------------------------------------------
+
+
+def data_uri(image: Image.Image, is_photo: bool = True) -> str:
+    """Return `image` as an address that holds it: large photos with a little loss, all else without."""
+    data = io.BytesIO()
+    if is_photo and image.width * image.height > _FEW:
+        image.save(data, format="JPEG", quality=90, subsampling=0)
+        kind = "jpeg"
+    else:
+        image.save(data, format="PNG", compress_level=3)
+        kind = "png"
+    return f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
+
+
+def sheet_view(image: Image.Image | None, words: str, is_photo: bool = True) -> str:
+    """Return a grid or a chart, as wide as it is or as the page is; nothing for none."""
+    if image is None:
+        return ""
+    address = data_uri(image, is_photo)
+    return f'<div class="lbw-sheet"><img src="{address}" alt="{escape(words)}" style="width:{image.width}px"></div>'
+
+
+def block_view(run: Run, label: str, seed: int) -> str:
+    """Return the pictures of the block `label`, large; words where there are none."""
+    analysis = run.analysis
+    result = next((result for result in run.results if result.choice.label == label), None)
+    if result is None:
+        return ""
+    if analysis is None:
+        return message("A quick scan renders no pictures.")
+    before, after = analysis.pictures(result.choice, seed)
+    if before is None or after is None:
+        return message(result.errors.get(seed) or f"{label} has no picture of seed {seed} yet.")
+    raw = difference(before.pictures, after.pictures)
+    if analysis.settings.background == WHITE:
+        raw = 255 - raw
+    low, high = analysis.settings.span
+    pictures = {
+        f"source: all blocks at {high:g}": beside(before.pictures),
+        f"changed: {label} at {low:g}": beside(after.pictures),
+        "difference": beside(raw),
+        "heat map": beside(heat_map(before.pictures, after.pictures)),
+    }
+    addresses = {words: data_uri(Image.fromarray(pixels)) for words, pixels in pictures.items()}
+    figures = "".join(
+        f'<figure><img src="{address}" alt="{escape(words)}"><figcaption>{escape(words)}</figcaption></figure>'
+        for words, address in addresses.items()
+    )
+    source, changed = list(addresses.values())[:2]
+    change = result.changes.get(seed)
+    said = f"{label}, seed {seed}" + (f": {change.percent:.3f} % changed" if change else "")
+    return (
+        f'<div class="lbw-large"><h4>{escape(said)}</h4><div class="lbw-large-columns">'
+        f"{compare_view(source, changed, label)}"
+        f'<div class="lbw-figures">{figures}</div></div></div>'
+    )
+
+
+def compare_view(source: str, changed: str, label: str) -> str:
+    """Return two pictures one above the other, with a divider to move by pointer or arrow keys."""
+    words = escape(f"Divider: source on the left, {label} changed on the right")
+    return (
+        '<figure class="lbw-compare-figure"><div class="lbw-compare" style="--lbw-at:50%">'
+        f'<img src="{source}" alt="source"><img class="lbw-over" src="{changed}" alt="{escape(label)} changed">'
+        '<span class="lbw-divider"></span>'
+        f'<input type="range" min="0" max="100" step="0.5" value="50" aria-label="{words}" title="{words}" '
+        "oninput=\"this.parentNode.style.setProperty('--lbw-at', this.value + '%')\"></div>"
+        "<figcaption>◀ source · changed ▶ · drag the line</figcaption></figure>"
+    )
+
+
+# Progress ----------------------------------------------------------------------------------------
+
+
+def progress_view(run: Run | None) -> str:
+    """Return the bar: pictures done of all, and the time left."""
+    if run is None:
+        return ""
+    if not run.total:
+        return "" if run.over.is_set() else message("Preparing …")
+    what = "steps" if run.is_quick else "pictures"
+    words = f"{run.done} of {run.total} {what}"
+    left = run.seconds_left
+    if run.over.is_set():
+        words += "" if run.is_complete else " · stopped"
+    elif run.asked_to_stop.is_set():
+        words += " · stopping after this picture"
+    elif left is not None:
+        words += f" · {time_words(left)} left"
+    share = 100 * run.done / run.total
+    return (
+        f'<div class="lbw-progress" role="progressbar" aria-valuemin="0" aria-valuemax="{run.total}" '
+        f'aria-valuenow="{run.done}" aria-valuetext="{words}"><div style="width:{share:.1f}%"></div>'
+        f"<span>{words}</span></div>"
+    )
+
+
+# The table ---------------------------------------------------------------------------------------
+
+_SORT = """
+    const root = this;
+    const pick = event.target.closest('tr[data-block]');
+    if (pick) {
+        const box = root.getRootNode().querySelector('#lbw_analyze_pick textarea, #lbw_analyze_pick input');
+        if (box) {
+            box.value = pick.dataset.block + '\\n' + Date.now();
+            box.dispatchEvent(new Event('input', {bubbles: true}));
+        }
+        return;
+    }
+    const head = event.target.closest('th');
+    if (!head) return;
+    const keep = root.closest('#lbw_analyze_table') || root;
+    const column = [...head.parentNode.children].indexOf(head);
+    const text = column === 1 || column === head.parentNode.children.length - 1;
+    const old = keep.lbwSort;
+    keep.lbwSort = {column, down: old && old.column === column ? !old.down : !text && column > 0};
+    const sort = () => {
+        const table = keep.querySelector('table');
+        if (!table || !keep.lbwSort) return;
+        if (keep.lbwWatch) keep.lbwWatch.disconnect();
+        const {column, down} = keep.lbwSort;
+        const key = row => row.children[column].dataset.sort ?? row.children[column].textContent;
+        const rows = [...table.tBodies[0].rows].sort((a, b) => {
+            const [one, two] = [key(a), key(b)];
+            const order = one !== '' && two !== '' && !isNaN(one) && !isNaN(two) ? one - two
+                : one.localeCompare(two, undefined, {numeric: true});
+            return down ? -order : order;
+        });
+        table.tBodies[0].append(...rows);
+        [...table.tHead.rows[0].cells].forEach((cell, index) => {
+            cell.setAttribute('aria-sort', index !== column ? 'none' : down ? 'descending' : 'ascending');
+        });
+        if (keep.lbwWatch) keep.lbwWatch.observe(keep, {childList: true, subtree: true});
+    };
+    if (!keep.lbwWatch) keep.lbwWatch = new MutationObserver(sort);
+    sort();"""
+
+
+def results_view(run: Run | None) -> str:
+    """Return the table of the blocks: a click on a heading sorts it, one on a row chooses its block."""
+    if run is None or not run.results:
+        return ""
+    verdicts = run.suggestion.verdicts
+    ranked = sorted(run.results, key=lambda result: -(-1.0 if result.mean is None else result.mean))
+    largest = max((result.mean or 0.0 for result in ranked), default=0.0) or 1.0
+    masked = [figure for figure in _FORMS if any(result.mean_of(figure) is not None for result in ranked)]
+    headings = ["", "block", "mean %", "deviation", *masked, "suggestion"]
+    head = "".join(
+        f'<th scope="col" aria-sort="none"><button type="button" title="Sort by {escape(heading or "place")}">'
+        f"{escape(heading or '#')}</button></th>"
+        for heading in headings
+    )
+    rows = "".join(_row(place, result, largest, masked, verdicts) for place, result in enumerate(ranked, 1))
+    return (
+        f'<div class="lbw-scroll lbw-results" onclick="{escape(" ".join(_SORT.split()))}"><table class="lbw-table">'
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _row(place: int, result: BlockResult, largest: float, masked: Sequence[str], verdicts: object) -> str:
+    label = result.choice.label
+    assert hasattr(verdicts, "get")
+    found = list(dict.fromkeys(verdict for block in result.choice.blocks if (verdict := verdicts.get(block))))
+    kind = found[0].replace(" ", "-") if len(found) == 1 else "mixed"
+    words = " / ".join(f"{_SIGNS[verdict]} {verdict}" for verdict in found)
+    cells = [
+        f"<td>{place if result.mean is not None else ''}</td>",
+        f'<td><button type="button" title="Show the pictures of {escape(label)}">{escape(label)}</button></td>',
+        _bar_cell(result.mean, largest),
+        _number_cell(result.std, "{:.3f}"),
+        *(_number_cell(result.mean_of(figure), _FORMS[figure]) for figure in masked),
+        f'<td><span class="lbw-verdict lbw-{kind}">{escape(words)}</span></td>',
+    ]
+    return f'<tr data-block="{escape(label)}">{"".join(cells)}</tr>'
+
+
+def _number_cell(value: float | None, form: str) -> str:
+    return f'<td data-sort="{"" if value is None else value}">{"–" if value is None else form.format(value)}</td>'
+
+
+def _bar_cell(value: float | None, largest: float) -> str:
+    if value is None:
+        return '<td data-sort="-1">–</td>'
+    return (
+        f'<td data-sort="{value}" class="lbw-bar"><div style="width:{100 * value / largest:.1f}%"></div>'
+        f"<span>{value:.3f}</span></td>"
+    )
+
+
+def words_view(said: Sequence[tuple[str, str]]) -> str:
+    """Return what there is to say, a line each."""
+    return "".join(message(text, kind) for text, kind in said)
+
+
+# The mask ----------------------------------------------------------------------------------------
+
+
+def painted_mask(value: object) -> np.ndarray | None:
+    """Return what was painted, (height, width), 255 where it was; None where nothing was.
+
+    value: of the component in which the mask is painted: image and mask under Gradio 3, layers under Gradio 4.
+    """
+    if not isinstance(value, dict):
+        return None
+    if value.get("mask") is not None:
+        grey = np.asarray(value["mask"])
+        painted = grey.max(axis=-1) >= 128 if grey.ndim == 3 else grey >= 128
+    else:
+        layers = [np.asarray(layer) for layer in value.get("layers") or [] if layer is not None]
+        layers = [layer for layer in layers if layer.ndim == 3 and layer.shape[2] == 4]
+        if not layers:
+            return None
+        painted = np.any([layer[..., 3] >= 128 for layer in layers], axis=0)
+    return painted.astype(np.uint8) * 255 if painted.any() else None
+
+
+NOTHING_YET = message("Press Analyze: which blocks change the picture, how much, and where.", GOOD)
