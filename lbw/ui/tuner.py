@@ -382,12 +382,12 @@ def state_view(tuner: Tuner) -> str:
         fixed = "fixed" if known.is_fixed else "open"
         kind = known.verdict.replace(" ", "-")
         fields.append(
-            f'<button type="button" class="lbw-block lbw-{kind} lbw-{fixed}" data-block="{escape(block)}" '
+            f'<button type="button" class="lbw-state lbw-{kind} lbw-{fixed}" data-block="{escape(block)}" '
             f'title="{escape(block)}: {known.verdict}, {fixed}; click to choose it"><b>{escape(block)}</b>'
             f"<span>{format_number(known.value)}</span><small>{SIGNS[known.verdict]} {fixed}</small></button>"
         )
     words = f"{len(tuner.open_blocks)} of {len(tuner.blocks)} blocks open · {len(tuner.history)} changes"
-    return f'<div class="lbw-blocks" onclick="{escape(" ".join(code.split()))}">{"".join(fields)}</div><p>{words}</p>'
+    return f'<div class="lbw-states" onclick="{escape(" ".join(code.split()))}">{"".join(fields)}</div><p>{words}</p>'
 
 
 def _result(label: str, info: str, name: str, lines: int) -> Any:

@@ -278,7 +278,7 @@ def test_a_round_is_rendered_accepted_and_undone(tuner: sync_api.Page, folder: P
 
 def test_a_click_on_a_block_chooses_it_and_one_more_lets_it_go(tuner: sync_api.Page) -> None:
     field(tuner, "lbw_tuner_blocks").fill("")
-    blocks = part(tuner, "lbw_tuner_view").locator(".lbw-block")
+    blocks = part(tuner, "lbw_tuner_view").locator(".lbw-state")
     blocks.filter(has_text="IN08").click()
     blocks.filter(has_text="OUT01").click()
     blocks.filter(has_text="IN08").click()

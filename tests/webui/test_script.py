@@ -55,7 +55,15 @@ def script(a1111: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     gradio.__dict__.update(dict.fromkeys(components, Component))
     modules = sys.modules["modules"]
     callbacks: dict[str, list[Any]] = {}
-    names = ("app_started", "before_ui", "cfg_denoiser", "infotext_pasted", "script_unloaded")
+    names = (
+        "after_component",
+        "app_started",
+        "before_ui",
+        "cfg_denoiser",
+        "infotext_pasted",
+        "script_unloaded",
+        "ui_tabs",
+    )
     modules.script_callbacks = SimpleNamespace(
         called=callbacks, **{f"on_{name}": callbacks.setdefault(name, []).append for name in names}
     )
