@@ -35,7 +35,7 @@ class StudioAnalyzerHost:
         self.fresh = fresh
         self.bundled = bundled
         self.example = example
-        self.output = output
+        self.output = output.resolve()
 
     def loras(self) -> list[str]:
         """Return the names that tags may use."""
