@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
-from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,19 +11,20 @@ from typing import Any
 import gradio as gr
 
 from lbw.analysis.cells import Cell
-from lbw.analysis.effective_blocks import BLACK, Analysis
 from lbw.analysis.prompt import tag_to_analyze
 from lbw.analysis.runner import run as run_cells
-from lbw.analysis.sheet import analysis_grid, beside
+from lbw.analysis.sheet import beside
 from lbw.analysis.store import CellStore
 from lbw.core.errors import HostError, LbwError, WeightsError
 from lbw.files.user_presets import ROOT, PresetStore
+from lbw.ui.analyze import analyze_panel
 from lbw.ui.hints import hints_panel
 from lbw.ui.presets import presets_panel
 from lbw.ui.tuner import tuner_panel
 from lbw.ui.weights import weights_panel
 
-from .analyze import CellRenderer, context, head_of, prepare
+from .analyze import CellRenderer, context
+from .analyzer_host import CELLS, StudioAnalyzerHost
 from .commands import DEMO_DEFAULTS, renderer
 from .explain import load_elements, load_presets
 from .renderer import Job, Renderer
@@ -42,10 +41,17 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def build(maker: Renderer, bundled: bool, presets: Path | None = None, elements: Path | None = None) -> gr.Blocks:
+def build(
+    maker: Renderer,
+    bundled: bool,
+    presets: Path | None = None,
+    elements: Path | None = None,
+    output: Path = Path("lbw-output"),
+) -> gr.Blocks:
     """Return the page for the model and the LoRA files of `maker`.
 
     presets, elements: files to take presets from, each time anew, instead of the shipped ones and the user's own.
+    output: where analyses are written.
     """
 
     def fresh() -> Renderer:
@@ -71,23 +77,7 @@ def build(maker: Renderer, bundled: bool, presets: Path | None = None, elements:
                 lambda *values: _picture(fresh(), *values), [prompt, size_box, steps, cfg, seed], [picture, said]
             )
         with gr.Tab("Analyze"):
-            analyzed = gr.Textbox(
-                f"{EXAMPLE} <lora:{first}:1:lbw=XYZ>", label="Prompt", lines=2, elem_id="analyze_prompt"
-            )
-            with gr.Row():
-                span = gr.Textbox("0,1", label="Range", info="the looked-at block's weight, and that of all others")
-                blocks = gr.Textbox("auto", label="Blocks", info="auto, 12ALL, or for example IN04-IN08,OUT01")
-                seeds = gr.Slider(1, 10, value=1, step=1, label="number of seed")
-                threshold = gr.Slider(0, 255, value=20, step=1, label="difference threshold")
-            with gr.Row():
-                start = gr.Button("Analyze", variant="primary", elem_id="analyze")
-                stop = gr.Button("Stop", elem_id="stop")
-            table = gr.Dataframe(headers=["place", "block", "changed, %"], label="Ranking", elem_id="ranking")
-            grid = gr.Image(label="Grid", type="pil", elem_id="grid")
-            message = gr.Textbox(label="Messages", interactive=False, elem_id="message")
-            inputs = [analyzed, span, blocks, seeds, threshold, size_box, steps, cfg, seed]
-            job = start.click(lambda *values: (yield from _analysis(fresh(), *values)), inputs, [table, grid, message])
-            stop.click(None, cancels=[job])
+            analyzer = gr.Column()
         store = PresetStore()
         with gr.Tab("Presets"):
             editor = presets_panel(store)
@@ -102,6 +92,8 @@ def build(maker: Renderer, bundled: bool, presets: Path | None = None, elements:
                 [tuned, size_box, steps, cfg], maker.host.architecture.name,
             )  # fmt: skip
             hints_panel(store, tuner)
+        with analyzer:
+            analyze_panel(StudioAnalyzerHost(fresh, bundled, EXAMPLE, output), editor, tuner)
     return page
 
 
@@ -118,34 +110,6 @@ def _picture(maker: Renderer, prompt: str, size: float, steps: float, cfg: float
     return made.image, "\n".join([made.infotext, *made.problems])
 
 
-def _analysis(
-    maker: Renderer,
-    prompt: str,
-    span: str,
-    blocks: str,
-    seeds: float,
-    threshold: float,
-    size: float,
-    steps: float,
-    cfg: float,
-    seed: float,
-) -> Iterator[tuple[Any, Any, str]]:
-    """Yield the ranking and the grid as cells are finished."""
-    try:
-        job = _job(prompt, size, steps, cfg, seed)
-        options = Namespace(
-            range=span, blocks=blocks, seeds=int(seeds), threshold=int(threshold), diff=BLACK, swap_axes=False,
-            mask=None, fresh=False,
-        )  # fmt: skip
-        cells = Path(tempfile.gettempdir()) / "lbw-cells"
-        analysis, name, _ = prepare(maker, job, options, cells)
-        total = len(analysis.cells)
-        for done, _ in enumerate(analysis.run(CellRenderer(maker, job)), 1):
-            yield _ranked(analysis), _sheet(analysis, name, job), f"{done} of {total}"
-    except LbwError as error:
-        yield None, None, str(error)
-
-
 def _tuned(
     maker: Renderer, cells: Sequence[Cell], prompt: str, size: float, steps: float, cfg: float
 ) -> Iterator[tuple[Cell, Any]]:
@@ -155,17 +119,8 @@ def _tuned(
         raise WeightsError(f"the model is {architecture.title}: choose it at Weights type")
     job = _job(prompt, size, steps, cfg, cells[0].seed)
     tensors = maker.host.tensors(tag_to_analyze(prompt).name)
-    store = CellStore(Path(tempfile.gettempdir()) / "lbw-cells", context(maker, job))
+    store = CellStore(CELLS, context(maker, job))
     for outcome in run_cells(cells, CellRenderer(maker, job), store, tensors):
         if outcome.rendered is None:
             raise HostError(f"a picture failed: {outcome.error}")
         yield outcome.cell, beside(outcome.rendered.pictures)
-
-
-def _ranked(analysis: Analysis) -> list[list[Any]]:
-    return [[place, r.choice.label, round(r.mean or 0, 3)] for place, r in enumerate(analysis.ranking(), 1)]
-
-
-def _sheet(analysis: Analysis, name: str, job: Job) -> Any:
-    seed = analysis.settings.seeds[0]
-    return analysis_grid(analysis, seed, head_of(name, analysis, job, seed)).image

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,8 @@ class Renderer:
     """Where the model came from."""
     encoded: dict[object, dict[str, Any]] = field(default_factory=dict)
     """The last text conditioning, by all that it follows from."""
+    turn: AbstractContextManager[Any] = field(default_factory=threading.RLock)
+    """Held while the model is used: a page may ask for pictures while an analysis runs."""
 
     def resolve(self, job: Job) -> tuple[str, list[ResolvedLora]]:
         """Return the job's prompt without tags, and what its tags ask for."""
@@ -86,8 +90,9 @@ class Renderer:
         """
         text, loras = self.resolve(job)
         problems = [f"LoRA {quote(lora.request.name)}: {problem}" for lora in loras for problem in lora.problems]
-        problems += self.host.apply([at_step(lora, 1, job.steps) for lora in loras])
-        image = self._sample(job, text, loras)
+        with self.turn:
+            problems += self.host.apply([at_step(lora, 1, job.steps) for lora in loras])
+            image = self._sample(job, text, loras)
         return Picture(image, infotext(job, loras, type(self.host.pipeline.scheduler).__name__), tuple(problems))
 
     @torch.inference_mode()

@@ -165,9 +165,10 @@ class NoiseProbe:
             self.kept = {cell.seed: self._trajectory(cell)}
         maker = CellRenderer(self.maker, self.job).cell_maker(cell)
         text, loras = maker.resolve(self.job)
-        maker.host.apply([at_step(lora, 1, self.job.steps) for lora in loras])
-        conditioning = maker.conditioning(self.job, text)
-        return np.stack([self._ask(args, kwargs, conditioning) for args, kwargs in self.kept[cell.seed]])
+        with maker.turn:
+            maker.host.apply([at_step(lora, 1, self.job.steps) for lora in loras])
+            conditioning = maker.conditioning(self.job, text)
+            return np.stack([self._ask(args, kwargs, conditioning) for args, kwargs in self.kept[cell.seed]])
 
     def _trajectory(self, source: Cell) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
         """Return what the denoiser is called with at the kept steps of the source."""
@@ -183,13 +184,14 @@ class NoiseProbe:
                     raise _EnoughError
             count += 1
 
-        handle = self.maker.host.pipeline.unet.register_forward_pre_hook(keep, with_kwargs=True)
-        try:
-            CellRenderer(self.maker, self.job).render(source)
-        except _EnoughError:
-            pass
-        finally:
-            handle.remove()
+        with self.maker.turn:
+            handle = self.maker.host.pipeline.unet.register_forward_pre_hook(keep, with_kwargs=True)
+            try:
+                CellRenderer(self.maker, self.job).render(source)
+            except _EnoughError:
+                pass
+            finally:
+                handle.remove()
         return calls
 
     @torch.inference_mode()

@@ -96,26 +96,36 @@ class AnalyzePanel:
                 )  # fmt: skip
                 with gr.Row():
                     self.span = gr.Textbox(
-                        first.span, label="Range", info="weight of the block, and of all others", elem_id=_id("range")
+                        first.span, label="Range", info="the block, all others", elem_id=_id("range")
                     )
                     self.blocks = gr.Textbox(
-                        first.blocks, label="Blocks", info="auto, 12ALL, or IN04-IN08,OUT01", elem_id=_id("blocks")
+                        first.blocks, label="Blocks", info="auto, 12ALL, IN04,OUT", elem_id=_id("blocks")
                     )
                     self.seeds = gr.Textbox(
-                        first.seeds, label="number of seed", info="one source for each", elem_id=_id("seeds")
+                        first.seeds, label="number of seed", info="a source for each", elem_id=_id("seeds")
                     )
                     self.threshold = gr.Textbox(
-                        first.threshold, label="difference threshold", info="0 to 255; more is a change",
+                        first.threshold, label="difference threshold", info="0 to 255",
                         elem_id=_id("threshold"),
                     )  # fmt: skip
             with gr.Column(scale=2, min_width=300):
                 with gr.Row():
-                    self.seed = gr.Number(first.seed, label="Seed", info="-1: random", elem_id=_id("seed"))
-                    self.steps = gr.Number(first.steps, label="Steps", info="of each picture", elem_id=_id("steps"))
-                    self.cfg = gr.Number(first.cfg, label="CFG scale", info="guidance", elem_id=_id("cfg"))
+                    self.seed = gr.Number(
+                        first.seed, label="Seed", info="-1: random", elem_id=_id("seed"), min_width=80
+                    )
+                    self.steps = gr.Number(
+                        first.steps, label="Steps", info="of each picture", elem_id=_id("steps"), min_width=80
+                    )
+                    self.cfg = gr.Number(
+                        first.cfg, label="CFG scale", info="guidance", elem_id=_id("cfg"), min_width=80
+                    )
                 with gr.Row():
-                    self.width = gr.Number(first.width, label="Width", info="pixels", elem_id=_id("width"))
-                    self.height = gr.Number(first.height, label="Height", info="pixels", elem_id=_id("height"))
+                    self.width = gr.Number(
+                        first.width, label="Width", info="pixels", elem_id=_id("width"), min_width=80
+                    )
+                    self.height = gr.Number(
+                        first.height, label="Height", info="pixels", elem_id=_id("height"), min_width=80
+                    )
                 self.sampler = gr.Dropdown(
                     samplers, value=first.sampler or (samplers[0] if samplers else None), label="Sampler",
                     info="of the pictures", visible=bool(samplers), elem_id=_id("sampler"),
@@ -144,47 +154,48 @@ class AnalyzePanel:
         self.message = gr.HTML(NOTHING_YET, elem_id=_id("message"))
         self.progress = gr.HTML(elem_id=_id("progress"))
         self.pick = gr.Textbox(label="Picked", elem_id=_id("pick"), elem_classes=["lbw-unseen"])
-        with gr.Row():
-            with gr.Column(scale=3, min_width=320):
-                self.table = gr.HTML(elem_id=_id("table"))
-            with gr.Column(scale=2, min_width=320):
-                self.low = gr.Slider(
-                    0, 100, value=0, step=0.001, label="Not needed at most", info="mean %, for the suggestion",
-                    elem_id=_id("low"),
-                )  # fmt: skip
-                self.high = gr.Slider(
-                    0, 100, value=0, step=0.001, label="Needed at least", info="mean %, for the suggestion",
-                    elem_id=_id("high"),
-                )  # fmt: skip
-                self.automatic = gr.Button("Automatic thresholds", elem_id=_id("automatic"))
-                self.chart = gr.HTML(elem_id=_id("chart"))
-        with gr.Row():
-            self.block = gr.Dropdown(
-                [], label="Block", info="to see large; or click on a row of the table", elem_id=_id("block")
-            )
-            self.shown_seed = gr.Dropdown(
-                [], label="Seed shown", info="large, and in the grid", elem_id=_id("shown_seed")
-            )
-        self.large = gr.HTML(elem_id=_id("large"))
-        self.grid = gr.HTML(elem_id=_id("grid"))
-        with gr.Row(elem_classes=["lbw-row"]):
-            self.to_tuner = gr.Button("Send to tuner", elem_id=_id("to_tuner"), min_width=130)
-            self.name = gr.Textbox("", label="Identifier", info="the name of the preset", elem_id=_id("name"))
-            self.save = gr.Button("Save suggestion as preset", elem_id=_id("save"), min_width=130)
-            self.send_tag = gr.Button("Send tag to prompt", elem_id=_id("send_tag"), min_width=130)
-        self.tag = gr.Textbox(
-            label="Tag", info="with the suggestion; txt2img gets it too where there is one", interactive=False, lines=1,
-            show_copy_button=True, elem_id=_id("tag"),
-        )  # fmt: skip
-        with gr.Row():
-            self.folder = gr.Textbox(
-                label="Open folder", info="where the results lie", interactive=False, show_copy_button=True,
-                elem_id=_id("folder"),
+        with gr.Column(visible=False, elem_id=_id("results")) as self.found:
+            with gr.Row():
+                with gr.Column(scale=3, min_width=320):
+                    self.table = gr.HTML(elem_id=_id("table"))
+                with gr.Column(scale=2, min_width=320):
+                    self.low = gr.Slider(
+                        0, 100, value=0, step=0.001, label="Not needed at most", info="mean %, for the suggestion",
+                        elem_id=_id("low"),
+                    )  # fmt: skip
+                    self.high = gr.Slider(
+                        0, 100, value=0, step=0.001, label="Needed at least", info="mean %, for the suggestion",
+                        elem_id=_id("high"),
+                    )  # fmt: skip
+                    self.automatic = gr.Button("Automatic thresholds", elem_id=_id("automatic"))
+                    self.chart = gr.HTML(elem_id=_id("chart"))
+            with gr.Row():
+                self.block = gr.Dropdown(
+                    [], label="Block", info="to see large; or click on a row of the table", elem_id=_id("block")
+                )
+                self.shown_seed = gr.Dropdown(
+                    [], label="Seed shown", info="large, and in the grid", elem_id=_id("shown_seed")
+                )
+            self.large = gr.HTML(elem_id=_id("large"))
+            self.grid = gr.HTML(elem_id=_id("grid"))
+            with gr.Row(elem_classes=["lbw-row"]):
+                self.to_tuner = gr.Button("Send to tuner", elem_id=_id("to_tuner"), min_width=130)
+                self.name = gr.Textbox("", label="Identifier", info="the name of the preset", elem_id=_id("name"))
+                self.save = gr.Button("Save suggestion as preset", elem_id=_id("save"), min_width=130)
+                self.send_tag = gr.Button("Send tag to prompt", elem_id=_id("send_tag"), min_width=130)
+            self.tag = gr.Textbox(
+                label="Tag", info="with the suggestion; txt2img gets it too", interactive=False, lines=1,
+                show_copy_button=True, elem_id=_id("tag"),
             )  # fmt: skip
-            self.files = gr.File(label="Results: JSON, CSV, pictures", file_count="multiple", elem_id=_id("files"))
+            with gr.Row():
+                self.folder = gr.Textbox(
+                    label="Open folder", info="where the results lie", interactive=False, show_copy_button=True,
+                    elem_id=_id("folder"),
+                )  # fmt: skip
+                self.files = gr.File(label="Results: JSON, CSV, pictures", file_count="multiple", elem_id=_id("files"))
         self.views = [
             self.message, self.progress, self.table, self.chart, self.grid, self.low, self.high, self.block,
-            self.shown_seed, self.large, self.folder, self.files, self.name, self.mask,
+            self.shown_seed, self.large, self.folder, self.files, self.name, self.mask, self.found,
         ]  # fmt: skip
         tooltips(
             {
@@ -407,7 +418,7 @@ class AnalyzePanel:
         """Return updates that show what is there while more comes."""
         views = [
             said, progress_view(run), results_view(run), gr.update(), _grid(run, seed), *_sliders(run),
-            *_choices(run, seed), gr.update(), gr.update(), gr.update(), gr.update(), gr.update(),
+            *_choices(run, seed), gr.update(), gr.update(), gr.update(), gr.update(), gr.update(), _shown(run),
         ]  # fmt: skip
         assert len(views) == len(self.views)
         return views
@@ -423,6 +434,7 @@ class AnalyzePanel:
             sheet_view(run.chart(), "bar chart", is_photo=False) if is_found else "", _grid(run, seed), *_sliders(run),
             *_choices(run, seed), "", str(run.prepared.stem.parent), self._downloads(run),
             preset_name(run.prepared.lora), gr.update() if source is None else source,
+            _shown(run),
         ]  # fmt: skip
         assert len(views) == len(self.views)
         return views
@@ -473,6 +485,10 @@ def _seeds(run: Run) -> Sequence[int]:
 def _seed(run: Run, seed: Any) -> int:
     """Return the seed that is shown: the first where `seed` is none of the run's."""
     return next((known for known in _seeds(run) if str(known) == str(seed)), next(iter(_seeds(run)), 0))
+
+
+def _shown(run: Run) -> Any:
+    return gr.update(visible=bool(run.results))
 
 
 def _grid(run: Run, seed: Any) -> str:

@@ -167,11 +167,14 @@ class Run:
         if missing:
             self.said.append((f"Stopped: {words}; press Analyze to go on with the {missing} that are missing.", REMARK))
         else:
-            self.said.append((f"Done: {words}.", GOOD))
+            failed = self.done - analysis.rendered - analysis.reused
+            self.said.append((f"Done: {words}{f', {failed} failed' if failed else ''}.", REMARK if failed else GOOD))
         self.said += [(f"The source of seed {s} failed: {error}", BAD) for s, error in analysis.source_errors.items()]
+        failures: dict[str, list[str]] = {}
         for result in analysis.results:
-            errors = dict.fromkeys(result.errors.values())
-            self.said += [(f"{result.choice.label}: {error}", REMARK) for error in errors]
+            for error in dict.fromkeys(result.errors.values()):
+                failures.setdefault(error, []).append(result.choice.label)
+        self.said += [(f"{', '.join(labels)}: {error}", REMARK) for error, labels in failures.items()]
         if analysis.ranking():
             self.write(with_grids=True)
 

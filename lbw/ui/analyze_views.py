@@ -16,7 +16,7 @@ from lbw.analysis.sheet import beside
 from lbw.core.tag import TAG, parse_items
 
 from .analyze_run import Run
-from .markup import GOOD, message
+from .markup import BAD, GOOD, message
 
 _FEW = 160_000
 """Pixels up to which a picture is sent without loss."""
@@ -88,7 +88,8 @@ def block_view(run: Run, label: str, seed: int) -> str:
         return message("A quick scan renders no pictures.")
     before, after = analysis.pictures(result.choice, seed)
     if before is None or after is None:
-        return message(result.errors.get(seed) or f"{label} has no picture of seed {seed} yet.")
+        error = result.errors.get(seed)
+        return message(f"{label}: {error}", BAD) if error else message(f"{label} has no picture of seed {seed} yet.")
     raw = difference(before.pictures, after.pictures)
     if analysis.settings.background == WHITE:
         raw = 255 - raw

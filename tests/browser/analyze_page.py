@@ -26,7 +26,7 @@ from lbw.ui.presets import presets_panel
 from lbw.ui.tuner import tuner_panel
 
 HOSTILE = "<img src=x onerror=alert(1)>"
-TENSORS = {"IN04": 4, "IN07": 4, "IN08": 4, "MID": 4, "OUT00": 4, "OUT01": 4}
+TENSORS = {"IN04": 4, "IN07": 4, "IN08": 4, "M00": 4, "OUT00": 4, "OUT01": 4}
 DELAY = 0.3
 
 

@@ -1,0 +1,128 @@
+"""What the panel *Analyze* asks of the standalone host."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from lbw.analysis.cells import choose, parse_span, whole_number
+from lbw.analysis.effective_blocks import Analysis, Settings
+from lbw.analysis.measure import Mask, picture_mask
+from lbw.analysis.prompt import tag_to_analyze
+from lbw.analysis.quick_scan import AT, NoiseChange, noise_scan
+from lbw.analysis.store import CellStore, forget_oldest
+from lbw.analysis.xyz import random_seed
+from lbw.core.errors import WeightsError
+from lbw.ui.analyzer_host import Prepared, Question, Show
+
+from .analyze import CellRenderer, context, head_of
+from .commands import DEFAULTS, DEMO_DEFAULTS, SIZES
+from .renderer import Job, Renderer
+from .scan import NoiseProbe
+
+CELLS = Path(tempfile.gettempdir()) / "lbw-cells"
+
+
+class StudioAnalyzerHost:
+    """Renders with the model that the studio was started with."""
+
+    def __init__(self, fresh: Callable[[], Renderer], bundled: bool, example: str, output: Path) -> None:
+        """Serve the renderer that `fresh` returns with the presets as they are.
+
+        bundled: whether the model is the small one. example: a prompt to begin with. output: where results go.
+        """
+        self.fresh = fresh
+        self.bundled = bundled
+        self.example = example
+        self.output = output.resolve()
+
+    def loras(self) -> list[str]:
+        """Return the names that tags may use."""
+        return list(self.fresh().host.library.names())
+
+    def samplers(self) -> list[str]:
+        """Return none: the pipeline has its own."""
+        return []
+
+    def defaults(self) -> Question:
+        """Return what the fields hold at first."""
+        maker = self.fresh()
+        values = dict(DEMO_DEFAULTS if self.bundled else DEFAULTS)
+        if not self.bundled and maker.host.architecture.name in SIZES:
+            values["width"] = values["height"] = SIZES[maker.host.architecture.name]
+        first = next(iter(self.loras()), "name")
+        return Question(
+            f"{self.example} <lora:{first}:1:lbw=XYZ>", seed=1, steps=int(values["steps"]), width=int(values["width"]),
+            height=int(values["height"]), cfg=float(values["cfg"]),
+        )  # fmt: skip
+
+    def prepare(self, question: Question, show: Show, stopped: Callable[[], bool]) -> Prepared:
+        """Return the analysis that `question` describes.
+
+        Raises:
+            LbwError: something in the question is wrong; nothing was rendered.
+        """
+        maker = self.fresh()
+        job = _job(question)
+        name = tag_to_analyze(job.prompt).name
+        architecture = maker.host.architecture
+        tensors = maker.host.tensors(name)
+        mask: Mask | None = None
+        remarks: tuple[str, ...] = ()
+        if question.mask is not None:
+            mask, remark = picture_mask(question.mask, job.width, job.height)
+            remarks = (remark,) if remark else ()
+        settings = Settings(
+            choices=tuple(choose(question.blocks, architecture, tensors)),
+            seeds=tuple(range(job.seed, job.seed + whole_number(question.seeds, "number of seed", 1, 1000))),
+            span=parse_span(question.span),
+            threshold=whole_number(question.threshold, "difference threshold", 0, 255),
+            background=question.background,
+            swap_axes=question.swap_axes,
+        )
+        forget_oldest(CELLS)
+        analysis = Analysis(settings, architecture, tensors, CellStore(CELLS, context(maker, job)), mask)
+        renderer = CellRenderer(maker, job, show, stopped)
+        head = head_of(name, analysis, job, job.seed)
+        return Prepared(analysis, renderer, name, head, self.output / f"{name}-blocks", remarks)
+
+    def scan(self, question: Question, show: Show) -> list[NoiseChange]:
+        """Return what each block does to the predicted noise, the largest change first.
+
+        Raises:
+            LbwError: something in the question is wrong, or the model's denoiser cannot be asked.
+        """
+        maker = self.fresh()
+        job = _job(question)
+        tensors = maker.host.tensors(tag_to_analyze(job.prompt).name)
+        architecture = maker.host.architecture
+        return noise_scan(
+            choose(question.blocks, architecture, tensors),
+            range(job.seed, job.seed + whole_number(question.seeds, "number of seed", 1, 1000)),
+            parse_span(question.span),
+            architecture,
+            tensors,
+            NoiseProbe(maker, job, AT),
+            lambda done, total: show(done, total, None),
+        )
+
+
+def _job(question: Question) -> Job:
+    """Return the picture that `question` describes.
+
+    Raises:
+        WeightsError: its size is none that a model can render.
+    """
+    for side, pixels in (("Width", question.width), ("Height", question.height)):
+        if pixels % 8:
+            raise WeightsError(f"{side} {pixels} is no multiple of 8; write for example {max(8, pixels // 8 * 8)}")
+    return Job(
+        prompt=question.prompt,
+        negative=question.negative,
+        seed=random_seed() if question.seed == -1 else question.seed,
+        steps=question.steps,
+        width=question.width,
+        height=question.height,
+        cfg=question.cfg,
+    )

@@ -1,0 +1,69 @@
+"""The studio's side of the panel Analyze, with the bundled model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lbw.core.errors import LbwError, WeightsError
+
+
+@pytest.fixture
+def analyzer(maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    pytest.importorskip("gradio")
+    from lbw.studio import analyzer_host
+
+    monkeypatch.setattr(analyzer_host, "CELLS", tmp_path / "cells")
+    return analyzer_host.StudioAnalyzerHost(lambda: maker, True, "a red star", tmp_path / "out")
+
+
+def question(analyzer, **changes):  # type: ignore[no-untyped-def]
+    prompt = "a large red star <lora:planted:1:lbw=XYZ>"
+    return replace(analyzer.defaults(), prompt=prompt, steps=2, blocks="IN05,OUT04", **changes)
+
+
+def test_an_analysis_is_rendered_and_the_same_question_renders_nothing_more(analyzer) -> None:  # type: ignore[no-untyped-def]
+    shown: list[tuple[int, int]] = []
+    for rendered, reused in ((3, 0), (0, 3)):
+        made = analyzer.prepare(
+            question(analyzer), lambda done, total, left: shown.append((done, total)), lambda: False
+        )
+        outcomes = list(made.analysis.run(made.renderer))
+        assert [outcome.error for outcome in outcomes] == ["", "", ""]
+        assert (made.analysis.rendered, made.analysis.reused) == (rendered, reused)
+    assert (3, 3) in shown
+    assert made.lora == "planted"
+    assert made.stem.name == "planted-blocks"
+
+
+def test_it_stops_before_the_next_picture(analyzer) -> None:  # type: ignore[no-untyped-def]
+    made = analyzer.prepare(question(analyzer), lambda *_: None, lambda: True)
+    assert list(made.analysis.run(made.renderer)) == []
+
+
+def test_a_quick_scan_ranks_the_blocks(analyzer) -> None:  # type: ignore[no-untyped-def]
+    found = analyzer.scan(question(analyzer), lambda *_: None)
+    assert {change.choice.label for change in found} == {"IN05", "OUT04"}
+    assert found[0].mean >= found[1].mean
+
+
+def test_what_is_wrong_is_told_before_anything_is_rendered(analyzer) -> None:  # type: ignore[no-untyped-def]
+    for changes, words in (
+        ({"span": "wide"}, 'Range "wide"'),
+        ({"width": 65}, "Width 65 is no multiple of 8"),
+        ({"mask": np.full((64, 64), 255, np.uint8)}, "covers the whole picture"),
+    ):
+        with pytest.raises(WeightsError, match=words):
+            analyzer.prepare(question(analyzer, **changes), lambda *_: None, lambda: False)
+    with pytest.raises(LbwError):
+        analyzer.prepare(replace(question(analyzer), prompt="<lora:none:1:lbw=XYZ>"), lambda *_: None, lambda: False)
+
+
+def test_a_random_seed_is_drawn_where_minus_one_is_asked(analyzer) -> None:  # type: ignore[no-untyped-def]
+    made = analyzer.prepare(question(analyzer, seed=-1, seeds="2"), lambda *_: None, lambda: False)
+    first, second = made.analysis.settings.seeds
+    assert first >= 0
+    assert second == first + 1

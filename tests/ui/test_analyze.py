@@ -1,0 +1,156 @@
+"""The parts of the panel Analyze that need no page."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("gradio")
+
+from lbw.analysis.cells import Choice
+from lbw.analysis.effective_blocks import Analysis, BlockResult, Settings
+from lbw.analysis.quick_scan import NoiseChange
+from lbw.analysis.store import CellStore
+from lbw.core.architectures import SDXL
+from lbw.core.errors import WeightsError
+from lbw.ui.analyze_run import Run, going_on, preset_name, reduced, scan_results
+from lbw.ui.analyze_views import (
+    block_view,
+    painted_mask,
+    progress_view,
+    prompt_with,
+    results_view,
+    tag_with,
+    time_words,
+)
+from lbw.ui.analyzer_host import Prepared, Question
+from tests.analysis.doubles import Painter, same_areas
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+TENSORS = {"IN04": 1, "IN08": 1, "OUT00": 1}
+
+
+class Host:
+    def __init__(self, folder: Path, painter: Painter) -> None:
+        self.folder = folder
+        self.painter = painter
+
+    def prepare(self, question: Question, show: Any, stopped: Any) -> Prepared:
+        if question.blocks == "QQ":
+            raise WeightsError("no such block")
+        choices = tuple(Choice(block, (block,)) for block in TENSORS)
+        seed = 5 if question.seed == -1 else question.seed
+        analysis = Analysis(Settings(choices, (seed,)), SDXL, TENSORS, CellStore(self.folder / "cells", {}))
+        return Prepared(analysis, self.painter, "one:two", f"seed {seed}", self.folder / "out" / "x", ("a remark",))
+
+    def scan(self, question: Question, show: Any) -> list[NoiseChange]:
+        show(1, 2, None)
+        return [NoiseChange(Choice("IN04", ("IN04",)), (0.25, 0.75))]
+
+
+@pytest.fixture
+def painter() -> Painter:
+    return Painter(same_areas(IN04=40, IN08=8, OUT00=2))
+
+
+def finished(run: Run) -> Run:
+    run.start()
+    assert run.over.wait(20)
+    return run
+
+
+def test_a_run_writes_its_figures_and_pictures(tmp_path: Path, painter: Painter) -> None:
+    run = finished(Run(Host(tmp_path, painter), Question("a prompt")))  # type: ignore[arg-type]
+    assert run.is_complete
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["x-chart.png", "x.csv", "x.json", "x.png"]
+    assert run.suggestion.verdicts == {"IN04": "needed", "IN08": "unknown", "OUT00": "not needed"}
+    assert run.said == [("a remark", "remark"), ("Done: 4 pictures rendered, 0 kept from before.", "good")]
+    assert run.grid(5) is not None
+
+
+def test_what_a_host_raises_is_said(tmp_path: Path, painter: Painter) -> None:
+    run = finished(Run(Host(tmp_path, painter), Question("", blocks="QQ")))  # type: ignore[arg-type]
+    assert run.said == [("no such block", "bad")]
+    painter.fails = lambda cell: True
+    run = finished(Run(Host(tmp_path, painter), Question("")))  # type: ignore[arg-type]
+    words = [text for text, _ in run.said]
+    assert "Done: 0 pictures rendered, 0 kept from before, 4 failed." in words
+    assert "IN04, IN08, OUT00: RuntimeError: out of memory" in words
+
+
+def test_a_stopped_run_with_a_random_seed_goes_on_with_that_seed(tmp_path: Path, painter: Painter) -> None:
+    painter.stops_after = 2
+    host: Any = Host(tmp_path, painter)
+    before = finished(Run(host, Question("a prompt")))
+    assert "press Analyze to go on with the 2 that are missing" in before.said[-1][0]
+    assert going_on(Question("a prompt"), False, before).seed == 5
+    assert going_on(Question("another"), False, before).seed == -1
+    assert going_on(Question("a prompt"), True, before).seed == -1
+    painter.stops_after = None
+    after = finished(Run(host, going_on(Question("a prompt"), False, before)))
+    assert after.is_complete
+    assert going_on(Question("a prompt"), False, after).seed == -1
+
+
+def test_a_quick_scan_is_percent_of_the_noise(tmp_path: Path, painter: Painter) -> None:
+    run = finished(Run(Host(tmp_path, painter), Question(""), is_quick=True))  # type: ignore[arg-type]
+    assert run.results[0].mean == 50
+    assert run.results[0].std == 25
+    assert painter.painted == []
+    assert "renders no pictures" in block_view(run, "IN04", 5)
+
+
+def test_names_are_escaped_in_the_views() -> None:
+    results = scan_results([NoiseChange(Choice(HOSTILE, (HOSTILE,)), (0.5,))], 1)
+    run = Run(None, Question(""), is_quick=True, results=results)  # type: ignore[arg-type]
+    assert "<img" not in results_view(run)
+    assert "&lt;img" in results_view(run)
+
+
+def test_the_progress_says_what_is_done_and_how_long_it_takes() -> None:
+    run = Run(None, Question(""), done=3, total=12, left=90.0, told=time.monotonic())  # type: ignore[arg-type]
+    assert "3 of 12 pictures · 1 min 30 s left" in progress_view(run)
+    run.stop()
+    assert "stopping after this picture" in progress_view(run)
+    assert [time_words(seconds) for seconds in (4.4, 60, 3720)] == ["4 s", "1 min 0 s", "1 h 2 min"]
+
+
+def test_a_chosen_lora_takes_the_place_of_the_one_looked_at() -> None:
+    assert prompt_with("", "new") == "<lora:new:1:lbw=XYZ>"
+    assert prompt_with("a cat <lora:other:1>", "new") == "a cat <lora:other:1> <lora:new:1:lbw=XYZ>"
+    assert prompt_with("<lora:old:0.5:lbw=XYZ>, a cat", "new") == "<lora:new:1:lbw=XYZ>, a cat"
+
+
+def test_the_tag_keeps_all_but_its_weights() -> None:
+    assert tag_with("a <lora:XYZ:0.5:lbw=XYZ:start=3>", "0,IN04=1") == "<lora:XYZ:0.5:lbw=0,IN04=1:start=3>"
+    assert tag_with("a <lora:n:0.5:XYZ>", "0") == "<lora:n:0.5:0>"
+    assert tag_with("a cat", "0") == ""
+
+
+def test_a_painted_mask_is_read_from_both_forms() -> None:
+    empty, layer = np.zeros((2, 3, 4), np.uint8), np.zeros((2, 3, 4), np.uint8)
+    layer[0, 1, 3] = 255
+    expected = [[0, 255, 0], [0, 0, 0]]
+    assert painted_mask({"background": None, "layers": [empty, layer]}).tolist() == expected  # type: ignore[union-attr]
+    assert painted_mask({"image": None, "mask": layer[..., [3, 3, 3]]}).tolist() == expected  # type: ignore[union-attr]
+    for nothing in (None, "data:", {}, {"layers": []}, {"layers": [empty]}, {"mask": empty[..., :3]}):
+        assert painted_mask(nothing) is None
+
+
+def test_pictures_are_reduced_to_a_side_and_never_enlarged() -> None:
+    assert reduced(np.zeros((2, 512, 256, 3), np.uint8), 128).shape == (2, 128, 64, 3)
+    assert reduced(np.zeros((1, 20, 20, 3), np.uint8), 128).shape == (1, 20, 20, 3)
+
+
+def test_a_preset_is_named_after_the_lora() -> None:
+    assert preset_name("sub/my:lora#1") == "sub/mylora1"
+    assert preset_name("<>") == "SUGGESTION"
+
+
+def test_a_block_that_is_not_there_shows_nothing() -> None:
+    run = Run(None, Question(""), results=[BlockResult(Choice("IN04", ("IN04",)))])  # type: ignore[arg-type]
+    assert block_view(run, "OUT99", 1) == ""
