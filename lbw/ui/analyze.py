@@ -40,6 +40,8 @@ from .tuner import TunerPanel
 
 FULL, QUICK = "full: pictures", "quick scan: no pictures"
 _LOOK = 0.25
+_BEAT = 2.0
+"""Seconds after which the page hears something even if nothing is new: servers of Gradio 3 close silent connections."""
 """Seconds between two looks at a running analysis."""
 _REST = 8
 """How much longer than a drawing of the grid takes the next one is waited for: the pictures come first."""
@@ -258,9 +260,11 @@ class AnalyzePanel:
             else:
                 said = message("This analysis was running already; Stop ends it.", REMARK)
         yield self._only(said, progress_view(run))
-        drawn, next_drawing, before = 0, 0.0, ""
+        drawn, next_drawing, before, told = 0, 0.0, "", time.monotonic()
         while not run.over.wait(_LOOK):
             progress = progress_view(run)
+            if time.monotonic() - told > _BEAT:
+                before = ""
             if run.version != drawn and time.monotonic() >= next_drawing:
                 drawn, began = run.version, time.monotonic()
                 views = self._running_views(run, said, shown_seed)
@@ -268,7 +272,9 @@ class AnalyzePanel:
                 yield views
             elif progress != before:
                 yield self._only(said, progress)
-            before = progress
+            else:
+                continue
+            before, told = progress, time.monotonic()
         yield self._views(run, shown_seed, painted_mask(fields[-2]) is not None)
 
     def _new(
