@@ -40,9 +40,9 @@ from .tuner import TunerPanel
 
 FULL, QUICK = "full: pictures", "quick scan: no pictures"
 _LOOK = 0.25
+"""Seconds between two looks at a running analysis."""
 _BEAT = 2.0
 """Seconds after which the page hears something even if nothing is new: servers of Gradio 3 close silent connections."""
-"""Seconds between two looks at a running analysis."""
 _REST = 8
 """How much longer than a drawing of the grid takes the next one is waited for: the pictures come first."""
 
