@@ -141,9 +141,10 @@ class AnalyzePanel:
                         first.swap_axes, label="change X-Y", info="blocks from left to right", elem_id=_id("swap_axes"),
                         min_width=150,
                     )  # fmt: skip
-        with gr.Accordion(
-            "Mask: tell changes inside a region from those outside", open=False, elem_id=_id("mask_part")
-        ):
+        self.is_masked = gr.Checkbox(
+            False, label="Mask: tell changes inside a region from those outside", elem_id=_id("masked")
+        )
+        with gr.Column(visible=False, elem_id=_id("mask_part")) as self.mask_part:
             self.rectangle = gr.Textbox(
                 "", label="Rectangle", info="left,top,right,bottom in percent, for example 25,0,75,50",
                 elem_id=_id("rectangle"),
@@ -211,7 +212,7 @@ class AnalyzePanel:
                 _id("mask"): "Paint the region to look at; nothing painted: the whole picture.",
                 _id("files"): "JSON, CSV, grid and chart, to download.",
                 _id("table"): "Click on a heading to sort, on a row to see its pictures.",
-                _id("mask_part"): "A painted region or a rectangle.",
+                _id("masked"): "The region is a rectangle, or painted on the source picture.",
             }
         )
 
@@ -219,7 +220,7 @@ class AnalyzePanel:
         question = [
             self.mode, self.prompt, self.negative, self.seed, self.steps, self.width, self.height, self.cfg,
             self.sampler, self.span, self.blocks, self.seeds, self.threshold, self.background, self.swap,
-            self.rectangle, self.mask, self.shown_seed,
+            self.rectangle, self.is_masked, self.mask, self.shown_seed,
         ]  # fmt: skip
         on_page_load(self._opened, [self.lora, *self.views])
         listen(self.lora.input, _tagged, [self.prompt, self.lora], [self.prompt])
@@ -232,6 +233,11 @@ class AnalyzePanel:
         listen(self.pick.input, self._picked, [self.pick, self.shown_seed], [self.block, self.large])
         listen(self.block.input, self._block_view, [self.block, self.shown_seed], [self.large])
         listen(self.shown_seed.input, self._seed_views, [self.block, self.shown_seed], [self.large, self.grid])
+        # The picture comes after its place is shown: Gradio 3 draws none in a place without a size.
+        opened = listen(
+            self.is_masked.change, lambda on: gr.update(visible=bool(on)), [self.is_masked], [self.mask_part]
+        )
+        listen(opened.then, self._first_source, [self.is_masked, self.mask, self.shown_seed], [self.mask])
         listen(self.take_source.click, self._source, [self.shown_seed], [self.mask, self.message])
         listen(self.to_tuner.click, self._to_tuner, [], [self.message, *self.tuner.outputs])
         listen(
@@ -275,12 +281,13 @@ class AnalyzePanel:
             else:
                 continue
             before, told = progress, time.monotonic()
-        yield self._views(run, shown_seed, painted_mask(fields[-2]) is not None)
+        is_masked, painted = fields[-3:-1]
+        yield self._views(run, shown_seed, takes_source=is_masked and painted_mask(painted) is None)
 
     def _new(
         self, before: Run | None, mode: str, prompt: str, negative: str, seed: Any, steps: Any, width: Any, height: Any,
         cfg: Any, sampler: str | None, span: str, blocks: str, seeds: str, threshold: str, background: str, swap: bool,
-        rectangle: str, mask: Any,
+        rectangle: str, is_masked: bool, mask: Any,
     ) -> Run:  # fmt: skip
         """Return the analysis that the fields describe, not begun.
 
@@ -305,7 +312,7 @@ class AnalyzePanel:
             threshold=str(whole_number(threshold, "difference threshold", 0, 255)),
             background=background,
             swap_axes=bool(swap),
-            mask=_mask(rectangle or "", mask, width, height),
+            mask=_mask(rectangle or "", mask, width, height) if is_masked else None,
         )
         is_quick = mode == QUICK
         run = Run(self.host, going_on(question, is_quick, before), is_quick)
@@ -356,6 +363,10 @@ class AnalyzePanel:
     def _seed_views(self, label: str | None, seed: Any) -> list[Any]:
         run = self.latest
         return [self._block_view(label, seed), _grid(run, seed) if run is not None else ""]
+
+    def _first_source(self, is_masked: bool, painted: Any, seed: Any) -> Any:
+        picture = _source_of(self.latest, seed) if is_masked and painted_mask(painted) is None else None
+        return gr.update() if picture is None else picture
 
     def _source(self, seed: Any) -> list[Any]:
         picture = _source_of(self.latest, seed)
@@ -412,7 +423,7 @@ class AnalyzePanel:
         if run is None:
             return [names, *[gr.update() for _ in self.views]]
         if run.over.is_set():
-            return [names, *self._views(run, None, is_painted=True)]
+            return [names, *self._views(run, None, takes_source=False)]
         words = message("An analysis is running: press Analyze to follow it.", REMARK)
         return [names, *self._running_views(run, words, None)]
 
@@ -429,11 +440,11 @@ class AnalyzePanel:
         assert len(views) == len(self.views)
         return views
 
-    def _views(self, run: Run, seed: Any, is_painted: bool) -> list[Any]:
+    def _views(self, run: Run, seed: Any, takes_source: bool) -> list[Any]:
         """Return updates that show an analysis that is over."""
         if run.prepared is None:
             return self._only(words_view(run.said), "")
-        source = None if is_painted else _source_of(run, seed)
+        source = _source_of(run, seed) if takes_source else None
         is_found = bool(run.results)
         views = [
             words_view(run.said), progress_view(run), results_view(run),
