@@ -24,10 +24,16 @@ PLACES = {"_result": (0, 1), "Kind": (1, 4)}
 """Our own functions and classes that take shown texts by place."""
 
 MORE: dict[str, tuple[str, ...]] = {
+    "lbw/ui/analyze.py": ("Mask: paint the region; the source comes here",),
+    "lbw/ui/analyze_views.py": ("block", "mean %", "deviation", "inside", "outside", "focus", "suggestion"),
     "lbw/ui/tuner.py": ("✓ Needed", "✗ Not needed", "? Unknown"),
+    "lbw/webui/tab.py": (
+        "Take from txt2img", "Take from img2img",
+        "Prompt, size, steps, CFG scale, sampler and the last seed, as they stand there.",
+    ),
     "lbw/webui/analyzer.py": ("X Types", "Y Types", "Z Types", "X Values", "Y Values", "Z Values"),
     "lbw/analysis/xyz.py": ("none", "values", "seed", "elements", "Block ID", "Original Weights"),
-}
+}  # fmt: skip
 """Texts that a call gets by a way which the search does not follow, by the file that has them, or their last word."""
 
 
@@ -112,6 +118,9 @@ def _of_call(node: ast.Call, path: Path) -> Iterator[str]:
     )
     if is_hidden and name in ("Textbox", "Checkbox"):
         return  # an argument of the script that nobody sees
+    classes = [keyword.value for keyword in node.keywords if keyword.arg == "elem_classes"]
+    if any("lbw-unseen" in constants(part, path) for part in classes):
+        return  # hidden by the style sheet: the page's own code writes into it
     if name in FIRST and len(node.args) > FIRST[name]:
         shown.append(node.args[FIRST[name]])
     shown += [node.args[place] for place in PLACES.get(name, ()) if place < len(node.args)]
