@@ -39,6 +39,7 @@ from lbw.files.user_presets import PresetStore
 
 from .gradio_versions import listen, on_page_load, tooltips
 from .markup import BAD, REMARK, message
+from .pauses import with_pauses
 from .presets import PresetsPanel
 
 Picture = np.ndarray[Any, Any]
@@ -304,7 +305,11 @@ class TunerPanel:
                 raise WeightsError("Nothing to render: no block is open, or none can move within the range.")
             total = len(proposals)
             yield ["", message(f"0 of {total} pictures"), [], shown]
-            for cell, picture in self.render(list(proposals), *inputs):
+            for finished in with_pauses(self.render(list(proposals), *inputs)):
+                if finished is None:
+                    yield [gr.update()] * 4
+                    continue
+                cell, picture = finished
                 shown = Shown((*shown.pictures, Shot(proposals[cell], self._file(picture))))
                 yield ["", message(f"{len(shown.pictures)} of {total} pictures"), _gallery(tuner, shown), shown]
         except LbwError as error:
