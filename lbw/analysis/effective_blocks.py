@@ -7,7 +7,7 @@ picture. How much of the source changed is what the block does.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from lbw.core.architectures import Architecture
 from lbw.core.weights import format_number
 
-from .cells import Cell, Choice, choose, uniform_cell
+from .cells import Cell, Choice, uniform_cell
 from .measure import Change, Mask, measure
 from .runner import CannotKeepError, Outcome, Renderer, run
 from .store import CellStore, Rendered
@@ -176,11 +176,6 @@ class Analysis:
         """Return the choices of which something is known, those that change most first."""
         known = [result for result in self.results if result.mean is not None]
         return sorted(known, key=lambda result: -(result.mean or 0.0))
-
-
-def prepare(text: str, architecture: Architecture, touched: Collection[str]) -> tuple[Choice, ...]:
-    """Return what the field Blocks chooses; see `choose`."""
-    return tuple(choose(text, architecture, touched))
 
 
 # The suggestion ----------------------------------------------------------------------------------

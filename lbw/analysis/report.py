@@ -13,6 +13,7 @@ from typing import Any
 from lbw.core.errors import FileError
 
 from .effective_blocks import Analysis, BlockResult, Suggestion
+from .xyz import Grid
 
 _FIGURES = ("inside", "outside", "focus")
 
@@ -84,6 +85,23 @@ def to_csv(figures: Mapping[str, Any]) -> str:
         row = [place.get(block["block"], ""), block["block"], *block["percent"], block["mean"], block["std"]]
         writer.writerow(["" if value is None else value for value in (*row, *(block[name] for name in extra))])
     return text.getvalue()
+
+
+def plot_figures(plot: Grid) -> dict[str, Any]:
+    """Return the axes of a plot, and what each of its cells was rendered with."""
+    axes = {axis: {"type": getattr(plot, axis).type.value, "values": getattr(plot, axis).values} for axis in "xyz"}
+    cells = [
+        {
+            "x": plot.x.values[x],
+            "y": plot.y.values[y],
+            "z": plot.z.values[z],
+            "weights": cell.weights,
+            "elements": cell.elements,
+            "seed": cell.seed,
+        }
+        for (z, y, x), cell in plot.cells.items()
+    ]
+    return {"axes": axes, "cells": cells}
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .effective_blocks import WHITE, Analysis, BlockResult, Suggestion
+from .cells import Cell
+from .effective_blocks import WHITE, Analysis, BlockResult, Settings, Suggestion
 from .fonts import font_for, line_height, width_of, wrap
 from .measure import Pixels, difference, heat_map
+from .store import CellStore, Rendered
+from .xyz import Grid, labels
 
 LARGEST = 30_000_000
 """Pixels of the largest sheet; a larger one is scaled down."""
@@ -167,6 +170,16 @@ def analysis_grid(analysis: Analysis, seed: int, head: str, font: str | None = N
     return grid(tiles, size, labels, headings, head, font, largest)
 
 
+def analysis_head(name: str, settings: Settings, seed: int, how: str) -> str:
+    """Return what stands above a grid: the LoRA `name`, the settings, and `how` the pictures are sampled."""
+    low, high = settings.span
+    return (
+        f"{name}, seed {seed}\n"
+        f"Range {low:g},{high:g}: each block alone at {low:g}, all others at {high:g}; "
+        f"threshold {settings.threshold}; {how}"
+    )
+
+
 def bar_chart(
     results: Sequence[BlockResult],
     suggestion: Suggestion,
@@ -210,3 +223,36 @@ def bar_chart(
         for y in range(top, chart.height - _GAP, 8):
             pen.line((x, y, x, y + 4), (150, 90, 40), 1)
     return chart
+
+
+# The XYZ plot's ----------------------------------------------------------------------------------
+
+
+def plot_sheets(
+    plot: Grid, errors: Mapping[Cell, str], store: CellStore, name: str, font: str | None = None
+) -> Iterator[Sheet]:
+    """Yield a grid for each value of Z, in its order; nothing where no cell was rendered.
+
+    errors: why cells failed. name: of the LoRAs, above the grid.
+    """
+    first = first_rendered(plot, store)
+    if first is None:
+        return
+    size = (beside(first.pictures).shape[1], first.pictures.shape[1])
+
+    def tile(cell: Cell) -> Tile:
+        def load() -> Pixels | None:
+            kept = store.load(cell)
+            return beside(kept.pictures) if kept else None
+
+        return Tile(load, errors.get(cell, ""))
+
+    for z, label in enumerate(labels(plot.z)):
+        rows = [[tile(plot.cells[z, y, x]) for x in range(len(plot.x.values))] for y in range(len(plot.y.values))]
+        head = f"{name}\n{plot.z.type.value}: {label}" if label else name
+        yield grid(rows, size, labels(plot.y), labels(plot.x), head, font)
+
+
+def first_rendered(plot: Grid, store: CellStore) -> Rendered | None:
+    """Return the first cell of a plot that is there."""
+    return next((kept for cell in plot.cells.values() if (kept := store.load(cell))), None)

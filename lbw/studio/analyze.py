@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,14 @@ import numpy as np
 from PIL import Image
 
 from lbw.analysis.cells import Cell, choose, parse_span, whole_number
-from lbw.analysis.effective_blocks import BLACK, Analysis, Settings, Suggestion, suggest
+from lbw.analysis.effective_blocks import Analysis, Settings, Suggestion, suggest
 from lbw.analysis.measure import Mask, picture_mask, rectangle_mask
 from lbw.analysis.prompt import cell_elements, cell_presets, tag_to_analyze, tags_for_cells
-from lbw.analysis.report import report, write_figures, write_text
+from lbw.analysis.report import plot_figures, report, write_figures, write_text
 from lbw.analysis.runner import CannotKeepError, Outcome, StoppedError, run
-from lbw.analysis.sheet import Sheet, Tile, analysis_grid, bar_chart, beside, grid
+from lbw.analysis.sheet import Sheet, analysis_grid, analysis_head, bar_chart, first_rendered, plot_sheets
 from lbw.analysis.store import CellStore, Rendered, forget_oldest
-from lbw.analysis.xyz import Axis, Grid, build, labels, parse_axis, random_seed, touched_cells
+from lbw.analysis.xyz import Axis, Grid, build, parse_axis, random_seed, touched_cells
 from lbw.core.errors import FileError, LbwError
 from lbw.core.tag import TAG, parse_items
 
@@ -84,13 +83,6 @@ def context(maker: Renderer, job: Job) -> dict[str, Any]:
 def _mark(path: Path) -> tuple[str, int, int]:
     state = path.stat()
     return str(path), state.st_size, state.st_mtime_ns
-
-
-@contextmanager
-def watched(what: str) -> Iterator[Callable[[int, int, float | None], None]]:
-    """Give what shows progress in the terminal."""
-    with bar(what) as show:
-        yield show
 
 
 # Analyze -----------------------------------------------------------------------------------------
@@ -162,7 +154,7 @@ def analyze(maker: Renderer, job: Job, options: argparse.Namespace) -> int:
     analysis, name, remarks = prepare(maker, job, options, output / CELLS)
     for remark in remarks:
         print(f"lbw: {remark}", file=sys.stderr)
-    with watched("analyzing") as show:
+    with bar("analyzing") as show:
         cells = CellRenderer(maker, job, show)
         try:
             for _ in analysis.run(cells):
@@ -216,12 +208,8 @@ _FORMS = (("inside", "{:.3f} %"), ("outside", "{:.3f} %"), ("focus", "{:.2f}"))
 
 def head_of(name: str, analysis: Analysis, job: Job, seed: int) -> str:
     """Return what stands above a grid: the LoRA, and the settings."""
-    low, high = analysis.settings.span
-    return (
-        f"{name}, seed {seed}\n"
-        f"Range {low:g},{high:g}: each block alone at {low:g}, all others at {high:g}; "
-        f"threshold {analysis.settings.threshold}; {job.steps} steps, CFG scale {job.cfg:g}, {job.width}x{job.height}"
-    )
+    how = f"{job.steps} steps, CFG scale {job.cfg:g}, {job.width}x{job.height}"
+    return analysis_head(name, analysis.settings, seed, how)
 
 
 def write_results(
@@ -277,7 +265,7 @@ def run_xyz(options: argparse.Namespace) -> int:
     if options.fresh:
         store.forget()
     outcomes: dict[Cell, Outcome] = {}
-    with watched("rendering") as show:
+    with bar("rendering") as show:
         try:
             for outcome in run(touched_cells(plot), CellRenderer(maker, job, show), store, tensors):
                 outcomes[outcome.cell] = replace(outcome, rendered=None)
@@ -308,56 +296,24 @@ def axes_of(options: argparse.Namespace, maker: Renderer) -> tuple[Axis, Axis, A
 def write_plot(
     plot: Grid, outcomes: dict[Cell, Outcome], store: CellStore, name: str, job: Job, output: Path
 ) -> list[Path]:
-    """Write a grid for each value of Z; return their paths."""
-    first = next((kept for cell in plot.cells.values() if (kept := store.load(cell))), None)
+    """Write a grid for each value of Z, and the figures; return the grids' paths."""
+    first = first_rendered(plot, store)
+    errors = {cell: outcome.error for cell, outcome in outcomes.items()}
     if first is None:
-        errors = {outcome.error for outcome in outcomes.values()}
-        raise LbwError(f"no cell was rendered: {'; '.join(sorted(errors)) or 'stopped'}")
-    size = (beside(first.pictures).shape[1], first.pictures.shape[1])
+        raise LbwError(f"no cell was rendered: {'; '.join(sorted(set(errors.values()))) or 'stopped'}")
     paths = []
-    for z, label in enumerate(labels(plot.z)):
-        made = plot_grid(plot, z, outcomes, store, size, f"{name}\n{plot.z.type.value}: {label}" if label else name)
-        path = output / (f"{name}-xyz.png" if len(plot.z.values) == 1 else f"{name}-xyz-{z + 1}.png")
-        save_sheet(made, path, first.infotext)
+    for number, sheet in enumerate(plot_sheets(plot, errors, store, name), 1):
+        path = output / (f"{name}-xyz.png" if len(plot.z.values) == 1 else f"{name}-xyz-{number}.png")
+        save_sheet(sheet, path, first.infotext)
         paths.append(path)
-    cells = [
-        {"x": plot.x.values[x], "y": plot.y.values[y], "z": plot.z.values[z], "weights": cell.weights,
-         "elements": cell.elements, "seed": cell.seed, "file": str(store.path(cell))}
-        for (z, y, x), cell in plot.cells.items()
-    ]  # fmt: skip
-    axes = {axis: {"type": getattr(plot, axis).type.value, "values": getattr(plot, axis).values} for axis in "xyz"}
-    figures = {
-        "settings": {**asdict(job), "lora": name},
-        "axes": axes,
-        "cells": cells,
-        "grids": [p.name for p in paths],
-    }
+    figures = {"settings": {**asdict(job), "lora": name}, **plot_figures(plot), "grids": [p.name for p in paths]}
+    for entry, cell in zip(figures["cells"], plot.cells.values()):
+        entry["file"] = str(store.path(cell))
     write_text(output / f"{name}-xyz.json", json.dumps(figures, ensure_ascii=False, indent=1) + "\n")
     return paths
-
-
-def plot_grid(
-    plot: Grid, z: int, outcomes: dict[Cell, Outcome], store: CellStore, size: tuple[int, int], head: str
-) -> Sheet:
-    """Return the grid of one value of Z."""
-
-    def tile(cell: Cell) -> Tile:
-        def load() -> Any:
-            kept = store.load(cell)
-            return beside(kept.pictures) if kept else None
-
-        return Tile(load, outcomes[cell].error if cell in outcomes else "")
-
-    rows: Sequence[Sequence[Tile]] = [
-        [tile(plot.cells[z, y, x]) for x in range(len(plot.x.values))] for y in range(len(plot.y.values))
-    ]
-    return grid(rows, size, labels(plot.y), labels(plot.x), head)
 
 
 def demo(options: argparse.Namespace) -> int:
     """`lbw demo`: the analysis of a bundled LoRA."""
     options.prompt = f"{options.prompt} <lora:{options.lora}:1:lbw=XYZ>"
     return run_analyze(options)
-
-
-DIFF_COLOURS = (BLACK, "white")

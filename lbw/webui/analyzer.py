@@ -15,11 +15,11 @@ from lbw.analysis.cells import AUTO, Cell, choose, parse_span, whole_number
 from lbw.analysis.effective_blocks import BLACK, WHITE, Analysis, Settings, Suggestion, suggest
 from lbw.analysis.measure import Mask, picture_mask, rectangle_mask
 from lbw.analysis.prompt import tag_to_analyze, tags_for_cells
-from lbw.analysis.report import report, write_figures
+from lbw.analysis.report import plot_figures, report, write_figures
 from lbw.analysis.runner import CannotKeepError, Outcome, run
-from lbw.analysis.sheet import Sheet, Tile, analysis_grid, bar_chart, beside, grid
+from lbw.analysis.sheet import Sheet, analysis_grid, analysis_head, bar_chart, first_rendered, plot_sheets
 from lbw.analysis.store import CellStore, forget_oldest
-from lbw.analysis.xyz import AxisType, Grid, build, labels, parse_axis, random_seed, touched_cells
+from lbw.analysis.xyz import AxisType, Grid, build, parse_axis, random_seed, touched_cells
 from lbw.core.architectures import Architecture
 from lbw.core.blocks import locate
 from lbw.core.errors import FileError, HostError, LbwError, WeightsError, quote
@@ -140,14 +140,10 @@ class Analyzer:
 
     def head(self, request: LoraRequest, analysis: Analysis, seed: int) -> str:
         """Return what stands above a grid."""
-        low, high = analysis.settings.span
         p = self.p
         strength = f"{request.unet:g}" if request.te == request.unet else f"{request.te:g}:{request.unet:g}"
-        return (
-            f"{request.name}, strength {strength}, seed {seed}\n"
-            f"Range {low:g},{high:g}: each block alone at {low:g}, all others at {high:g}; "
-            f"threshold {analysis.settings.threshold}; {p.sampler_name}, {p.steps} steps, CFG scale {p.cfg_scale:g}"
-        )
+        how = f"strength {strength}, {p.sampler_name}, {p.steps} steps, CFG scale {p.cfg_scale:g}"
+        return analysis_head(request.name, analysis.settings, seed, how)
 
     def mask(self) -> Mask | Callable[[int, int], Mask] | None:
         """Return the region to look at: the rectangle that was given, else the painted mask of img2img."""
@@ -207,38 +203,16 @@ class Analyzer:
         self, made: Grid, outcomes: Mapping[Cell, Outcome], store: CellStore, found: Sequence[LoraRequest]
     ) -> Any:
         """Draw, save and return a plot, a grid for each value of Z."""
-        first = next((kept for cell in made.cells.values() if (kept := store.load(cell))), None)
+        first = first_rendered(made, store)
         if first is None:
             return self.answer([], [], {})
-        size = (beside(first.pictures).shape[1], first.pictures.shape[1])
-
-        def tile(cell: Cell) -> Tile:
-            def load() -> Any:
-                kept = store.load(cell)
-                return beside(kept.pictures) if kept else None
-
-            return Tile(load, outcomes[cell].error if cell in outcomes else "")
-
         names = ", ".join(request.name for request in found)
-        sheets, paths = [], []
-        for z, label in enumerate(labels(made.z)):
-            rows = [[tile(made.cells[z, y, x]) for x in range(len(made.x.values))] for y in range(len(made.y.values))]
-            head = f"{names}\n{made.z.type.value}: {label}" if label else names
-            sheet = grid(rows, size, labels(made.y), labels(made.x), head, preferred_font())
-            paths.append(self.save(sheet, first.infotext, made.cells[z, 0, 0].seed))
+        errors = {cell: outcome.error for cell, outcome in outcomes.items()}
+        sheets = []
+        for z, sheet in enumerate(plot_sheets(made, errors, store, names, preferred_font())):
+            self.save(sheet, first.infotext, made.cells[z, 0, 0].seed)
             sheets.append(sheet.image)
-        drawn = [
-            {
-                "x": made.x.values[x],
-                "y": made.y.values[y],
-                "z": made.z.values[z],
-                "weights": cell.weights,
-                "elements": cell.elements,
-                "seed": cell.seed,
-            }
-            for (z, y, x), cell in made.cells.items()
-        ]
-        figures = {"settings": {"loras": names, "prompt": self.prompt}, "cells": drawn}
+        figures = {"settings": {"loras": names, "prompt": self.prompt}, **plot_figures(made)}
         return self.answer(sheets, [first.infotext] * len(sheets), figures)
 
     # Both -------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from lbw.analysis.measure import Mask, Pixels, picture_mask
 from lbw.analysis.prompt import tag_to_analyze
 from lbw.analysis.quick_scan import NoiseChange
 from lbw.analysis.runner import StoppedError, run
-from lbw.analysis.sheet import beside
+from lbw.analysis.sheet import analysis_head, beside
 from lbw.analysis.store import CellStore, Rendered, forget_oldest
 from lbw.core.errors import HostError, WeightsError
 from lbw.core.presets import merged
@@ -70,12 +70,8 @@ class PanelHost:
             mask, remark = picture_mask(question.mask, int(p.width), int(p.height))
             remarks += [remark] if remark else []
         forget_oldest(cells.CELLS)
-        low, high = settings.span
-        head = (
-            f"{request.name}, seed {p.seed}\n"
-            f"Range {low:g},{high:g}: each block alone at {low:g}, all others at {high:g}; "
-            f"threshold {settings.threshold}; {p.sampler_name}, {p.steps} steps, CFG scale {p.cfg_scale:g}"
-        )
+        how = f"{p.sampler_name}, {p.steps} steps, CFG scale {p.cfg_scale:g}"
+        head = analysis_head(request.name, settings, int(p.seed), how)
         safe = "".join(letter if letter.isalnum() or letter in "-_ ." else "_" for letter in request.name)
         stem = self._grids() / f"lbw-{safe}-{time.strftime('%Y%m%d-%H%M%S')}"
         analysis = Analysis(settings, architecture, tensors, self._store(p), mask)

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("PIL")
 
 from lbw.analysis.cells import Cell, choose
-from lbw.analysis.effective_blocks import Analysis, BlockResult, Settings, prepare, suggest
+from lbw.analysis.effective_blocks import Analysis, BlockResult, Settings, suggest
 from lbw.analysis.measure import Change, rectangle_mask
 from lbw.analysis.store import CellStore, Rendered
 from lbw.core.architectures import SDXL
@@ -229,8 +229,8 @@ def test_an_analysis_holds_few_pictures_at_a_time(tmp_path: Path) -> None:
     assert max(renderer.alive) <= 2
 
 
-def test_prepare_reads_the_field_blocks() -> None:
-    assert [choice.blocks for choice in prepare("auto", SDXL, {"OUT01", "IN04"})] == [("IN04",), ("OUT01",)]
+def test_auto_chooses_the_blocks_with_tensors_in_their_order() -> None:
+    assert [choice.blocks for choice in choose("auto", SDXL, {"OUT01", "IN04"})] == [("IN04",), ("OUT01",)]
 
 
 # The suggestion ----------------------------------------------------------------------------------
