@@ -23,7 +23,7 @@ import numpy as np  # noqa: E402
 
 from lbw.analysis.cells import Choice  # noqa: E402
 from lbw.analysis.effective_blocks import Analysis, Settings  # noqa: E402
-from lbw.analysis.quick_scan import AT, noise_scan  # noqa: E402
+from lbw.analysis.noise_scan import AT, noise_scan  # noqa: E402
 from lbw.analysis.store import CellStore  # noqa: E402
 from lbw.hosts.standalone import Library, StandaloneHost, load_pipeline  # noqa: E402
 from lbw.studio.analyze import CellRenderer  # noqa: E402

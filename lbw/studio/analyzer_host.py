@@ -9,8 +9,8 @@ from pathlib import Path
 from lbw.analysis.cells import choose, parse_span, whole_number
 from lbw.analysis.effective_blocks import Analysis, Settings
 from lbw.analysis.measure import Mask, picture_mask
+from lbw.analysis.noise_scan import AT, NoiseChange, noise_scan
 from lbw.analysis.prompt import tag_to_analyze
-from lbw.analysis.quick_scan import AT, NoiseChange, noise_scan
 from lbw.analysis.store import CellStore, forget_oldest
 from lbw.analysis.xyz import random_seed
 from lbw.core.errors import WeightsError

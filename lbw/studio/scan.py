@@ -12,18 +12,9 @@ import numpy as np
 import torch
 
 from lbw.analysis.cells import AUTO, Cell, choose, parse_span, whole_number
+from lbw.analysis.changes import BaseWeight, Changes, overlaps, read_changes, sizes
+from lbw.analysis.noise_scan import Noise, NoiseChange, kept_steps, noise_scan
 from lbw.analysis.prompt import tag_to_analyze
-from lbw.analysis.quick_scan import (
-    BaseWeight,
-    Changes,
-    Noise,
-    NoiseChange,
-    kept_steps,
-    noise_scan,
-    overlaps,
-    read_changes,
-    sizes,
-)
 from lbw.core.blocks import Site
 from lbw.core.errors import FileError, HostError, TagError
 from lbw.core.plan import at_step

@@ -19,7 +19,7 @@ from PIL import Image, PngImagePlugin
 from lbw.analysis.cells import Cell
 from lbw.analysis.effective_blocks import Analysis, BlockResult, Suggestion, suggest
 from lbw.analysis.measure import Change
-from lbw.analysis.quick_scan import NoiseChange
+from lbw.analysis.noise_scan import NoiseChange
 from lbw.analysis.report import report, write_figures
 from lbw.analysis.runner import StoppedError
 from lbw.analysis.sheet import analysis_grid, bar_chart

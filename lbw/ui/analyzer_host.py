@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lbw.analysis.effective_blocks import BLACK, Analysis
-from lbw.analysis.quick_scan import NoiseChange
+from lbw.analysis.noise_scan import NoiseChange
 from lbw.analysis.runner import Renderer
 
 Show = Callable[[int, int, "float | None"], None]

@@ -14,8 +14,8 @@ from modules import call_queue, processing, sd_samplers, shared
 from lbw.analysis.cells import Cell, choose, parse_span, whole_number
 from lbw.analysis.effective_blocks import Analysis, Settings
 from lbw.analysis.measure import Mask, Pixels, picture_mask
+from lbw.analysis.noise_scan import NoiseChange
 from lbw.analysis.prompt import tag_to_analyze
-from lbw.analysis.quick_scan import NoiseChange
 from lbw.analysis.runner import StoppedError, run
 from lbw.analysis.sheet import analysis_head, beside
 from lbw.analysis.store import CellStore, Rendered, forget_oldest

@@ -14,8 +14,8 @@ import numpy as np
 from lbw.analysis.cells import Cell, choose, parse_span
 from lbw.analysis.effective_blocks import Analysis, Settings
 from lbw.analysis.measure import picture_mask
+from lbw.analysis.noise_scan import NoiseChange
 from lbw.analysis.prompt import tag_to_analyze
-from lbw.analysis.quick_scan import NoiseChange
 from lbw.analysis.runner import StoppedError
 from lbw.analysis.store import CellStore, Rendered
 from lbw.core.architectures import SDXL

@@ -13,7 +13,7 @@ pytest.importorskip("gradio")
 
 from lbw.analysis.cells import Choice
 from lbw.analysis.effective_blocks import Analysis, BlockResult, Settings
-from lbw.analysis.quick_scan import NoiseChange
+from lbw.analysis.noise_scan import NoiseChange
 from lbw.analysis.store import CellStore
 from lbw.core.architectures import SDXL
 from lbw.core.errors import WeightsError

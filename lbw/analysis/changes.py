@@ -1,35 +1,26 @@
-"""Quick scans: how large a LoRA's changes are, where two LoRAs collide, and what each block does to the noise.
+"""How large a LoRA's changes are, and where two LoRAs collide; exact, and without a picture.
 
-Sizes and overlaps are exact and need no picture: ‖ΔW‖ and ⟨ΔW, ΔW'⟩ of products of factors follow from the
-factors' small Gram matrices, ⟨UD, U'D'⟩ = Σ (UᵀU') ∘ (DD'ᵀ). The noise scan asks the denoiser once for each block,
-at a step of the source's own trajectory, and decodes nothing.
+‖ΔW‖ and ⟨ΔW, ΔW'⟩ of products of factors follow from the factors' small Gram matrices,
+⟨UD, U'D'⟩ = Σ (UᵀU') ∘ (DD'ᵀ).
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from lbw.core.architectures import Architecture
 from lbw.core.blocks import Site, locate
 from lbw.core.errors import HostError
-from lbw.core.weights import format_number
 from lbw.files.delta import Parameters, change_without_base, delta, factors, kind
 from lbw.files.lora import LoraFile
 
-from .cells import Cell, Choice, ordered, uniform_cell
-
 BaseWeight = Callable[[Site], "torch.Tensor | None"]
 """Returns the base weight that a LoRA's module at a site changes; None where the model has none."""
-
-# Sizes and overlaps ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -176,87 +167,3 @@ def _part(name: str) -> str:
 def _total(changes: Changes, block: str) -> float:
     squares = (m.inner(m) for site, modules in changes.modules.items() if site.block == block for m in modules.values())
     return math.sqrt(sum(squares))
-
-
-# The noise ---------------------------------------------------------------------------------------
-
-Noise = NDArray[np.float32]
-AT = (0.3,)
-"""Where on the source's trajectory the noise is compared, as shares of its steps: one place about a third along it
-ranks the blocks as the pictures do (bench/scan.py)."""
-
-
-class Probe(Protocol):
-    """What a host does for the noise scan."""
-
-    def noise(self, cell: Cell) -> Noise:
-        """Return the guided noise that is predicted with the weights of `cell`, at each kept step of the source of its
-        seed: (steps, ...). The source comes first: its call runs the trajectory.
-        """
-
-
-@dataclass(frozen=True)
-class NoiseChange:
-    """How much the predicted noise changes without the blocks of a choice.
-
-    changes: for each seed, the root mean square of the change relative to that of the noise.
-    """
-
-    choice: Choice
-    changes: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        return float(np.mean(self.changes))
-
-
-def noise_scan(
-    choices: Sequence[Choice],
-    seeds: Sequence[int],
-    span: tuple[float, float],
-    architecture: Architecture,
-    tensors: Mapping[str, int],
-    probe: Probe,
-    show: Callable[[int, int], None] = lambda done, total: None,
-) -> list[NoiseChange]:
-    """Return what each choice does to the predicted noise, the largest change first.
-
-    span: the weight of the blocks that are looked at, and that of all others. tensors: how many tensors the LoRA has
-    in each block; choices without any change nothing and cost nothing. show: is told how far it is.
-    """
-    low, high = span
-    found: dict[str, list[float]] = {choice.label: [] for choice in choices}
-    plans = []
-    for seed in seeds:
-        source = uniform_cell(architecture, high, seed)
-        cells: dict[Cell, list[str]] = {}
-        for choice in choices:
-            if low != high and any(tensors.get(block) for block in choice.blocks):
-                cells.setdefault(source.with_entry(choice.blocks, format_number(low)), []).append(choice.label)
-            else:
-                found[choice.label].append(0.0)
-        plans.append((source, cells))
-    total, done = sum(1 + len(cells) for _, cells in plans), 0
-    for source, cells in plans:
-        before = probe.noise(source)
-        done += 1
-        show(done, total)
-        for cell in ordered([source, *cells], tensors)[1:]:
-            change = _relative(probe.noise(cell), before)
-            for label in cells[cell]:
-                found[label].append(change)
-            done += 1
-            show(done, total)
-    results = [NoiseChange(choice, tuple(found[choice.label])) for choice in choices]
-    return sorted(results, key=lambda result: -result.mean)
-
-
-def _relative(after: Noise, before: Noise) -> float:
-    size = float(np.sqrt(np.mean(np.square(before, dtype=np.float64))))
-    change = float(np.sqrt(np.mean(np.square(after.astype(np.float64) - before))))
-    return change / size if size else 0.0
-
-
-def kept_steps(steps: int, at: Iterable[float] = AT) -> list[int]:
-    """Return the steps, from 0, at the shares `at` of a pass of `steps` steps."""
-    return sorted({min(steps - 1, int(steps * share)) for share in at})

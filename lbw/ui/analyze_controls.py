@@ -1,0 +1,165 @@
+"""The controls of the panel *Analyze*, and how they stand on the page."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from lbw.analysis.effective_blocks import BLACK, WHITE
+
+from .analyze_views import NOTHING_YET
+from .analyzer_host import AnalyzerHost
+from .gradio_versions import mask_painter, tooltips
+
+FULL, QUICK = "full: pictures", "quick scan: no pictures"
+
+
+class AnalyzeControls:
+    """The controls, made within the page that is being built.
+
+    views: what shows an analysis, in the order in which the panel's handlers return it.
+    """
+
+    def __init__(self, host: AnalyzerHost) -> None:
+        first = host.defaults()
+        samplers = host.samplers()
+        with gr.Row(elem_classes=["lbw-row"]):
+            with gr.Column(scale=3, min_width=320):
+                with gr.Row():
+                    self.lora = gr.Dropdown(
+                        [], label="LoRA", info="puts its tag into the prompt", elem_id=_id("lora"), scale=2
+                    )
+                    self.mode = gr.Radio(
+                        [FULL, QUICK], value=FULL, label="Scan", info="quick: what the model predicts", scale=3,
+                        elem_id=_id("mode"),
+                    )  # fmt: skip
+                self.prompt = gr.Textbox(
+                    first.prompt, label="Prompt", info="with lbw=XYZ in the tag of the LoRA to look at", lines=2,
+                    elem_id=_id("prompt"),
+                )  # fmt: skip
+                self.negative = gr.Textbox(
+                    first.negative, label="Negative prompt", info="what the pictures should not show", lines=1,
+                    elem_id=_id("negative"),
+                )  # fmt: skip
+                with gr.Row():
+                    self.span = gr.Textbox(
+                        first.span, label="Range", info="the block, all others", elem_id=_id("range")
+                    )
+                    self.blocks = gr.Textbox(
+                        first.blocks, label="Blocks", info="auto, 12ALL, IN04,OUT", elem_id=_id("blocks")
+                    )
+                    self.seeds = gr.Textbox(
+                        first.seeds, label="number of seed", info="a source for each", elem_id=_id("seeds")
+                    )
+                    self.threshold = gr.Textbox(
+                        first.threshold, label="difference threshold", info="0 to 255",
+                        elem_id=_id("threshold"),
+                    )  # fmt: skip
+            with gr.Column(scale=2, min_width=300):
+                with gr.Row():
+                    self.seed = gr.Number(
+                        first.seed, label="Seed", info="-1: random", elem_id=_id("seed"), min_width=80
+                    )
+                    self.steps = gr.Number(
+                        first.steps, label="Steps", info="of each picture", elem_id=_id("steps"), min_width=80
+                    )
+                    self.cfg = gr.Number(
+                        first.cfg, label="CFG scale", info="guidance", elem_id=_id("cfg"), min_width=80
+                    )
+                with gr.Row():
+                    self.width = gr.Number(
+                        first.width, label="Width", info="pixels", elem_id=_id("width"), min_width=80
+                    )
+                    self.height = gr.Number(
+                        first.height, label="Height", info="pixels", elem_id=_id("height"), min_width=80
+                    )
+                self.sampler = gr.Dropdown(
+                    samplers, value=first.sampler or (samplers[0] if samplers else None), label="Sampler",
+                    info="of the pictures", visible=bool(samplers), elem_id=_id("sampler"),
+                )  # fmt: skip
+                with gr.Row():
+                    self.background = gr.Radio(
+                        [BLACK, WHITE], value=first.background, label="diff image color", info="of what is the same",
+                        elem_id=_id("background"), min_width=150,
+                    )  # fmt: skip
+                    self.swap = gr.Checkbox(
+                        first.swap_axes, label="change X-Y", info="blocks from left to right", elem_id=_id("swap_axes"),
+                        min_width=150,
+                    )  # fmt: skip
+        self.is_masked = gr.Checkbox(
+            False, label="Mask: tell changes inside a region from those outside", elem_id=_id("masked")
+        )
+        with gr.Column(visible=False, elem_id=_id("mask_part")) as self.mask_part:
+            self.rectangle = gr.Textbox(
+                "", label="Rectangle", info="left,top,right,bottom in percent, for example 25,0,75,50",
+                elem_id=_id("rectangle"),
+            )  # fmt: skip
+            self.mask = mask_painter("Mask", "paint the region; the source comes here", _id("mask"))
+            self.take_source = gr.Button("Put the source here", elem_id=_id("take_source"))
+        with gr.Row():
+            self.start = gr.Button("Analyze", variant="primary", elem_id=_id("start"))
+            self.stop = gr.Button("Stop", elem_id=_id("stop"))
+        self.message = gr.HTML(NOTHING_YET, elem_id=_id("message"))
+        self.progress = gr.HTML(elem_id=_id("progress"))
+        self.pick = gr.Textbox(label="Picked", elem_id=_id("pick"), elem_classes=["lbw-unseen"])
+        with gr.Column(visible=False, elem_id=_id("results")) as self.found:
+            with gr.Row():
+                with gr.Column(scale=3, min_width=320):
+                    self.table = gr.HTML(elem_id=_id("table"))
+                with gr.Column(scale=2, min_width=320):
+                    self.low = gr.Slider(
+                        0, 100, value=0, step=0.001, label="Not needed at most", info="mean %, for the suggestion",
+                        elem_id=_id("low"),
+                    )  # fmt: skip
+                    self.high = gr.Slider(
+                        0, 100, value=0, step=0.001, label="Needed at least", info="mean %, for the suggestion",
+                        elem_id=_id("high"),
+                    )  # fmt: skip
+                    self.automatic = gr.Button("Automatic thresholds", elem_id=_id("automatic"))
+                    self.chart = gr.HTML(elem_id=_id("chart"))
+            with gr.Row():
+                self.block = gr.Dropdown(
+                    [], label="Block", info="to see large; or click on a row of the table", elem_id=_id("block")
+                )
+                self.shown_seed = gr.Dropdown(
+                    [], label="Seed shown", info="large, and in the grid", elem_id=_id("shown_seed")
+                )
+            self.large = gr.HTML(elem_id=_id("large"))
+            self.grid = gr.HTML(elem_id=_id("grid"))
+            with gr.Row(elem_classes=["lbw-row"]):
+                self.to_tuner = gr.Button("Send to tuner", elem_id=_id("to_tuner"), min_width=130)
+                self.name = gr.Textbox("", label="Identifier", info="the name of the preset", elem_id=_id("name"))
+                self.save = gr.Button("Save suggestion as preset", elem_id=_id("save"), min_width=130)
+                self.send_tag = gr.Button("Send tag to prompt", elem_id=_id("send_tag"), min_width=130)
+            self.tag = gr.Textbox(
+                label="Tag", info="with the suggestion; txt2img gets it too", interactive=False, lines=1,
+                show_copy_button=True, elem_id=_id("tag"),
+            )  # fmt: skip
+            with gr.Row():
+                self.folder = gr.Textbox(
+                    label="Open folder", info="where the results lie", interactive=False, show_copy_button=True,
+                    elem_id=_id("folder"),
+                )  # fmt: skip
+                self.files = gr.File(label="Results: JSON, CSV, pictures", file_count="multiple", elem_id=_id("files"))
+        self.views = [
+            self.message, self.progress, self.table, self.chart, self.grid, self.low, self.high, self.block,
+            self.shown_seed, self.large, self.folder, self.files, self.name, self.mask, self.found,
+        ]  # fmt: skip
+        tooltips(
+            {
+                _id("start"): "Renders what is missing, and measures; what an earlier run finished is used again.",
+                _id("stop"): "Ends after the picture that is being rendered; what is finished stays.",
+                _id("automatic"): "A tenth and a half of the largest mean.",
+                _id("take_source"): "Puts the source picture here; what is painted is gone.",
+                _id("to_tuner"): "The tuner begins with the suggestion.",
+                _id("save"): "Writes the suggestion into the editor of the presets and saves the file.",
+                _id("send_tag"): "Writes the LoRA's tag with the suggestion as its block weights.",
+                _id("mask"): "Paint the region to look at; nothing painted: the whole picture.",
+                _id("files"): "JSON, CSV, grid and chart, to download.",
+                _id("table"): "Click on a heading to sort, on a row to see its pictures.",
+                _id("masked"): "The region is a rectangle, or painted on the source picture.",
+            }
+        )
+
+
+def _id(control: str) -> str:
+    return f"lbw_analyze_{control}"
