@@ -44,13 +44,17 @@ _BEAT = 2.0
 _REST = 8
 """How much longer than a drawing of the grid takes the next one is waited for: the pictures come first."""
 
-_TO_PROMPT = """(tag) => {
+# The tag goes where the LoRA's tag was, else to the end.
+_TO_PROMPT = r"""(tag) => {
     const root = typeof gradioApp === 'function' ? gradioApp() : document;
-    const box = root.querySelector('#txt2img_prompt textarea');
-    if (box && tag && !box.value.includes(tag)) {
-        box.value = box.value.trimEnd() ? box.value.trimEnd() + ' ' + tag : tag;
-        box.dispatchEvent(new Event('input', {bubbles: true}));
-    }
+    const side = root.querySelector('#tab_img2img #lbw_tabs') ? 'img2img' : 'txt2img';
+    const box = root.querySelector(`#${side}_prompt textarea`);
+    if (!box || !tag) return [];
+    const nameOf = (text) => text.match(/^<[^:>]+:[^:>]+/)[0];
+    const old = (box.value.match(/<[^:<>]+:[^<>]+>/g) || []).find((other) => nameOf(other) === nameOf(tag));
+    if (old) box.value = box.value.replace(old, () => tag);
+    else box.value = `${box.value.trimEnd()} ${tag}`.trimStart();
+    box.dispatchEvent(new Event('input', {bubbles: true}));
     return [];
 }"""
 

@@ -131,7 +131,7 @@ class AnalyzeControls:
                 self.save = gr.Button("Save suggestion as preset", elem_id=_id("save"), min_width=130)
                 self.send_tag = gr.Button("Send tag to prompt", elem_id=_id("send_tag"), min_width=130)
             self.tag = gr.Textbox(
-                label="Tag", info="with the suggestion; txt2img gets it too", interactive=False, lines=1,
+                label="Tag", info="with the suggestion; the prompt gets it too", interactive=False, lines=1,
                 show_copy_button=True, elem_id=_id("tag"),
             )  # fmt: skip
             with gr.Row():

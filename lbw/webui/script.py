@@ -130,6 +130,9 @@ class BlockWeightScript(scripts.Script):
                 )
                 reload_names = gr.Button("Reload Tags", elem_id=f"lbw_{tab}_reload", scale=1)
             reload_names.click(fn=_names, inputs=[], outputs=[names])
+            # The panels of the tab move here while this is open (javascript/lbw_places.js).
+            with gr.Accordion("Analyze, Presets, Tuner", open=False, elem_id=f"lbw_{tab}_panels_part"):
+                gr.Column(elem_id=f"lbw_{tab}_panels", elem_classes=["lbw-place"])
             hidden = {
                 name: gr.Textbox(value=default, visible=False, elem_id=f"lbw_{tab}_{name}")
                 for name, default in ARGUMENTS
