@@ -40,9 +40,10 @@ class Cards:
         self._wrapped: list[tuple[Any, str]] = []
 
     def install(self, pages: Iterable[Any]) -> None:
-        """Wrap those of the host's `pages` that show LoRAs."""
+        """Wrap those of the host's `pages` that show LoRAs, each once."""
+        known = {id(owner) for owner, _ in self._wrapped}
         for page in pages:
-            if getattr(page, "name", None) == PAGE and hasattr(page, "create_item"):
+            if getattr(page, "name", None) == PAGE and hasattr(page, "create_item") and id(page) not in known:
                 self._wrap(page, "create_item", self._item_maker(page.create_item))
                 if hasattr(page, "create_user_metadata_editor"):
                     editor_maker = self._editor_maker(page.create_user_metadata_editor)

@@ -37,7 +37,6 @@ def start() -> None:
     watch(hook, script_callbacks)
     axes.install(plot_scripts())
     script_callbacks.on_before_ui(lambda: axes.install(plot_scripts()))  # where the plot is loaded after us
-    script_callbacks.on_before_ui(install_cards)
     script_callbacks.on_after_component(remember)
     script_callbacks.on_ui_tabs(build_tab)
     script_callbacks.on_app_started(add_api)
@@ -65,7 +64,11 @@ def build_tab() -> list[Any]:
 
 
 def install_cards() -> None:
-    """Put block weights on the cards of LoRAs, whose page the host has just made."""
+    """Put block weights on the cards of LoRAs.
+
+    To be called after all that hosts do before the page is built, which is when they make the page of LoRAs, and before
+    they build its editor.
+    """
     from modules import ui_extra_networks
 
     cards.install(getattr(ui_extra_networks, "extra_pages", ()))
@@ -111,6 +114,7 @@ class BlockWeightScript(scripts.Script):
         return scripts.AlwaysVisible
 
     def ui(self, is_img2img: bool) -> list[Any]:
+        install_cards()
         tab = "img2img" if is_img2img else "txt2img"
         runner = scripts.scripts_img2img if is_img2img else scripts.scripts_txt2img
         # Not the host's InputAccordion: that one would switch block weights off when somebody only closes it.

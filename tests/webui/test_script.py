@@ -77,6 +77,7 @@ def script(a1111: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     modules.shared.opts.data = {}
     modules.shared.options_section = lambda section, options: options
     modules.images, modules.processing = SimpleNamespace(), SimpleNamespace()
+    modules.ui_extra_networks = SimpleNamespace(extra_pages=[])
     modules.call_queue, modules.sd_samplers = SimpleNamespace(), SimpleNamespace(samplers=[])
     monkeypatch.setitem(sys.modules, "gradio", gradio)
     sys.modules.pop("lbw.webui.script", None)
@@ -153,14 +154,17 @@ def test_it_adds_its_routes_to_the_server_and_block_weights_to_the_cards(script:
             return {"prompt": '"<lora:a:" + 1 + ">"', "user_metadata": {"lbw weights": "MIDD"}}
 
     page = Page()
-    modules.ui_extra_networks = SimpleNamespace(extra_pages=[page])
+    modules.ui_extra_networks = SimpleNamespace(extra_pages=[])
     modules.shared.cmd_opts = SimpleNamespace(api_auth="ann:secret")
     app = fastapi.FastAPI()
     for callback in modules.script_callbacks.called["app_started"]:
         callback(None, app)
     assert "/lbw/v1/explain" in {route.path for route in app.routes}
-    assert script.install_cards in modules.script_callbacks.called["before_ui"]
-    script.install_cards()
+    for callback in modules.script_callbacks.called["before_ui"]:
+        callback()
+    modules.ui_extra_networks.extra_pages.append(page)  # the host's own extension may make it after all others
+    for is_img2img in (False, True):
+        script.BlockWeightScript().ui(is_img2img)
     assert page.create_item("a")["prompt"] == '"<lora:a:" + 1 + ":lbw=MIDD>"'
     script.stop()
     assert "create_item" not in vars(page)
