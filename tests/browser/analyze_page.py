@@ -22,6 +22,7 @@ from lbw.core.architectures import SDXL
 from lbw.files.user_presets import ROOT, PresetStore
 from lbw.ui.analyze import analyze_panel
 from lbw.ui.analyzer_host import Prepared, Question, Show
+from lbw.ui.gradio_versions import run_script
 from lbw.ui.presets import presets_panel
 from lbw.ui.tuner import tuner_panel
 
@@ -113,6 +114,7 @@ def build(folder: Path) -> gr.Blocks:
             analyze_panel(Host(folder), presets, tuner)
     with gr.Blocks(css=(ROOT / "style.css").read_text(encoding="utf-8"), analytics_enabled=False) as page:
         tab.render()
+        run_script("lbw_mask")
     return page
 
 
