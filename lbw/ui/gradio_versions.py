@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import gradio as gr
 from gradio.context import Context
 
 from lbw.files.user_presets import ROOT

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,6 +24,8 @@ from lbw.ui.analyzer_host import Prepared, Question, Show
 from lbw.ui.gradio_versions import run_script
 from lbw.ui.presets import presets_panel
 from lbw.ui.tuner import tuner_panel
+
+from .serve_each import serve_each
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 TENSORS = {"IN04": 4, "IN07": 4, "IN08": 4, "M00": 4, "OUT00": 4, "OUT01": 4}
@@ -119,4 +120,4 @@ def build(folder: Path) -> gr.Blocks:
 
 
 if __name__ == "__main__":
-    build(Path(sys.argv[2])).queue().launch(server_name="127.0.0.1", server_port=int(sys.argv[1]), inbrowser=False)
+    serve_each(build)

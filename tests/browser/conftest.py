@@ -25,10 +25,10 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
-@pytest.fixture(scope="package", params=server.pythons().items(), ids=lambda item: Path(item[0]).name)
+@pytest.fixture(scope="package", params=server.pythons(), ids=lambda path: path.parent.parent.name)
 def python(request: pytest.FixtureRequest) -> Path:
     """A Python with each Gradio in turn."""
-    name, path = request.param
+    path: Path = request.param
     if not path.exists():
         pytest.skip(f"there is no {path}; python run.py test makes it")
     return path
@@ -36,7 +36,7 @@ def python(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture
 def open_page(browser: Any) -> Iterator[Callable[[str], Any]]:
-    """What opens a page, which may reach no other machine; it ends without an error in the page and without a dialog."""
+    """What opens a page that reaches no other machine; no page may end with an error, nor open a dialog."""
     pages = []
     wrong: list[str] = []
 

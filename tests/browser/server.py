@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -16,42 +17,60 @@ STARTS_WITHIN = 120
 """Seconds; a cold start on a busy machine takes its time."""
 
 
-def pythons() -> dict[str, Path]:
-    """Return the Pythons to serve pages with, by name: those of run.py, or what LBW_GRADIO_PYTHON names.
+def pythons() -> list[Path]:
+    """Return the Pythons to serve pages with: those that run.py makes, or what LBW_GRADIO_PYTHON names.
 
     LBW_GRADIO_PYTHON: paths, parted as in PATH.
     """
     named = os.environ.get("LBW_GRADIO_PYTHON")
     if named:
-        return {path: Path(path) for path in named.split(os.pathsep)}
-    names = sorted(file.stem for file in Path(__file__).parent.glob("gradio-*.txt"))
+        return [Path(path) for path in named.split(os.pathsep)]
     inside = "Scripts/python.exe" if os.name == "nt" else "bin/python"
-    return {name: ROOT / f".venv-{name}" / inside for name in names}
+    return [ROOT / f".venv-{file.stem}" / inside for file in sorted(Path(__file__).parent.glob("gradio-*.txt"))]
+
+
+@dataclass
+class Server:
+    """A process that serves pages of one module; what it prints goes to `log`."""
+
+    process: subprocess.Popen[str]
+    log: Path
+
+    def page(self, folder: Path) -> str:
+        """Return the address of a new page, whose files lie in `folder`."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        assert self.process.stdin
+        self.process.stdin.write(f"{port} {folder}\n")
+        self.process.stdin.flush()
+        address = f"http://127.0.0.1:{port}/"
+        end = time.monotonic() + STARTS_WITHIN
+        while not _answers(address):
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < end, f"no answer: {self.log.read_text()}"
+            time.sleep(0.1)
+        return address
+
+    def check(self) -> None:
+        """Fail if something went wrong on the server's side."""
+        assert "Traceback" not in self.log.read_text(), self.log.read_text()
 
 
 @contextmanager
-def serve(python: Path, page: str, folder: Path, log: Path) -> Iterator[str]:
-    """Yield the address of the page of the module `page`; its files lie in `folder`, what it prints goes to `log`."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def serving(python: Path, module: str, log: Path) -> Iterator[Server]:
+    """A running server of the pages of `module` of this folder."""
     with log.open("w") as out:
         process = subprocess.Popen(
-            [python, "-m", f"tests.browser.{page}", str(port), str(folder)], cwd=ROOT, stdout=out, stderr=out,
+            [python, "-m", f"tests.browser.{module}"], cwd=ROOT, text=True,
+            stdin=subprocess.PIPE, stdout=out, stderr=out,
             env={**os.environ, "PYTHONPATH": str(ROOT), "GRADIO_ANALYTICS_ENABLED": "False"},
         )  # fmt: skip
-    address = f"http://127.0.0.1:{port}/"
     try:
-        end = time.monotonic() + STARTS_WITHIN
-        while not _answers(address):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < end, f"{page} does not answer: {log.read_text()}"
-            time.sleep(0.1)
-        yield address
+        yield Server(process, log)
     finally:
         process.terminate()
         process.wait(20)
-    assert "Traceback" not in log.read_text(), log.read_text()
 
 
 def _answers(address: str) -> bool:

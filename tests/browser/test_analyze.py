@@ -10,18 +10,24 @@ from typing import Any
 
 import pytest
 
-from .server import serve
+from .server import Server, serving
 from .test_panels import HOSTILE, expect, field, part, sync_api, tab
 
 
+@pytest.fixture(scope="module")
+def server(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(python, "analyze_page", tmp_path_factory.mktemp("analyze") / "page.log") as server:
+        yield server
+
+
 @pytest.fixture
-def served(python: Path, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+def served(server: Server, tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """The address of a page of its own, as it keeps the latest analysis, and the folder of what it writes."""
     folder = tmp_path / "user"
     folder.mkdir()
     (folder / "lbwpresets.txt").write_text("ALL:1\n")
-    with serve(python, "analyze_page", folder, tmp_path / "page.log") as address:
-        yield address, folder
+    yield server.page(folder), folder
+    server.check()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .server import ROOT, serve
+from .server import ROOT, serving
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
@@ -24,8 +24,9 @@ def served(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
     place = tmp_path_factory.mktemp("panels")
     folder = place / "user"
     folder.mkdir()
-    with serve(python, "page", folder, place / "page.log") as address:
-        yield address, folder
+    with serving(python, "page", place / "page.log") as server:
+        yield server.page(folder), folder
+        server.check()
 
 
 @pytest.fixture
