@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,11 +58,11 @@ class Server:
 
 
 @contextmanager
-def serving(python: Path, module: str, log: Path) -> Iterator[Server]:
-    """A running server of the pages of `module` of this folder."""
+def serving(python: Path, module: Sequence[str], log: Path) -> Iterator[Server]:
+    """A running server of the pages of a module, which is named with its arguments."""
     with log.open("w") as out:
         process = subprocess.Popen(
-            [python, "-m", f"tests.browser.{module}"], cwd=ROOT, text=True,
+            [python, "-m", *module], cwd=ROOT, text=True,
             stdin=subprocess.PIPE, stdout=out, stderr=out,
             env={**os.environ, "PYTHONPATH": str(ROOT), "GRADIO_ANALYTICS_ENABLED": "False"},
         )  # fmt: skip

@@ -16,7 +16,7 @@ from .test_panels import HOSTILE, expect, field, part, sync_api, tab
 
 @pytest.fixture(scope="module")
 def server(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(python, "analyze_page", tmp_path_factory.mktemp("analyze") / "page.log") as server:
+    with serving(python, ["tests.browser.analyze_page"], tmp_path_factory.mktemp("analyze") / "page.log") as server:
         yield server
 
 

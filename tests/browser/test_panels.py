@@ -24,7 +24,7 @@ def served(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
     place = tmp_path_factory.mktemp("panels")
     folder = place / "user"
     folder.mkdir()
-    with serving(python, "page", place / "page.log") as server:
+    with serving(python, ["tests.browser.page"], place / "page.log") as server:
         yield server.page(folder), folder
         server.check()
 
