@@ -2,7 +2,8 @@
 """One command to everything: `python run.py demo`, `python run.py test`.
 
 Needs nothing but Python 3.10 or later. Makes `.venv` beside this file, installs what a command needs at the
-versions of constraints.txt, and runs it there. A second start only compares a stamp.
+versions of constraints.txt, and runs it there; the tests make one more for each Gradio that a WebUI has. A second
+start only compares stamps.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
-PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 USAGE = """\
 usage: python run.py COMMAND
 
@@ -46,34 +46,54 @@ def torch_of_this_machine() -> bool:
     return subprocess.call([sys.executable, "-c", code], stderr=subprocess.DEVNULL) == 0
 
 
-def prepare(extra: str) -> None:
-    """Make the environment, and install the extra `extra` of pyproject.toml if that was not done yet."""
-    wanted = hashlib.sha256(
-        b"".join((ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt")) + extra.encode()
-    ).hexdigest()
-    stamp = VENV / f"installed-{extra}"
-    if stamp.exists() and stamp.read_text() == wanted and PYTHON.exists():
-        return
+def python_of(environment: Path) -> Path:
+    """Return the Python of an environment."""
+    return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+PYTHON = python_of(VENV)
+
+
+def install(environment: Path, arguments: list[str], stamp: Path, sources: list[str], with_torch: bool) -> bool:
+    """Let pip install `arguments` into `environment`, made if need be, and tell whether that went well.
+
+    stamp: remembers what was installed, so that it is done again only when `arguments` or a file of `sources` changed.
+    with_torch: let the environment use the torch of this machine.
+    """
+    said = [(ROOT / name).read_bytes() for name in sources] + [" ".join(arguments).encode()]
+    wanted = hashlib.sha256(b"".join(said)).hexdigest()
+    python = python_of(environment)
+    if stamp.exists() and stamp.read_text() == wanted and python.exists():
+        return True
     start = time.monotonic()
-    if not PYTHON.exists():
-        say(f"making {VENV}")
-        venv.create(VENV, with_pip=True, system_site_packages=torch_of_this_machine())
-    say(f"installing what {extra!r} needs; the first time this takes some minutes")
-    command = [
-        PYTHON,
-        "-m",
-        "pip",
-        "install",
-        "--disable-pip-version-check",
-        "-c",
-        "constraints.txt",
-        "-e",
-        f".[{extra}]",
-    ]
-    if call(*command) != 0:
-        sys.exit("[run] the installation failed; see above")
+    if not python.exists():
+        say(f"making {environment}")
+        venv.create(environment, with_pip=True, system_site_packages=with_torch and torch_of_this_machine())
+    say(f"installing {' '.join(arguments)}; the first time this takes some minutes")
+    if call(python, "-m", "pip", "install", "--disable-pip-version-check", *arguments) != 0:
+        return False
     stamp.write_text(wanted)
     say(f"installed in {time.monotonic() - start:.0f} s")
+    return True
+
+
+def prepare(extra: str) -> None:
+    """Make the environment, and install the extra `extra` of pyproject.toml if that was not done yet."""
+    arguments = ["-c", "constraints.txt", "-e", f".[{extra}]"]
+    stamp = VENV / f"installed-{extra}"
+    if not install(VENV, arguments, stamp, ["pyproject.toml", "constraints.txt"], with_torch=True):
+        sys.exit("[run] the installation failed; see above")
+
+
+def prepare_browser_tests() -> None:
+    """Make an environment for each Gradio that the browser tests run under; where something lacks, they are skipped."""
+    if call(PYTHON, "-m", "tests.browser.chromium") != 0:
+        return
+    for path in sorted((ROOT / "tests" / "browser").glob("gradio-*.txt")):
+        file = path.relative_to(ROOT).as_posix()
+        environment = ROOT / f".venv-{path.stem}"
+        if not install(environment, ["-r", file], environment / "installed", [file], with_torch=False):
+            say(f"{path.stem} cannot be installed here; the browser tests under it are skipped")
 
 
 def demo(arguments: list[str]) -> int:
@@ -91,6 +111,7 @@ def studio(arguments: list[str]) -> int:
 def test(arguments: list[str]) -> int:
     """Lint, types and all tests; with arguments, pytest alone with them."""
     prepare("test")
+    prepare_browser_tests()
     if arguments:
         return call(PYTHON, "-m", "pytest", *arguments)
     steps = (

@@ -24,7 +24,6 @@ PLACES = {"_result": (0, 1), "Kind": (1, 4)}
 """Our own functions and classes that take shown texts by place."""
 
 MORE: dict[str, tuple[str, ...]] = {
-    "lbw/ui/analyze_controls.py": ("Mask: paint the region; the source comes here",),
     "lbw/ui/analyze_views.py": ("block", "mean %", "deviation", "inside", "outside", "focus", "suggestion"),
     "lbw/ui/tuner.py": ("✓ Needed", "✗ Not needed", "? Unknown"),
     "lbw/webui/tab.py": (

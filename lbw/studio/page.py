@@ -18,6 +18,7 @@ from lbw.analysis.store import CellStore
 from lbw.core.errors import HostError, LbwError, WeightsError
 from lbw.files.user_presets import ROOT, PresetStore
 from lbw.ui.analyze import analyze_panel
+from lbw.ui.gradio_versions import run_script
 from lbw.ui.hints import hints_panel
 from lbw.ui.presets import presets_panel
 from lbw.ui.tuner import tuner_panel
@@ -94,6 +95,7 @@ def build(
             hints_panel(store, tuner)
         with analyzer:
             analyze_panel(StudioAnalyzerHost(fresh, bundled, EXAMPLE, output), editor, tuner)
+        run_script("lbw_mask")
     return page
 
 

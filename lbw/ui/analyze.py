@@ -12,6 +12,7 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+from PIL import Image
 
 from lbw.analysis.cells import whole_number
 from lbw.analysis.tuner import from_suggestion
@@ -19,11 +20,11 @@ from lbw.core.errors import LbwError, WeightsError, quote
 from lbw.core.presets import check_name
 from lbw.core.weights import parse_number
 
-from .analyze_controls import QUICK, AnalyzeControls
+from .analyze_controls import PAINTED, QUICK, AnalyzeControls
 from .analyze_run import Run, going_on, preset_name
 from .analyze_views import (
     block_view,
-    painted_mask,
+    data_uri,
     progress_view,
     prompt_with,
     results_view,
@@ -34,6 +35,7 @@ from .analyze_views import (
 from .analyzer_host import AnalyzerHost, Question
 from .gradio_versions import listen, on_page_load
 from .markup import BAD, REMARK, message
+from .mask_painter import painted_mask, painter_view
 from .presets import PresetsPanel
 from .tuner import TunerPanel
 
@@ -79,7 +81,7 @@ class AnalyzePanel(AnalyzeControls):
         question = [
             self.mode, self.prompt, self.negative, self.seed, self.steps, self.width, self.height, self.cfg,
             self.sampler, self.span, self.blocks, self.seeds, self.threshold, self.background, self.swap,
-            self.rectangle, self.is_masked, self.mask, self.shown_seed,
+            self.rectangle, self.is_masked, self.painted, self.shown_seed,
         ]  # fmt: skip
         on_page_load(self._opened, [self.lora, *self.views])
         listen(self.lora.input, _tagged, [self.prompt, self.lora], [self.prompt])
@@ -91,13 +93,11 @@ class AnalyzePanel(AnalyzeControls):
         listen(self.automatic.click, self._automatic, [], [self.low, self.high, *sorted_again])
         listen(self.pick.input, self._picked, [self.pick, self.shown_seed], [self.block, self.large])
         listen(self.block.input, self._block_view, [self.block, self.shown_seed], [self.large])
-        listen(self.shown_seed.input, self._seed_views, [self.block, self.shown_seed], [self.large, self.grid])
-        # The picture comes after its place is shown: Gradio 3 draws none in a place without a size.
-        opened = listen(
-            self.is_masked.change, lambda on: gr.update(visible=bool(on)), [self.is_masked], [self.mask_part]
-        )
-        listen(opened.then, self._first_source, [self.is_masked, self.mask, self.shown_seed], [self.mask])
-        listen(self.take_source.click, self._source, [self.shown_seed], [self.mask, self.message])
+        listen(
+            self.shown_seed.input, self._seed_views, [self.block, self.shown_seed, self.is_masked],
+            [self.large, self.grid, self.mask],
+        )  # fmt: skip
+        listen(self.is_masked.change, self._masked, [self.is_masked, self.shown_seed], [self.mask_part, self.mask])
         listen(self.to_tuner.click, self._to_tuner, [], [self.message, *self.tuner.outputs])
         listen(
             self.save.click, self._save, [self.name, self.presets.text, self.presets.known],
@@ -140,13 +140,12 @@ class AnalyzePanel(AnalyzeControls):
             else:
                 continue
             before, told = progress, time.monotonic()
-        is_masked, painted = fields[-3:-1]
-        yield self._views(run, shown_seed, takes_source=is_masked and painted_mask(painted) is None)
+        yield self._views(run, shown_seed, is_masked=fields[-3])
 
     def _new(
         self, before: Run | None, mode: str, prompt: str, negative: str, seed: Any, steps: Any, width: Any, height: Any,
         cfg: Any, sampler: str | None, span: str, blocks: str, seeds: str, threshold: str, background: str, swap: bool,
-        rectangle: str, is_masked: bool, mask: Any,
+        rectangle: str, is_masked: bool, painted: str,
     ) -> Run:  # fmt: skip
         """Return the analysis that the fields describe, not begun.
 
@@ -171,7 +170,7 @@ class AnalyzePanel(AnalyzeControls):
             threshold=str(whole_number(threshold, "difference threshold", 0, 255)),
             background=background,
             swap_axes=bool(swap),
-            mask=_mask(rectangle or "", mask, width, height) if is_masked else None,
+            mask=_mask(rectangle or "", painted, width, height) if is_masked else None,
         )
         is_quick = mode == QUICK
         run = Run(self.host, going_on(question, is_quick, before), is_quick)
@@ -219,19 +218,12 @@ class AnalyzePanel(AnalyzeControls):
         run = self.latest
         return block_view(run, label, _seed(run, seed)) if run is not None and label else ""
 
-    def _seed_views(self, label: str | None, seed: Any) -> list[Any]:
+    def _seed_views(self, label: str | None, seed: Any, is_masked: bool) -> list[Any]:
         run = self.latest
-        return [self._block_view(label, seed), _grid(run, seed) if run is not None else ""]
+        return [self._block_view(label, seed), _grid(run, seed) if run else "", _source(run, seed, is_masked)]
 
-    def _first_source(self, is_masked: bool, painted: Any, seed: Any) -> Any:
-        picture = _source_of(self.latest, seed) if is_masked and painted_mask(painted) is None else None
-        return gr.update() if picture is None else picture
-
-    def _source(self, seed: Any) -> list[Any]:
-        picture = _source_of(self.latest, seed)
-        if picture is None:
-            return [gr.update(), message("There is no source picture yet: press Analyze.", REMARK)]
-        return [picture, ""]
+    def _masked(self, is_masked: bool, seed: Any) -> list[Any]:
+        return [gr.update(visible=bool(is_masked)), _source(self.latest, seed, is_masked)]
 
     # What to do with it --------------------------------------------------------------------------
 
@@ -282,7 +274,7 @@ class AnalyzePanel(AnalyzeControls):
         if run is None:
             return [names, *[gr.update() for _ in self.views]]
         if run.over.is_set():
-            return [names, *self._views(run, None, takes_source=False)]
+            return [names, *self._views(run, None, is_masked=False)]
         words = message("An analysis is running: press Analyze to follow it.", REMARK)
         return [names, *self._running_views(run, words, None)]
 
@@ -299,18 +291,16 @@ class AnalyzePanel(AnalyzeControls):
         assert len(views) == len(self.views)
         return views
 
-    def _views(self, run: Run, seed: Any, takes_source: bool) -> list[Any]:
+    def _views(self, run: Run, seed: Any, is_masked: bool) -> list[Any]:
         """Return updates that show an analysis that is over."""
         if run.prepared is None:
             return self._only(words_view(run.said), "")
-        source = _source_of(run, seed) if takes_source else None
         is_found = bool(run.results)
         views = [
             words_view(run.said), progress_view(run), results_view(run),
             sheet_view(run.chart(), "bar chart", is_photo=False) if is_found else "", _grid(run, seed), *_sliders(run),
             *_choices(run, seed), "", str(run.prepared.stem.parent), self._downloads(run),
-            preset_name(run.prepared.lora), gr.update() if source is None else source,
-            _shown(run),
+            preset_name(run.prepared.lora), _source(run, seed, is_masked), _shown(run),
         ]  # fmt: skip
         assert len(views) == len(self.views)
         return views
@@ -333,11 +323,11 @@ def _tagged(prompt: str, name: str | None) -> str:
     return prompt_with(prompt or "", name) if name else prompt
 
 
-def _mask(rectangle: str, painted: Any, width: Any, height: Any) -> np.ndarray | None:
+def _mask(rectangle: str, painted: str, width: Any, height: Any) -> np.ndarray | None:
     """Return the region as a grey picture: the rectangle, or else what is painted.
 
     Raises:
-        WeightsError: the rectangle is none.
+        WeightsError: the rectangle is none, or what is painted cannot be read.
     """
     from lbw.analysis.measure import rectangle_mask
 
@@ -369,11 +359,14 @@ def _grid(run: Run, seed: Any) -> str:
     return sheet_view(run.grid(_seed(run, seed)), f"grid of {run.prepared.lora}: difference, heat map, changed, source")
 
 
-def _source_of(run: Run | None, seed: Any) -> np.ndarray | None:
-    if run is None or run.analysis is None:
-        return None
+def _source(run: Run | None, seed: Any, is_masked: bool) -> Any:
+    """Return an update of the picture that the mask is painted on: the source of `seed`, if it is there and wanted."""
+    if run is None or run.analysis is None or not is_masked:
+        return gr.update()
     source = run.analysis.store.load(run.analysis.sources[_seed(run, seed)])
-    return None if source is None else source.pictures[0]
+    if source is None:
+        return gr.update()
+    return painter_view(data_uri(Image.fromarray(source.pictures[0])), PAINTED)
 
 
 def _sliders(run: Run) -> list[Any]:

@@ -8,9 +8,12 @@ from lbw.analysis.effective_blocks import BLACK, WHITE
 
 from .analyze_views import NOTHING_YET
 from .analyzer_host import AnalyzerHost
-from .gradio_versions import mask_painter, tooltips
+from .gradio_versions import tooltips
+from .mask_painter import NO_SOURCE
 
 FULL, QUICK = "full: pictures", "quick scan: no pictures"
+PAINTED = "lbw_analyze_painted"
+"""Where the page writes what was painted."""
 
 
 class AnalyzeControls:
@@ -93,8 +96,8 @@ class AnalyzeControls:
                 "", label="Rectangle", info="left,top,right,bottom in percent, for example 25,0,75,50",
                 elem_id=_id("rectangle"),
             )  # fmt: skip
-            self.mask = mask_painter("Mask", "paint the region; the source comes here", _id("mask"))
-            self.take_source = gr.Button("Put the source here", elem_id=_id("take_source"))
+            self.mask = gr.HTML(NO_SOURCE, elem_id=_id("mask"))
+            self.painted = gr.Textbox(label="Painted", elem_id=PAINTED, elem_classes=["lbw-unseen"])
         with gr.Row():
             self.start = gr.Button("Analyze", variant="primary", elem_id=_id("start"))
             self.stop = gr.Button("Stop", elem_id=_id("stop"))
@@ -149,11 +152,9 @@ class AnalyzeControls:
                 _id("start"): "Renders what is missing, and measures; what an earlier run finished is used again.",
                 _id("stop"): "Ends after the picture that is being rendered; what is finished stays.",
                 _id("automatic"): "A tenth and a half of the largest mean.",
-                _id("take_source"): "Puts the source picture here; what is painted is gone.",
                 _id("to_tuner"): "The tuner begins with the suggestion.",
                 _id("save"): "Writes the suggestion into the editor of the presets and saves the file.",
                 _id("send_tag"): "Writes the LoRA's tag with the suggestion as its block weights.",
-                _id("mask"): "Paint the region to look at; nothing painted: the whole picture.",
                 _id("files"): "JSON, CSV, grid and chart, to download.",
                 _id("table"): "Click on a heading to sort, on a row to see its pictures.",
                 _id("masked"): "The region is a rectangle, or painted on the source picture.",

@@ -7,7 +7,6 @@ import io
 from collections.abc import Sequence
 from html import escape
 
-import numpy as np
 from PIL import Image
 
 from lbw.analysis.effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN, WHITE, BlockResult
@@ -250,28 +249,6 @@ def _bar_cell(value: float | None, largest: float) -> str:
 def words_view(said: Sequence[tuple[str, str]]) -> str:
     """Return what there is to say, a line each."""
     return "".join(message(text, kind) for text, kind in said)
-
-
-# The mask ----------------------------------------------------------------------------------------
-
-
-def painted_mask(value: object) -> np.ndarray | None:
-    """Return what was painted, (height, width), 255 where it was; None where nothing was.
-
-    value: of the component in which the mask is painted: image and mask under Gradio 3, layers under Gradio 4.
-    """
-    if not isinstance(value, dict):
-        return None
-    if value.get("mask") is not None:
-        grey = np.asarray(value["mask"])
-        painted = grey.max(axis=-1) >= 128 if grey.ndim == 3 else grey >= 128
-    else:
-        layers = [np.asarray(layer) for layer in value.get("layers") or [] if layer is not None]
-        layers = [layer for layer in layers if layer.ndim == 3 and layer.shape[2] == 4]
-        if not layers:
-            return None
-        painted = np.any([layer[..., 3] >= 128 for layer in layers], axis=0)
-    return painted.astype(np.uint8) * 255 if painted.any() else None
 
 
 NOTHING_YET = message("Press Analyze: which blocks change the picture, how much, and where.", GOOD)

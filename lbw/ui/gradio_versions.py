@@ -7,8 +7,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import gradio as gr
 from gradio.context import Context
+
+from lbw.files.user_presets import ROOT
 
 
 def listen(
@@ -62,25 +63,10 @@ def tooltips(texts: Mapping[str, str]) -> None:
     on_page_load(None, js=code)
 
 
-def mask_painter(label: str, info: str, elem_id: str) -> Any:
-    """Return a component that shows a picture, given as (height, width, 3), and lets people paint a mask on it.
+def run_script(name: str) -> None:
+    """Let the page run `javascript/NAME.js` when it is opened; to be called within a page of our own.
 
-    Its value is a dictionary: with `mask` under Gradio 3, with `layers` under Gradio 4.
+    A WebUI runs the scripts of its extensions by itself.
     """
-    if hasattr(gr, "ImageEditor"):
-        return gr.ImageEditor(
-            label=f"{label}: {info}", type="numpy", image_mode="RGBA", sources=["upload"], transforms=(), layers=False,
-            brush=gr.Brush(default_size=24, colors=["#ffffff"], color_mode="fixed"), elem_id=elem_id,
-        )  # fmt: skip
-    box = gr.Image(
-        label=f"{label}: {info}", source="upload", tool="sketch", type="numpy", image_mode="RGB", brush_radius=24,
-        brush_color="#ffffff", elem_id=elem_id,
-    )  # fmt: skip
-    preprocess = box.preprocess
-
-    def checked(value: Any) -> Any:
-        # A picture that the page has not drawn yet, in a tab that was never open, comes without a mask.
-        return preprocess(value) if isinstance(value, dict) and value.get("mask") else None
-
-    box.preprocess = checked
-    return box
+    code = (ROOT / "javascript" / f"{name}.js").read_text(encoding="utf-8")
+    on_page_load(None, js=f"() => {{\n{code}\n}}")

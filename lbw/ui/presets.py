@@ -110,7 +110,7 @@ class PresetsPanel:
 
     def _wire(self) -> None:
         on_page_load(self.opened, self.outputs)
-        listen(self.text.change, self._checked, [self.text, self.known], [self.check])
+        listen(self.text.input, self._checked, [self.text, self.known], [self.check])
         listen(self.save_button.click, self.saved, [self.text, self.known], self.outputs)
         listen(self.reload_button.click, self._reloaded, [self.text, self.known], self.outputs)
         listen(self.keep_mine.click, self.saved, [self.text, self.seen], self.outputs)

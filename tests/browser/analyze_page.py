@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,8 +21,11 @@ from lbw.core.architectures import SDXL
 from lbw.files.user_presets import ROOT, PresetStore
 from lbw.ui.analyze import analyze_panel
 from lbw.ui.analyzer_host import Prepared, Question, Show
+from lbw.ui.gradio_versions import run_script
 from lbw.ui.presets import presets_panel
 from lbw.ui.tuner import tuner_panel
+
+from .serve_each import serve_each
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 TENSORS = {"IN04": 4, "IN07": 4, "IN08": 4, "M00": 4, "OUT00": 4, "OUT01": 4}
@@ -113,8 +115,9 @@ def build(folder: Path) -> gr.Blocks:
             analyze_panel(Host(folder), presets, tuner)
     with gr.Blocks(css=(ROOT / "style.css").read_text(encoding="utf-8"), analytics_enabled=False) as page:
         tab.render()
+        run_script("lbw_mask")
     return page
 
 
 if __name__ == "__main__":
-    build(Path(sys.argv[2])).queue().launch(server_name="127.0.0.1", server_port=int(sys.argv[1]), inbrowser=False)
+    serve_each(build)

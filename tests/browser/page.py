@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,8 @@ from lbw.ui.hints import hints_panel
 from lbw.ui.presets import presets_panel
 from lbw.ui.tuner import tuner_panel
 from lbw.ui.weights import weights_panel
+
+from .serve_each import serve_each
 
 
 def render(cells: Sequence[Cell]) -> Iterator[tuple[Cell, np.ndarray]]:
@@ -46,4 +47,4 @@ def build(folder: Path) -> gr.Blocks:
 
 
 if __name__ == "__main__":
-    build(Path(sys.argv[2])).queue().launch(server_name="127.0.0.1", server_port=int(sys.argv[1]), inbrowser=False)
+    serve_each(build)

@@ -1,67 +1,41 @@
-"""The panel Analyze in a real browser, under the Gradio of the Python that LBW_GRADIO_PYTHON names."""
+"""The panel Analyze in a real browser, under each Gradio."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import socket
-import subprocess
-import time
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from .test_panels import HOSTILE, PYTHON, ROOT, browser, expect, field, part, sync_api, tab  # noqa: F401
+from .server import Server, serving
+from .test_panels import HOSTILE, expect, field, part, sync_api, tab
+
+
+@pytest.fixture(scope="module")
+def server(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(python, ["tests.browser.analyze_page"], tmp_path_factory.mktemp("analyze") / "page.log") as server:
+        yield server
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+def served(server: Server, tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """The address of a page of its own, as it keeps the latest analysis, and the folder of what it writes."""
-    if subprocess.run([PYTHON, "-c", "import gradio, numpy, PIL"], capture_output=True).returncode:
-        pytest.skip(f"{PYTHON} has no Gradio")
     folder = tmp_path / "user"
     folder.mkdir()
     (folder / "lbwpresets.txt").write_text("ALL:1\n")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = tmp_path / "page.log"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [PYTHON, "-m", "tests.browser.analyze_page", str(port), str(folder)], cwd=ROOT, stdout=out, stderr=out,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "GRADIO_ANALYTICS_ENABLED": "False"},
-        )  # fmt: skip
-    address = f"http://127.0.0.1:{port}/"
-    for _ in range(240):
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            break
-        except OSError:
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.25)
-    yield address, folder
-    process.terminate()
-    process.wait(20)
-    assert "Traceback" not in log.read_text(), log.read_text()
+    yield server.page(folder), folder
+    server.check()
 
 
 @pytest.fixture
-def page(browser: sync_api.Browser, served: tuple[str, Path]) -> Iterator[sync_api.Page]:  # noqa: F811
-    page = browser.new_page(viewport={"width": 1300, "height": 1000})
-    page.set_default_timeout(20_000)
-    page.route(re.compile(r"^https?://(?!127\.0\.0\.1)"), lambda route: route.abort())
-    wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("dialog", lambda dialog: (wrong.append("a dialog"), dialog.dismiss()))
-    page.goto(served[0])
+def page(open_page: Callable[[str], Any], served: tuple[str, Path]) -> sync_api.Page:
+    page = open_page(served[0])
     expect(part(page, "lbw_analyze_message")).to_contain_text("Press Analyze")
     expect(page.locator("#lbw_analyze_start")).to_have_attribute("title", re.compile("Renders"))
-    yield page
-    page.close()
-    assert wrong == []
+    return page
 
 
 @pytest.fixture
@@ -196,29 +170,97 @@ def test_a_mask_tells_inside_from_outside(page: sync_api.Page) -> None:
     expect(rows(page).last).to_contain_text("0.00")
 
 
-def test_a_mask_is_painted_on_the_source(page: sync_api.Page) -> None:
-    done(page)
+def open_painter(page: sync_api.Page) -> sync_api.Locator:
+    """Open the mask's part of the panel and return the canvas, once the source is there."""
     page.get_by_text("Mask: tell changes").first.click()
-    canvas = part(page, "lbw_analyze_mask").locator("canvas").last
-    expect(canvas).to_be_visible()
-    brush = (
-        part(page, "lbw_analyze_mask")
-        .get_by_label("Draw button")
-        .or_(part(page, "lbw_analyze_mask").locator("button[aria-label='Brush']"))
-    )
-    if brush.count():
-        brush.first.click()
+    expect(part(page, "lbw_analyze_mask").get_by_role("button", name="Paint")).to_have_attribute("aria-pressed", "true")
+    return part(page, "lbw_analyze_mask").locator("canvas")
+
+
+def paint(page: sync_api.Page, canvas: sync_api.Locator, *points: tuple[float, float]) -> None:
+    """Draw a line through `points`, in parts of the picture, with the mouse."""
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     assert box
-    x, y = box["x"] + box["width"] * 0.78, box["y"] + box["height"] * 0.65
-    page.mouse.move(x, y)
+    places = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in points]
+    page.mouse.move(*places[0])
     page.mouse.down()
-    page.mouse.move(x + 30, y + 8, steps=8)
+    for place in places:
+        page.mouse.move(*place, steps=4)
     page.mouse.up()
-    time.sleep(1)
-    press(page, "start")
+
+
+def opaque(canvas: sync_api.Locator, x: float, y: float) -> int:
+    """Return how opaque the canvas is at a place, 0 to 255."""
+    return int(
+        canvas.evaluate(
+            "(it, [x, y]) => it.getContext('2d').getImageData(x * it.width, y * it.height, 1, 1).data[3]", [x, y]
+        )
+    )
+
+
+def test_a_mask_is_painted_on_the_source(page: sync_api.Page, folder: Path) -> None:
+    done(page)
+    canvas = open_painter(page)
+    paint(page, canvas, (0.86, 0.3), (0.86, 0.7), (0.8, 0.7))  # where OUT01's disc is
+    done(page)
     expect(part(page, "lbw_analyze_table").locator("thead")).to_contain_text("focus")
+    focus = {
+        row.locator("td").nth(1).inner_text(): float(row.locator("td").nth(6).inner_text()) for row in rows(page).all()
+    }
+    assert focus["OUT01"] > 0.5
+    assert focus["IN04"] == focus["IN07"] == 0
+    assert len((folder / "painted.txt").read_text().splitlines()) == 7
+    assert opaque(canvas, 0.86, 0.5) == 255  # it stays when the source comes anew
+
+
+def test_what_is_painted_can_be_erased_undone_and_cleared(page: sync_api.Page) -> None:
+    done(page)
+    canvas = open_painter(page)
+    sent = field(page, "lbw_analyze_painted")
+    bar = part(page, "lbw_analyze_mask")
+    assert sent.input_value() == ""
+    paint(page, canvas, (0.2, 0.5), (0.8, 0.5))
+    assert [opaque(canvas, x, 0.5) for x in (0.1, 0.5, 0.9)] == [0, 255, 0]
+    painted = sent.input_value()
+    assert painted.startswith("data:image/png;base64,")
+    bar.get_by_role("button", name="Erase").press("Enter")
+    paint(page, canvas, (0.5, 0.2), (0.5, 0.8))
+    assert [opaque(canvas, x, 0.5) for x in (0.3, 0.5, 0.7)] == [255, 0, 255]
+    page.keyboard.press("Control+z")
+    assert sent.input_value() == painted
+    bar.get_by_role("button", name="Clear").click()
+    assert (sent.input_value(), opaque(canvas, 0.3, 0.5)) == ("", 0)
+    bar.get_by_role("button", name="Undo").click()
+    assert sent.input_value() == painted
+    bar.get_by_role("button", name="Paint").click()
+    bar.get_by_label("Brush size").fill("0.4")
+    paint(page, canvas, (0.5, 0.5), (0.5, 0.5))
+    assert opaque(canvas, 0.5, 0.7) == 255
+
+
+def test_a_mask_is_painted_with_a_finger(browser: Any, served: tuple[str, Path]) -> None:
+    phone = browser.new_page(viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
+    phone.goto(served[0])
+    done(phone)
+    canvas = open_painter(phone)
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert 0 <= box["x"] < box["x"] + box["width"] <= 390 - 24  # beside it the page can be scrolled
+    phone.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert [opaque(canvas, x, 0.5) for x in (0.2, 0.5, 0.8)] == [0, 255, 0]
+    assert field(phone, "lbw_analyze_painted").input_value() != ""
+    phone.close()
+
+
+def test_a_mask_that_is_no_picture_is_told(page: sync_api.Page, folder: Path) -> None:
+    page.get_by_text("Mask: tell changes").first.click()
+    expect(part(page, "lbw_analyze_mask")).to_contain_text("the source comes here")
+    write = "(box) => { box.value = 'data:image/png;base64,AAAA'; box.dispatchEvent(new Event('input')); }"
+    field(page, "lbw_analyze_painted").evaluate(write)
+    press(page, "start")
+    expect(said(page)).to_contain_text("the painted mask cannot be read")
+    assert not (folder / "painted.txt").exists()
 
 
 def test_a_quick_scan_renders_nothing(page: sync_api.Page, folder: Path) -> None:
@@ -260,7 +302,7 @@ def test_every_control_says_what_it_is_for(page: sync_api.Page) -> None:
     untold = page.evaluate(
         """() => [...document.querySelectorAll('button[id^=lbw_analyze], .block[id^=lbw_analyze]')]
             .filter(part => !part.title && !part.closest('[title]')
-                && !/_(message|progress|chart|large|grid|pick|masked|mask_part|results)$/.test(part.id)
+                && !/_(message|progress|chart|large|grid|pick|painted|mask|masked|mask_part|results)$/.test(part.id)
                 && !part.querySelector("[data-testid='block-info'] ~ *"))
             .map(part => part.id)"""
     )

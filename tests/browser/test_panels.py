@@ -1,68 +1,32 @@
-"""The panels in a real browser, under the Gradio of the Python that LBW_GRADIO_PYTHON names."""
+"""The panels in a real browser, under each Gradio."""
 
 from __future__ import annotations
 
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from .server import ROOT, serving
+
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
+expect.set_options(timeout=20_000)
 
-ROOT = Path(__file__).parents[2]
-PYTHON = os.environ.get("LBW_GRADIO_PYTHON", sys.executable)
-CHROMIUM = Path("/usr/bin/chromium")
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
-    with sync_api.sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(
-                executable_path=str(CHROMIUM) if CHROMIUM.exists() else None, args=["--no-sandbox", "--disable-gpu"]
-            )
-        except sync_api.Error as error:
-            pytest.skip(f"no browser: {error}")
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+def served(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """The page's address, and the folder of its preset files."""
-    if subprocess.run([PYTHON, "-c", "import gradio, numpy, PIL"], capture_output=True).returncode:
-        pytest.skip(f"{PYTHON} has no Gradio")
-    folder = tmp_path_factory.mktemp("user")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = folder.parent / "page.log"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [PYTHON, "-m", "tests.browser.page", str(port), str(folder)], cwd=ROOT, stdout=out, stderr=out,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "GRADIO_ANALYTICS_ENABLED": "False"},
-        )  # fmt: skip
-    address = f"http://127.0.0.1:{port}/"
-    for _ in range(240):
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            break
-        except OSError:
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.25)
-    yield address, folder
-    process.terminate()
-    process.wait(20)
-    assert "Traceback" not in log.read_text()
+    place = tmp_path_factory.mktemp("panels")
+    folder = place / "user"
+    folder.mkdir()
+    with serving(python, ["tests.browser.page"], place / "page.log") as server:
+        yield server.page(folder), folder
+        server.check()
 
 
 @pytest.fixture
@@ -75,18 +39,10 @@ def folder(served: tuple[str, Path]) -> Path:
 
 
 @pytest.fixture
-def page(browser: sync_api.Browser, served: tuple[str, Path], folder: Path) -> Iterator[sync_api.Page]:
-    page = browser.new_page(viewport={"width": 1300, "height": 1000})
-    page.set_default_timeout(15_000)
-    page.route(re.compile(r"^https?://(?!127\.0\.0\.1)"), lambda route: route.abort())
-    wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("dialog", lambda dialog: (wrong.append("a dialog"), dialog.dismiss()))
-    page.goto(served[0])
+def page(open_page: Callable[[str], Any], served: tuple[str, Path], folder: Path) -> sync_api.Page:
+    page = open_page(served[0])
     expect(editor(page)).to_have_value("ALL:1\nSTYLE:0,OUT01=1\n")
-    yield page
-    page.close()
-    assert wrong == []
+    return page
 
 
 def editor(page: sync_api.Page) -> sync_api.Locator:

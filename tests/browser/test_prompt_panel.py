@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,21 +12,7 @@ from .pages import ATTACK, BOXES, site
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
-CHROMIUM = Path("/usr/bin/chromium")
 PROMPT = "a cat <lora:subject:1:lbw=XL-STYLE> sitting"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium: the distribution's where it is installed, else Playwright's own."""
-    path = str(CHROMIUM) if CHROMIUM.exists() else None
-    with sync_api.sync_playwright() as play:
-        try:
-            started = play.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        except sync_api.Error as error:
-            pytest.skip(f"no Chromium: {error}")
-        yield started
-        started.close()
 
 
 class Person:

@@ -20,7 +20,6 @@ from lbw.core.errors import WeightsError
 from lbw.ui.analyze_run import Run, going_on, preset_name, reduced, scan_results
 from lbw.ui.analyze_views import (
     block_view,
-    painted_mask,
     progress_view,
     prompt_with,
     results_view,
@@ -129,16 +128,6 @@ def test_the_tag_keeps_all_but_its_weights() -> None:
     assert tag_with("a <lora:XYZ:0.5:lbw=XYZ:start=3>", "0,IN04=1") == "<lora:XYZ:0.5:lbw=0,IN04=1:start=3>"
     assert tag_with("a <lora:n:0.5:XYZ>", "0") == "<lora:n:0.5:0>"
     assert tag_with("a cat", "0") == ""
-
-
-def test_a_painted_mask_is_read_from_both_forms() -> None:
-    empty, layer = np.zeros((2, 3, 4), np.uint8), np.zeros((2, 3, 4), np.uint8)
-    layer[0, 1, 3] = 255
-    expected = [[0, 255, 0], [0, 0, 0]]
-    assert painted_mask({"background": None, "layers": [empty, layer]}).tolist() == expected  # type: ignore[union-attr]
-    assert painted_mask({"image": None, "mask": layer[..., [3, 3, 3]]}).tolist() == expected  # type: ignore[union-attr]
-    for nothing in (None, "data:", {}, {"layers": []}, {"layers": [empty]}, {"mask": empty[..., :3]}):
-        assert painted_mask(nothing) is None
 
 
 def test_pictures_are_reduced_to_a_side_and_never_enlarged() -> None:

@@ -1,0 +1,81 @@
+"""Pages of this folder, served by a process of their own under the Gradio of a Python that is named."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+STARTS_WITHIN = 120
+"""Seconds; a cold start on a busy machine takes its time."""
+
+
+def pythons() -> list[Path]:
+    """Return the Pythons to serve pages with: those that run.py makes, or what LBW_GRADIO_PYTHON names.
+
+    LBW_GRADIO_PYTHON: paths, parted as in PATH.
+    """
+    named = os.environ.get("LBW_GRADIO_PYTHON")
+    if named:
+        return [Path(path) for path in named.split(os.pathsep)]
+    inside = "Scripts/python.exe" if os.name == "nt" else "bin/python"
+    return [ROOT / f".venv-{file.stem}" / inside for file in sorted(Path(__file__).parent.glob("gradio-*.txt"))]
+
+
+@dataclass
+class Server:
+    """A process that serves pages of one module; what it prints goes to `log`."""
+
+    process: subprocess.Popen[str]
+    log: Path
+
+    def page(self, folder: Path) -> str:
+        """Return the address of a new page, whose files lie in `folder`."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        assert self.process.stdin
+        self.process.stdin.write(f"{port} {folder}\n")
+        self.process.stdin.flush()
+        address = f"http://127.0.0.1:{port}/"
+        end = time.monotonic() + STARTS_WITHIN
+        while not _answers(address):
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < end, f"no answer: {self.log.read_text()}"
+            time.sleep(0.1)
+        return address
+
+    def check(self) -> None:
+        """Fail if something went wrong on the server's side."""
+        assert "Traceback" not in self.log.read_text(), self.log.read_text()
+
+
+@contextmanager
+def serving(python: Path, module: Sequence[str], log: Path) -> Iterator[Server]:
+    """A running server of the pages of a module, which is named with its arguments."""
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [python, "-m", *module], cwd=ROOT, text=True,
+            stdin=subprocess.PIPE, stdout=out, stderr=out,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "GRADIO_ANALYTICS_ENABLED": "False"},
+        )  # fmt: skip
+    try:
+        yield Server(process, log)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _answers(address: str) -> bool:
+    try:
+        urllib.request.urlopen(address, timeout=5).close()
+    except OSError:
+        return False
+    return True
