@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lbw.analysis.effective_blocks import BLACK, Analysis
-from lbw.analysis.noise_scan import NoiseChange
+from lbw.analysis.noise_scan import Probe
 from lbw.analysis.runner import Renderer
 
 Show = Callable[[int, int, "float | None"], None]
@@ -47,12 +47,14 @@ class Question:
 class Prepared:
     """An analysis that is ready to run.
 
-    lora: the name of the LoRA that is looked at. head: what stands above the grid of the first seed. stem: beside
-    which files the results are written. remarks: what there is to say about the question.
+    probe: what a quick scan of the same question asks, in place of the renderer. lora: the name of the LoRA that is
+    looked at. head: what stands above the grid of the first seed. stem: beside which files the results are written.
+    remarks: what there is to say about the question.
     """
 
     analysis: Analysis
     renderer: Renderer
+    probe: Probe
     lora: str
     head: str
     stem: Path
@@ -78,11 +80,4 @@ class AnalyzerHost(Protocol):
 
         Raises:
             LbwError: something in the question is wrong; nothing was rendered.
-        """
-
-    def scan(self, question: Question, show: Show) -> list[NoiseChange]:
-        """Return what each block does to the predicted noise, the largest change first.
-
-        Raises:
-            LbwError: something in the question is wrong, or this host cannot scan.
         """
