@@ -19,7 +19,7 @@ from PIL import Image, PngImagePlugin
 from lbw.analysis.cells import Cell
 from lbw.analysis.effective_blocks import Analysis, BlockResult, Suggestion, suggest
 from lbw.analysis.measure import Change
-from lbw.analysis.noise_scan import NoiseChange, noise_scan
+from lbw.analysis.noise_scan import NoiseChange
 from lbw.analysis.report import report, write_figures
 from lbw.analysis.runner import StoppedError
 from lbw.analysis.sheet import analysis_grid, bar_chart
@@ -179,17 +179,7 @@ class Run:
             self.write(with_grids=True)
 
     def _scan(self, prepared: Prepared) -> None:
-        analysis, settings = prepared.analysis, prepared.analysis.settings
-        changes = noise_scan(
-            settings.choices,
-            settings.seeds,
-            settings.span,
-            analysis.architecture,
-            analysis.tensors,
-            prepared.probe,
-            self._scanned,
-        )
-        self.results = scan_results(changes, settings.seeds)
+        self.results = scan_results(prepared.scan(self._scanned), prepared.analysis.settings.seeds)
         self.version += 1
         self.done = self.total
         self.said.append(("Done: how much each block changes the predicted noise, no picture rendered.", GOOD))
