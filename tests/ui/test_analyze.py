@@ -146,6 +146,9 @@ def test_the_progress_says_what_is_done_and_how_long_it_takes() -> None:
     assert "3 of 12 pictures · 1 min 30 s left" in progress_view(run)
     run.stop()
     assert "stopping after this picture" in progress_view(run)
+    quick = Run(None, Question(""), is_quick=True, done=3, total=12)  # type: ignore[arg-type]
+    quick.stop()
+    assert "3 of 12 steps · stopping after this step" in progress_view(quick)
     assert [time_words(seconds) for seconds in (4.4, 60, 3720)] == ["4 s", "1 min 0 s", "1 h 2 min"]
 
 
