@@ -74,6 +74,7 @@ def noise_scan(
                 found[choice.label].append(0.0)
         plans.append((source, cells))
     total, done = sum(1 + len(cells) for _, cells in plans), 0
+    show(done, total)
     for source, cells in plans:
         before = probe.noise(source)
         done += 1

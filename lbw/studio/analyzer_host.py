@@ -9,7 +9,6 @@ from pathlib import Path
 from lbw.analysis.cells import choose, parse_span, whole_number
 from lbw.analysis.effective_blocks import Analysis, Settings
 from lbw.analysis.measure import Mask, picture_mask
-from lbw.analysis.noise_scan import AT, NoiseChange, noise_scan
 from lbw.analysis.prompt import tag_to_analyze
 from lbw.analysis.store import CellStore, forget_oldest
 from lbw.analysis.xyz import random_seed
@@ -85,27 +84,8 @@ class StudioAnalyzerHost:
         analysis = Analysis(settings, architecture, tensors, CellStore(CELLS, context(maker, job)), mask)
         renderer = CellRenderer(maker, job, show, stopped)
         head = head_of(name, analysis, job, job.seed)
-        return Prepared(analysis, renderer, name, head, self.output / f"{name}-blocks", remarks)
-
-    def scan(self, question: Question, show: Show) -> list[NoiseChange]:
-        """Return what each block does to the predicted noise, the largest change first.
-
-        Raises:
-            LbwError: something in the question is wrong, or the model's denoiser cannot be asked.
-        """
-        maker = self.fresh()
-        job = _job(question)
-        tensors = maker.host.tensors(tag_to_analyze(job.prompt).name)
-        architecture = maker.host.architecture
-        return noise_scan(
-            choose(question.blocks, architecture, tensors),
-            range(job.seed, job.seed + whole_number(question.seeds, "number of seed", 1, 1000)),
-            parse_span(question.span),
-            architecture,
-            tensors,
-            NoiseProbe(maker, job, AT),
-            lambda done, total: show(done, total, None),
-        )
+        probe = NoiseProbe(maker, job)
+        return Prepared(analysis, renderer, probe, name, head, self.output / f"{name}-blocks", remarks)
 
 
 def _job(question: Question) -> Job:

@@ -13,7 +13,7 @@ import torch
 
 from lbw.analysis.cells import AUTO, Cell, choose, parse_span, whole_number
 from lbw.analysis.changes import BaseWeight, Changes, overlaps, read_changes, sizes
-from lbw.analysis.noise_scan import Noise, NoiseChange, kept_steps, noise_scan
+from lbw.analysis.noise_scan import AT, Noise, NoiseChange, kept_steps, noise_scan
 from lbw.analysis.prompt import tag_to_analyze
 from lbw.core.blocks import Site
 from lbw.core.errors import FileError, HostError, TagError
@@ -140,7 +140,7 @@ class NoiseProbe:
 
     maker: Renderer
     job: Job
-    at: tuple[float, ...]
+    at: tuple[float, ...] = AT
     kept: dict[int, list[tuple[tuple[Any, ...], dict[str, Any]]]] = field(default_factory=dict)
 
     def noise(self, cell: Cell) -> Noise:

@@ -140,7 +140,7 @@ class Run:
             self.prepared = self.host.prepare(self.question, self._show, self.asked_to_stop.is_set)
             self.said += [(remark, REMARK) for remark in self.prepared.remarks]
             if self.is_quick:
-                self._scan()
+                self._scan(self.prepared)
             else:
                 self._render(self.prepared)
         except LbwError as error:
@@ -178,8 +178,8 @@ class Run:
         if analysis.ranking():
             self.write(with_grids=True)
 
-    def _scan(self) -> None:
-        self.results = scan_results(self.host.scan(self.question, self._scanned), self.question.seed)
+    def _scan(self, prepared: Prepared) -> None:
+        self.results = scan_results(prepared.scan(self._scanned), prepared.analysis.settings.seeds)
         self.version += 1
         self.done = self.total
         self.said.append(("Done: how much each block changes the predicted noise, no picture rendered.", GOOD))
@@ -187,9 +187,8 @@ class Run:
     def _show(self, done: int, total: int, seconds_left: float | None) -> None:
         self.left, self.told = seconds_left, time.monotonic()
 
-    def _scanned(self, done: int, total: int, seconds_left: float | None) -> None:
+    def _scanned(self, done: int, total: int) -> None:
         self.done, self.total = done, total
-        self._show(done, total, seconds_left)
         if self.asked_to_stop.is_set():
             raise StoppedError
 
@@ -237,10 +236,10 @@ def going_on(question: Question, is_quick: bool, before: Run | None) -> Question
     return replace(question, seed=analysis.settings.seeds[0])
 
 
-def scan_results(changes: Sequence[NoiseChange], seed: int) -> list[BlockResult]:
+def scan_results(changes: Sequence[NoiseChange], seeds: Sequence[int]) -> list[BlockResult]:
     """Return what a quick scan found in the form of an analysis' results: percent of the predicted noise."""
     return [
-        BlockResult(one.choice, {seed + number: Change(100 * change) for number, change in enumerate(one.changes)})
+        BlockResult(one.choice, {seed: Change(100 * change) for seed, change in zip(seeds, one.changes)})
         for one in changes
     ]
 

@@ -136,13 +136,13 @@ def progress_view(run: Run | None) -> str:
         return ""
     if not run.total:
         return "" if run.over.is_set() else message("Preparing …")
-    what = "steps" if run.is_quick else "pictures"
-    words = f"{run.done} of {run.total} {what}"
+    what = "step" if run.is_quick else "picture"
+    words = f"{run.done} of {run.total} {what}s"
     left = run.seconds_left
     if run.over.is_set():
         words += "" if run.is_complete else " · stopped"
     elif run.asked_to_stop.is_set():
-        words += " · stopping after this picture"
+        words += f" · stopping after this {what}"
     elif left is not None:
         words += f" · {time_words(left)} left"
     share = 100 * run.done / run.total

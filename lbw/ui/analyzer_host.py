@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lbw.analysis.effective_blocks import BLACK, Analysis
-from lbw.analysis.noise_scan import NoiseChange
+from lbw.analysis.noise_scan import NoiseChange, Probe, noise_scan
 from lbw.analysis.runner import Renderer
 
 Show = Callable[[int, int, "float | None"], None]
@@ -47,16 +47,31 @@ class Question:
 class Prepared:
     """An analysis that is ready to run.
 
-    lora: the name of the LoRA that is looked at. head: what stands above the grid of the first seed. stem: beside
-    which files the results are written. remarks: what there is to say about the question.
+    probe: what the quick scan asks in place of the renderer. lora: the name of the LoRA that is looked at. head: what
+    stands above the grid of the first seed. stem: beside which files the results are written. remarks: what there is
+    to say about the question.
     """
 
     analysis: Analysis
     renderer: Renderer
+    probe: Probe
     lora: str
     head: str
     stem: Path
     remarks: tuple[str, ...] = ()
+
+    def scan(self, show: Callable[[int, int], None]) -> list[NoiseChange]:
+        """Return what each block does to the predicted noise, the largest change first: the quick scan.
+
+        show: is told how far it is before the first cell and after each; what it raises ends the scan.
+
+        Raises:
+            StoppedError: the user said so. LbwError: the model's denoiser cannot be asked.
+        """
+        analysis, settings = self.analysis, self.analysis.settings
+        return noise_scan(
+            settings.choices, settings.seeds, settings.span, analysis.architecture, analysis.tensors, self.probe, show
+        )
 
 
 class AnalyzerHost(Protocol):
@@ -78,11 +93,4 @@ class AnalyzerHost(Protocol):
 
         Raises:
             LbwError: something in the question is wrong; nothing was rendered.
-        """
-
-    def scan(self, question: Question, show: Show) -> list[NoiseChange]:
-        """Return what each block does to the predicted noise, the largest change first.
-
-        Raises:
-            LbwError: something in the question is wrong, or this host cannot scan.
         """

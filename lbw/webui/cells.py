@@ -35,10 +35,16 @@ class WebuiRenderer:
 
     def render(self, cell: Cell) -> Rendered:
         """Return the pictures of all batches of `cell`."""
-        state = shared.state
-        if _is_stopped():
-            raise StoppedError
-        state.skipped = False
+        processed = self.process(self.generation(cell))
+        first = processed.index_of_first_image
+        images = processed.images[first : first + len(processed.all_prompts)]
+        if not images:
+            raise HostError("the WebUI gave no picture")
+        infotext = processed.infotexts[first] if len(processed.infotexts) > first else processed.info
+        return Rendered(np.stack([np.asarray(image.convert("RGB")) for image in images]), infotext)
+
+    def generation(self, cell: Cell) -> Any:
+        """Return the generation of `cell`."""
         p = copy.copy(self.p)
         p.seed = cell.seed
         p.do_not_save_grid = True
@@ -48,17 +54,23 @@ class WebuiRenderer:
             presets={**self.options.presets, **cell_presets(cell)},
             elements={**self.options.elements, **cell_elements(cell, self.elements)},
         )
+        return p
+
+    def process(self, p: Any) -> Any:
+        """Return what the WebUI makes of the generation `p`.
+
+        Raises:
+            StoppedError, SkippedError: the user said so.
+        """
+        if _is_stopped():
+            raise StoppedError
+        shared.state.skipped = False
         processed = processing.process_images(p)
         if _is_stopped():
             raise StoppedError
-        if state.skipped:
+        if shared.state.skipped:
             raise SkippedError
-        first = processed.index_of_first_image
-        images = processed.images[first : first + len(processed.all_prompts)]
-        if not images:
-            raise HostError("the WebUI gave no picture")
-        infotext = processed.infotexts[first] if len(processed.infotexts) > first else processed.info
-        return Rendered(np.stack([np.asarray(image.convert("RGB")) for image in images]), infotext)
+        return processed
 
     def progress(self, done: int, total: int, seconds_left: float | None) -> None:
         """Show how far it is in the WebUI's own bar, which counts jobs and tells the time left from them."""

@@ -225,8 +225,12 @@ def denoise_step(params: Any) -> tuple[int, int]:
     if denoiser is None or getattr(denoiser, "total_steps", None) is None:
         return int(params.sampling_step) + 1, max(int(params.total_sampling_steps), 1)
     steps = int(denoiser.steps or denoiser.total_steps)
-    calls_per_step = max(1, round(denoiser.total_steps / steps))
-    return min(int(denoiser.step) // calls_per_step + 1, steps), steps
+    return min(int(denoiser.step) // calls_per_step(denoiser) + 1, steps), steps
+
+
+def calls_per_step(denoiser: Any) -> int:
+    """Return how often the sampler calls the denoiser in each step but the last."""
+    return max(1, round(denoiser.total_steps / int(denoiser.steps or denoiser.total_steps)))
 
 
 def _steps(p: Any, hires: bool) -> int:

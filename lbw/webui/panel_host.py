@@ -14,11 +14,10 @@ from modules import call_queue, processing, sd_samplers, shared
 from lbw.analysis.cells import Cell, choose, parse_span, whole_number
 from lbw.analysis.effective_blocks import Analysis, Settings
 from lbw.analysis.measure import Mask, Pixels, picture_mask
-from lbw.analysis.noise_scan import NoiseChange
 from lbw.analysis.prompt import tag_to_analyze
 from lbw.analysis.runner import StoppedError, run
 from lbw.analysis.sheet import analysis_head, beside
-from lbw.analysis.store import CellStore, Rendered, forget_oldest
+from lbw.analysis.store import CellStore, forget_oldest
 from lbw.core.errors import HostError, WeightsError
 from lbw.core.presets import merged
 from lbw.ui.analyzer_host import Prepared, Question, Show
@@ -27,6 +26,7 @@ from . import cells
 from .analyzer import lora_paths, lora_tensors
 from .cells import WebuiRenderer
 from .hook import Hook
+from .noise import NoiseProbe
 from .options import RequestOptions
 
 
@@ -75,11 +75,9 @@ class PanelHost:
         safe = "".join(letter if letter.isalnum() or letter in "-_ ." else "_" for letter in request.name)
         stem = self._grids() / f"lbw-{safe}-{time.strftime('%Y%m%d-%H%M%S')}"
         analysis = Analysis(settings, architecture, tensors, self._store(p), mask)
-        return Prepared(analysis, self._renderer(p, show, stopped), request.name, head, stem, tuple(remarks))
-
-    def scan(self, question: Question, show: Show) -> list[NoiseChange]:
-        """Raise HostError: the denoiser of a WebUI cannot be asked by itself."""
-        raise HostError("the quick scan works in the studio and on the command line (lbw scan); here use the full one")
+        renderer = self._renderer(p, show, stopped)
+        probe = NoiseProbe(renderer, stopped)
+        return Prepared(analysis, renderer, probe, request.name, head, stem, tuple(remarks))
 
     def rounds(self, todo: Sequence[Cell], question: Question) -> Iterator[tuple[Cell, Pixels]]:
         """Yield the pictures of a round of the tuner, as they are rendered.
@@ -133,21 +131,21 @@ class PanelHost:
 
 
 class TabRenderer(WebuiRenderer):
-    """Renders cells beside what else the WebUI does: each waits for its turn in the WebUI's queue."""
+    """Renders cells beside what else the WebUI does: each generation waits for its turn in the WebUI's queue."""
 
     def __init__(self, p: Any, options: RequestOptions, elements: Any, show: Show, stopped: Callable[[], bool]) -> None:
         super().__init__(p, options, elements)
         self.show = show
         self.stopped = stopped
 
-    def render(self, cell: Cell) -> Rendered:
-        """Return the pictures of `cell`."""
-        if self.stopped():
-            raise StoppedError
+    def process(self, p: Any) -> Any:
+        """Return what the WebUI makes of `p`, when it is its turn."""
         with call_queue.queue_lock:
+            if self.stopped():
+                raise StoppedError
             shared.state.begin(job="lbw")
             try:
-                return _in_the_main_thread(super().render, cell)
+                return _in_the_main_thread(super().process, p)
             finally:
                 shared.state.end()
 
@@ -156,21 +154,20 @@ class TabRenderer(WebuiRenderer):
         self.show(done, total, seconds_left)
 
 
-def _in_the_main_thread(function: Callable[[Cell], Rendered], cell: Cell) -> Rendered:
+def _in_the_main_thread(function: Callable[[Any], Any], argument: Any) -> Any:
     """Return what `function` returns; Forge wants generations of its page in its main thread."""
     main = sys.modules.get("modules_forge.main_thread")
     if main is None or threading.current_thread() is threading.main_thread():
-        return function(cell)
+        return function(argument)
     outcome: list[Any] = []
 
     def call() -> None:
         try:
-            outcome.append(function(cell))
+            outcome.append(function(argument))
         except BaseException as error:  # the main thread would print it and go on
             outcome.append(error)
 
     main.run_and_wait_result(call)
     if isinstance(outcome[0], BaseException):
         raise outcome[0]
-    result: Rendered = outcome[0]
-    return result
+    return outcome[0]

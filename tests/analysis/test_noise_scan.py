@@ -64,10 +64,10 @@ def test_choices_that_mean_the_same_are_asked_once() -> None:
     assert len(found) == 3
 
 
-def test_progress_of_the_scan_ends_at_its_total() -> None:
+def test_progress_of_the_scan_goes_from_nothing_to_its_total() -> None:
     shown: list[tuple[int, int]] = []
     scan("IN04,M00", seeds=(1, 2), show=lambda done, total: shown.append((done, total)))
-    assert shown == [(done, 6) for done in range(1, 7)]
+    assert shown == [(done, 6) for done in range(7)]
 
 
 def test_progress_of_the_scan_ends_at_its_total_with_choices_that_cost_nothing() -> None:

@@ -13,7 +13,6 @@ import numpy as np
 from lbw.analysis.cells import Cell, choose, parse_span
 from lbw.analysis.effective_blocks import Analysis, Settings
 from lbw.analysis.measure import picture_mask
-from lbw.analysis.noise_scan import NoiseChange
 from lbw.analysis.prompt import tag_to_analyze
 from lbw.analysis.runner import StoppedError
 from lbw.analysis.store import CellStore, Rendered
@@ -63,6 +62,16 @@ class Painter:
         self.show(done, total, seconds_left)
 
 
+class Probe:
+    """Noise in which the first block counts for a half, the second for a quarter, and so on."""
+
+    def noise(self, cell: Cell) -> np.ndarray:
+        time.sleep(DELAY / 4)
+        weights = dict(zip(cell.layout, cell.entries))
+        missing = [(1 - float(weights[block])) / (2 + 2 * place) for place, block in enumerate(TENSORS)]
+        return np.array([1.0, *missing], np.float32)
+
+
 class Host:
     """A host of the panel without a model."""
 
@@ -91,14 +100,7 @@ class Host:
         store = CellStore(self.folder / "cells", {"prompt": question.prompt, "size": question.width})
         analysis = Analysis(settings, SDXL, TENSORS, store, mask)
         painter = Painter(self.folder, show, stopped, (question.width, question.height))
-        return Prepared(analysis, painter, name, f"{name}, seed {seed}", self.folder / "out" / "demo-blocks")
-
-    def scan(self, question: Question, show: Show) -> list[NoiseChange]:
-        choices = choose(question.blocks, SDXL, TENSORS)
-        for done in range(len(choices)):
-            time.sleep(DELAY / 4)
-            show(done + 1, len(choices), None)
-        return [NoiseChange(choice, (0.5 / (1 + place),)) for place, choice in enumerate(choices)]
+        return Prepared(analysis, painter, Probe(), name, f"{name}, seed {seed}", self.folder / "out" / "demo-blocks")
 
 
 def build(folder: Path) -> gr.Blocks:

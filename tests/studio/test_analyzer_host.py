@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lbw.core.errors import LbwError, WeightsError
+from lbw.ui.analyze_run import Run
 
 
 @pytest.fixture
@@ -45,9 +46,13 @@ def test_it_stops_before_the_next_picture(analyzer) -> None:  # type: ignore[no-
 
 
 def test_a_quick_scan_ranks_the_blocks(analyzer) -> None:  # type: ignore[no-untyped-def]
-    found = analyzer.scan(question(analyzer), lambda *_: None)
-    assert {change.choice.label for change in found} == {"IN05", "OUT04"}
-    assert found[0].mean >= found[1].mean
+    run = Run(analyzer, question(analyzer), is_quick=True)
+    run.start()
+    assert run.over.wait(60)
+    assert run.said[-1][1] == "good"
+    assert {result.choice.label for result in run.results} == {"IN05", "OUT04"}
+    first, second = run.results
+    assert first.mean > second.mean > 0  # type: ignore[operator]
 
 
 def test_what_is_wrong_is_told_before_anything_is_rendered(analyzer) -> None:  # type: ignore[no-untyped-def]

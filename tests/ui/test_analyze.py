@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("gradio")
 
-from lbw.analysis.cells import Choice
+from lbw.analysis.cells import Cell, Choice
 from lbw.analysis.effective_blocks import Analysis, BlockResult, Settings
 from lbw.analysis.noise_scan import NoiseChange
 from lbw.analysis.store import CellStore
@@ -27,28 +27,41 @@ from lbw.ui.analyze_views import (
     time_words,
 )
 from lbw.ui.analyzer_host import Prepared, Question
-from tests.analysis.doubles import Painter, same_areas
+from tests.analysis.doubles import Painter, same_areas, weights_of
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 TENSORS = {"IN04": 1, "IN08": 1, "OUT00": 1}
+
+
+class Probe:
+    """Noise of size 2 with the whole LoRA; IN04 adds a tenth of it for each unit of the seed."""
+
+    def __init__(self) -> None:
+        self.asked: list[Cell] = []
+        self.run: Run | None = None
+
+    def noise(self, cell: Cell) -> np.ndarray:
+        self.asked.append(cell)
+        if self.run is not None:
+            self.run.stop()
+        return np.array([2.0, 0.2 * cell.seed * (1 - weights_of(cell)["IN04"])], np.float32)
 
 
 class Host:
     def __init__(self, folder: Path, painter: Painter) -> None:
         self.folder = folder
         self.painter = painter
+        self.probe = Probe()
 
     def prepare(self, question: Question, show: Any, stopped: Any) -> Prepared:
         if question.blocks == "QQ":
             raise WeightsError("no such block")
         choices = tuple(Choice(block, (block,)) for block in TENSORS)
         seed = 5 if question.seed == -1 else question.seed
-        analysis = Analysis(Settings(choices, (seed,)), SDXL, TENSORS, CellStore(self.folder / "cells", {}))
-        return Prepared(analysis, self.painter, "one:two", f"seed {seed}", self.folder / "out" / "x", ("a remark",))
-
-    def scan(self, question: Question, show: Any) -> list[NoiseChange]:
-        show(1, 2, None)
-        return [NoiseChange(Choice("IN04", ("IN04",)), (0.25, 0.75))]
+        seeds = tuple(range(seed, seed + int(question.seeds)))
+        analysis = Analysis(Settings(choices, seeds), SDXL, TENSORS, CellStore(self.folder / "cells", {}))
+        stem = self.folder / "out" / "x"
+        return Prepared(analysis, self.painter, self.probe, "one:two", f"seed {seed}", stem, ("a remark",))
 
 
 @pytest.fixture
@@ -96,15 +109,32 @@ def test_a_stopped_run_with_a_random_seed_goes_on_with_that_seed(tmp_path: Path,
 
 
 def test_a_quick_scan_is_percent_of_the_noise(tmp_path: Path, painter: Painter) -> None:
-    run = finished(Run(Host(tmp_path, painter), Question(""), is_quick=True))  # type: ignore[arg-type]
-    assert run.results[0].mean == 50
-    assert run.results[0].std == 25
+    run = finished(Run(Host(tmp_path, painter), Question("", seeds="2"), is_quick=True))  # type: ignore[arg-type]
+    assert [(result.choice.label, result.mean) for result in run.results] == [
+        ("IN04", pytest.approx(55)),
+        ("IN08", 0),
+        ("OUT00", 0),
+    ]
+    assert {seed: change.percent for seed, change in run.results[0].changes.items() if change} == {
+        5: pytest.approx(50),
+        6: pytest.approx(60),
+    }
+    assert (run.done, run.total, run.said[-1][1]) == (8, 8, "good")
     assert painter.painted == []
     assert "renders no pictures" in block_view(run, "IN04", 5)
 
 
+def test_a_quick_scan_stops_before_the_next_cell(tmp_path: Path, painter: Painter) -> None:
+    host: Any = Host(tmp_path, painter)
+    run = host.probe.run = Run(host, Question(""), is_quick=True)
+    finished(run)
+    assert len(host.probe.asked) == 1
+    assert run.said[-1][0].startswith("Stopped. A quick scan keeps nothing")
+    assert run.results == []
+
+
 def test_names_are_escaped_in_the_views() -> None:
-    results = scan_results([NoiseChange(Choice(HOSTILE, (HOSTILE,)), (0.5,))], 1)
+    results = scan_results([NoiseChange(Choice(HOSTILE, (HOSTILE,)), (0.5,))], (1,))
     run = Run(None, Question(""), is_quick=True, results=results)  # type: ignore[arg-type]
     assert "<img" not in results_view(run)
     assert "&lt;img" in results_view(run)
@@ -115,6 +145,9 @@ def test_the_progress_says_what_is_done_and_how_long_it_takes() -> None:
     assert "3 of 12 pictures · 1 min 30 s left" in progress_view(run)
     run.stop()
     assert "stopping after this picture" in progress_view(run)
+    quick = Run(None, Question(""), is_quick=True, done=3, total=12)  # type: ignore[arg-type]
+    quick.stop()
+    assert "3 of 12 steps · stopping after this step" in progress_view(quick)
     assert [time_words(seconds) for seconds in (4.4, 60, 3720)] == ["4 s", "1 min 0 s", "1 h 2 min"]
 
 

@@ -38,7 +38,12 @@ class Host:
             raise WeightsError("no tag")
         settings = Settings(tuple(choose(question.blocks, SDXL, TENSORS)), (1,))
         analysis = Analysis(settings, SDXL, TENSORS, CellStore(self.folder, {"prompt": question.prompt}))
-        return Prepared(analysis, Renderer(self, show, stopped), "style", "", self.folder / "out")
+        return Prepared(analysis, Renderer(self, show, stopped), NoProbe(), "style", "", self.folder / "out")
+
+
+class NoProbe:
+    def noise(self, cell: Cell) -> np.ndarray:
+        raise AssertionError("a job scans nothing")
 
 
 class Renderer:
