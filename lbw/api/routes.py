@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from secrets import compare_digest
 from threading import Lock
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
@@ -27,14 +27,30 @@ from lbw.core.weights import Drawing, resolve
 from lbw.files import user_presets
 from lbw.files.explain import explain
 from lbw.files.summary import Summaries, Summary
+from lbw.files.user_presets import PresetStore
 from lbw.ui.analyzer_host import Question
 
-from .hook import Hook
 from .jobs import Job, Jobs
 
 PREFIX = "/lbw/v1"
 FILES = {"weights": user_presets.WEIGHTS, "elements": user_presets.ELEMENTS}
 LIST_SECONDS = 1.0  # how long one listing may read headers that were never read before
+
+
+class Server(Protocol):
+    """What the routes ask of the program in whose server they stand. store: the user's preset files."""
+
+    store: PresetStore
+
+    def find(self, name: str) -> str | None:
+        """Return the file of the LoRA that a tag calls `name`, None if there is none."""
+
+    def lora_files(self) -> dict[str, str]:
+        """Return the files of all LoRAs, by name.
+
+        Raises:
+            HostError: the host is not known.
+        """
 
 
 class PresetText(BaseModel):
@@ -189,15 +205,15 @@ class AnalysisState(BaseModel):
 class Api:
     """The routes' work."""
 
-    def __init__(self, hook: Hook) -> None:
-        self.hook = hook
+    def __init__(self, server: Server) -> None:
+        self.server = server
         self.summaries = Summaries()
         self._saving = Lock()
         self._fitting: tuple[str, dict[str, list[str]]] = ("", {})
 
     def presets(self, kind: str) -> Presets:
         """Return a preset file."""
-        store, name = self.hook.store, FILES[kind]
+        store, name = self.server.store, FILES[kind]
         version = user_presets.version(store.folder / name)  # before the text: a change in between is noticed
         with answering():
             text = user_presets.read_text(store.path(name))
@@ -206,7 +222,7 @@ class Api:
 
     def save(self, kind: str, sent: PresetText) -> Presets | JSONResponse:
         """Replace a preset file, unless it has changed since the version that was sent."""
-        path = self.hook.store.folder / FILES[kind]
+        path = self.server.store.folder / FILES[kind]
         with self._saving:
             try:
                 user_presets.write_text(path, sent.text, sent.version)
@@ -220,7 +236,7 @@ class Api:
 
     def explain(self, sent: TagText) -> Explained:
         """Return what a tag means for its LoRA's file."""
-        store = self.hook.store
+        store = self.server.store
         with answering():
             presets, elements = store.presets(), store.elements()
             path = self.path(parse_tag(sent.tag, presets).name)
@@ -237,7 +253,7 @@ class Api:
         Raises:
             HTTPException: 404, there is none. HostError: the host is not known.
         """
-        path = self.hook.find(name)
+        path = self.server.find(name)
         if path is None:
             raise HTTPException(404, f"LoRA {quote(name)} was not found")
         return path
@@ -246,7 +262,7 @@ class Api:
         """Return all LoRAs; files that were never read are read for a second at most, the others are `pending`."""
         until = time.monotonic() + LIST_SECONDS
         with answering():
-            return [self._entry(name, path, until) for name, path in self.hook.lora_files().items()]
+            return [self._entry(name, path, until) for name, path in self.server.lora_files().items()]
 
     def _entry(self, name: str, path: str, until: float) -> LoraEntry:
         entry = LoraEntry(name=name, architecture=None, layouts=[], blocks=[])
@@ -282,7 +298,7 @@ class Api:
 
     def fitting(self, architecture: Architecture) -> list[str]:
         """Return the names of the presets that a LoRA of `architecture` takes, in the order of the file."""
-        store = self.hook.store
+        store = self.server.store
         version = user_presets.version(store.path(user_presets.WEIGHTS))
         if self._fitting[0] != version:
             self._fitting = (version, {})
@@ -310,13 +326,13 @@ def answering() -> Iterator[None]:
         raise HTTPException(503 if isinstance(error, HostError) else 422, str(error)) from error
 
 
-def add_routes(app: FastAPI, hook: Hook, api_auth: str | None, jobs: Jobs | None = None) -> None:
+def add_routes(app: FastAPI, server: Server, api_auth: str | None, jobs: Jobs | None = None) -> None:
     """Add the routes to the host's `app`, which may have those of an earlier load.
 
     jobs: runs analyses; without it there are no routes for them.
     """
     app.router.routes[:] = [route for route in app.routes if not str(getattr(route, "path", "")).startswith(PREFIX)]
-    api = Api(hook)
+    api = Api(server)
     router = APIRouter(prefix=PREFIX, tags=["LoRA Block Weight"], dependencies=[Depends(guard(app, api_auth))])
 
     @router.get("/presets", response_model=Presets, summary="The user's presets, as text and by name")
