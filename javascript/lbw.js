@@ -194,7 +194,7 @@
 
     function isPrompt(element) {
         return element instanceof HTMLTextAreaElement && !element.readOnly && !element.disabled &&
-            element.closest('[id*="prompt"], .prompt, [data-lbw-prompt]') !== null;
+            element.closest('[id*="prompt"], .prompt, .lbw-prompt') !== null;
     }
 
     function isCompleting() {

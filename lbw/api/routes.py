@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 from fastapi import APIRouter, Depends, FastAPI, HTTPException
 from fastapi.responses import JSONResponse
 
+from lbw.analysis.cells import CHANGED, COMPLEMENT
 from lbw.core.architectures import Architecture
 from lbw.core.elements import parse_elements
 from lbw.core.errors import FileError, HostError, LbwError, quote
@@ -39,6 +40,7 @@ from .jobs import Job, Jobs
 
 PREFIX = "/lbw/v1"
 FILES = {"weights": user_presets.WEIGHTS, "elements": user_presets.ELEMENTS}
+PLACEHOLDERS = {CHANGED: "1", COMPLEMENT: "0"}  # as the source of an analysis and of a plot has them
 LIST_SECONDS = 1.0  # how long one listing may read headers that were never read before
 
 
@@ -94,7 +96,7 @@ class Api:
         """Return what a tag means for its LoRA's file."""
         store = self.server.store
         with answering():
-            presets, elements = store.presets(), store.elements()
+            presets, elements = {**PLACEHOLDERS, **store.presets()}, store.elements()
             path = self.path(parse_tag(sent.tag, presets).name)
             report = explain(sent.tag, Path(path), presets, elements, sent.seed)
         modules: dict[str, int] = {}
