@@ -590,7 +590,7 @@
         put(parts.start, tag.start ?? "");
         put(parts.stop, tag.stop ?? "");
         for (const [block, control] of parts.controls ?? []) showBlock(control, entries ? entries[block] ?? "0" : null);
-        const problems = [opened.trouble, ...opened.problems].filter(Boolean);
+        const problems = [opened.trouble, ...opened.problems].filter(Boolean).map(word);
         const said = problems.join("\n");
         if (parts.status.textContent !== said) parts.status.textContent = said;
         parts.status.hidden = !said;
