@@ -194,7 +194,7 @@
 
     function isPrompt(element) {
         return element instanceof HTMLTextAreaElement && !element.readOnly && !element.disabled &&
-            element.closest('[id*="prompt"], .prompt, [data-lbw-prompt]') !== null;
+            element.closest('[id*="prompt"], .prompt, .lbw-prompt') !== null;
     }
 
     function isCompleting() {
@@ -590,7 +590,7 @@
         put(parts.start, tag.start ?? "");
         put(parts.stop, tag.stop ?? "");
         for (const [block, control] of parts.controls ?? []) showBlock(control, entries ? entries[block] ?? "0" : null);
-        const problems = [opened.trouble, ...opened.problems].filter(Boolean);
+        const problems = [opened.trouble, ...opened.problems].filter(Boolean).map(word);
         const said = problems.join("\n");
         if (parts.status.textContent !== said) parts.status.textContent = said;
         parts.status.hidden = !said;

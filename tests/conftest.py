@@ -13,7 +13,7 @@ from hypothesis import settings
 settings.register_profile("lbw", deadline=None)
 settings.load_profile("lbw")
 
-collect_ignore = [] if importlib.util.find_spec("torch") else ["hosts", "webui"]
+collect_ignore = [] if importlib.util.find_spec("torch") else ["api", "hosts", "webui"]
 
 
 @pytest.fixture(params=["AUTOMATIC1111", "Forge", "reForge", "Classic"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,8 +20,24 @@ FIRST = {
     "UploadButton": 0, "table": 0, "button": 0, "OptionInfo": 1,
 }  # fmt: skip
 """Calls with a shown text at that place."""
-PLACES = {"_result": (0, 1), "Kind": (1, 4)}
+PLACES = {
+    "_result": (0, 1), "Kind": (1, 4), "message": (0,), "words": (0,), "_said": (0, 1), "_shown": (2,),
+    "_conflicting": (2,), "_count": (1, 2),
+}  # fmt: skip
 """Our own functions and classes that take shown texts by place."""
+
+KINDS = {"GOOD", "REMARK", "BAD"}
+"""What a sentence is said with: the first of such a pair is shown."""
+ERRORS = {"TagError", "WeightsError", "PresetError", "FileError", "HostError"}
+"""Errors whose text is shown, where it holds no value."""
+WITH_ERRORS = ("lbw/core", "lbw/files", "lbw/analysis", "lbw/hosts")
+CONSTANTS = {
+    "lbw/analysis/effective_blocks.py": ("NEEDED", "NOT_NEEDED", "UNKNOWN"),
+    "lbw/core/preset_check.py": ("NAMED", "ONE_NUMBER", "OTHER_PRESET"),
+}  # fmt: skip
+"""Constants that are shown as they are."""
+CHECK = "lbw/core/preset_check.py"
+"""The file whose functions return what the check of a preset file says."""
 
 MORE: dict[str, tuple[str, ...]] = {
     "lbw/ui/analyze_views.py": ("block", "mean %", "deviation", "inside", "outside", "focus", "suggestion"),
@@ -43,6 +59,13 @@ def texts() -> dict[str, str]:
     for path in python_files():
         for text in of_python(path):
             found.setdefault(text, str(path.relative_to(ROOT)))
+    for path in python_files(WITH_ERRORS):
+        for text in of_errors(path):
+            found.setdefault(text, str(path.relative_to(ROOT)))
+    for name, constants_of in CONSTANTS.items():
+        for constant in constants_of:
+            found.update(dict.fromkeys(_named(constant, ROOT / name), name))
+    found.update(dict.fromkeys(of_check(ROOT / CHECK), CHECK))
     for path in sorted((ROOT / "javascript").glob("*.js")):
         for text in of_javascript(path.read_text(encoding="utf-8")):
             found.setdefault(text, str(path.relative_to(ROOT)))
@@ -52,9 +75,9 @@ def texts() -> dict[str, str]:
     return {text: place for text, place in found.items() if is_language(text)}
 
 
-def python_files() -> list[Path]:
-    """Return the files whose components are looked at."""
-    places = [ROOT / source for source in SOURCES]
+def python_files(sources: Sequence[str] = SOURCES) -> list[Path]:
+    """Return the files of `sources`: by default those whose components are looked at."""
+    places = [ROOT / source for source in sources]
     return [path for place in places for path in (sorted(place.rglob("*.py")) if place.is_dir() else [place])]
 
 
@@ -105,6 +128,49 @@ def of_python(path: Path) -> Iterator[str]:
             for part in ast.walk(node):
                 if isinstance(part, ast.Return) and part.value is not None:
                     yield from constants(part.value, path)
+        elif isinstance(node, ast.Tuple) and len(node.elts) == 2 and _names(node.elts[1]) & KINDS:
+            yield from constants(node.elts[0], path)
+    yield from of_sentences(path)
+    yield from of_errors(path)
+    for text in literals(path):
+        yield from re.findall(r' title="([^"{}]+)"', text)
+
+
+def of_sentences(path: Path) -> Iterator[str]:
+    """Yield the parts of sentences that are put together in variables, which are declared as `Text`."""
+    for function in ast.walk(tree(path)):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        declared = [node for node in ast.walk(function) if isinstance(node, ast.AnnAssign)]
+        names = {name for node in declared if "Text" in _names(node.annotation) for name in _names(node.target)}
+        for node in ast.walk(function):
+            if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                if {name for target in targets for name in _names(target)} & names:
+                    yield from constants(node.value, path)
+
+
+def of_errors(path: Path) -> Iterator[str]:
+    """Yield the texts of errors that hold no value."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ERRORS and node.args:
+            yield from constants(node.args[0], path)
+
+
+def of_check(path: Path) -> Iterator[str]:
+    """Yield what the check says about lines: what its functions return, and what they call a problem or a remark."""
+    for node in ast.walk(tree(path)):
+        called = {node.arg} if isinstance(node, ast.keyword) else set()
+        if isinstance(node, ast.Assign):
+            called = _names(node.targets[0])
+        value = getattr(node, "value", None)
+        if value is not None and (isinstance(node, ast.Return) or called & {"problem", "remark"}):
+            yield from constants(value, path)
+
+
+def _names(node: ast.expr) -> set[str]:
+    """Return the names that stand in an expression."""
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
 
 
 def _of_call(node: ast.Call, path: Path) -> Iterator[str]:
@@ -153,6 +219,9 @@ def constants(node: ast.expr, path: Path) -> list[str]:
         return [node.value] if isinstance(node.value, str) else []
     if isinstance(node, ast.List | ast.Tuple):
         return [text for part in node.elts for text in constants(part, path)]
+    if isinstance(node, ast.JoinedStr):
+        parts = [constants(part.value if isinstance(part, ast.FormattedValue) else part, path) for part in node.values]
+        return ["".join(text for part in parts for text in part)] if all(len(part) == 1 for part in parts) else []
     if isinstance(node, ast.IfExp):
         return constants(node.body, path) + constants(node.orelse, path)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):

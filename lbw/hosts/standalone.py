@@ -58,12 +58,16 @@ class Library:
 
     def find(self, name: str) -> Path | None:
         """Return the file that a tag calls `name`; it lies in the folder, whatever `name` says."""
-        candidates = sorted(self.folder.rglob("*.safetensors"))
-        return next((path for path in candidates if path.stem == name), None)
+        return self.files().get(name)
 
     def names(self) -> list[str]:
         """Return the names that tags may use."""
-        return sorted(path.stem for path in self.folder.rglob("*.safetensors"))
+        return list(self.files())
+
+    def files(self) -> dict[str, Path]:
+        """Return the files by the names that tags may use; of two with one name, the first by path."""
+        paths = sorted(self.folder.rglob("*.safetensors"), reverse=True)
+        return dict(sorted({path.stem: path for path in paths}.items()))
 
     def load(self, path: Path) -> tuple[LoraFile, Mapping[str, Mapping[str, torch.Tensor]]]:
         """Return the file and its modules' tensors, read again only if it changed.

@@ -102,6 +102,7 @@ def parser() -> argparse.ArgumentParser:
     page = commands.add_parser("studio", help="the page, on this machine only", description="Open the page.")
     _model(page)
     page.add_argument("--port", type=int, default=7870, metavar="N", help="default: 7870")
+    page.add_argument("--language", metavar="NAME", help="of the page, for example ja_JP (default: English)")
     page.add_argument("--no-browser", action="store_true", help="do not open the browser")
     page.set_defaults(run="lbw.studio.page:run")
 

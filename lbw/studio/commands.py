@@ -14,8 +14,8 @@ from lbw.files.user_presets import ROOT
 from lbw.hosts.standalone import Library, StandaloneHost, load_pipeline
 
 from .console import progress
-from .explain import load_elements, load_presets
 from .renderer import Job, Picture, Renderer, jobs, save_png
+from .store import StudioPresets
 
 DEMO = ROOT / "demo"
 DEMO_MODEL = DEMO / "model"
@@ -35,7 +35,8 @@ def renderer(options: argparse.Namespace) -> Renderer:
     if not folder.is_dir():
         raise FileError(f"there is no folder {folder}")
     host = StandaloneHost(load_pipeline(model, options.device, config=options.config), Library(folder))
-    return Renderer(host, load_presets(options.presets), load_elements(options.elements), Path(model))
+    store = StudioPresets(weights=options.presets, rules=options.elements)
+    return Renderer(host, store.presets(), store.elements(), Path(model))
 
 
 def job_of(options: argparse.Namespace, architecture: str) -> Job:

@@ -5,38 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from lbw.core.architectures import ARCHITECTURES
-from lbw.core.elements import parse_elements
-from lbw.core.presets import merged, parse_presets
 from lbw.core.weights import format_number
 from lbw.files.explain import explain
-from lbw.files.user_presets import ELEMENTS, SHIPPED, WEIGHTS, PresetStore, read_text
+
+from .store import StudioPresets
 
 
 def run(options: argparse.Namespace) -> int:
     """Print what the tag does to the file."""
-    presets = load_presets(options.presets)
-    elements = load_elements(options.elements)
-    report = explain(options.tag, options.lora, presets, elements, options.seed)
+    store = StudioPresets(weights=options.presets, rules=options.elements)
+    report = explain(options.tag, options.lora, store.presets(), store.elements(), options.seed)
     print(json.dumps(report, ensure_ascii=False) if options.json else as_text(report))
     return 0
-
-
-def load_presets(path: Path | None) -> Mapping[str, str]:
-    """Return the presets of the file at `path`, or the shipped ones and the user's own."""
-    if path is not None:
-        return parse_presets(read_text(path)).presets
-    return merged(parse_presets(read_text(SHIPPED / WEIGHTS)).presets, PresetStore().presets())
-
-
-def load_elements(path: Path | None) -> Mapping[str, str]:
-    """Return the elemental presets of the file at `path`, or the shipped ones and the user's own."""
-    if path is not None:
-        return parse_elements(read_text(path))
-    return {**parse_elements(read_text(SHIPPED / ELEMENTS)), **PresetStore().elements()}
 
 
 def as_text(report: Mapping[str, Any]) -> str:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from fastapi import FastAPI
 
 from lbw.analysis.cells import Cell
 from lbw.analysis.prompt import tag_to_analyze
 from lbw.analysis.runner import run as run_cells
 from lbw.analysis.sheet import beside
 from lbw.analysis.store import CellStore
+from lbw.api.jobs import Jobs
 from lbw.core.errors import HostError, LbwError, WeightsError
 from lbw.files.user_presets import ROOT, PresetStore
 from lbw.ui.analyze import analyze_panel
-from lbw.ui.gradio_versions import run_script
 from lbw.ui.hints import hints_panel
 from lbw.ui.presets import presets_panel
 from lbw.ui.tuner import tuner_panel
@@ -27,42 +28,55 @@ from lbw.ui.weights import weights_panel
 from .analyze import CellRenderer, context
 from .analyzer_host import CELLS, StudioAnalyzerHost
 from .commands import DEMO_DEFAULTS, renderer
-from .explain import load_elements, load_presets
 from .renderer import Job, Renderer
+from .server import Shelf, application, head, serve
+from .store import StudioPresets
 
 EXAMPLE = "a large red star on a white background, flat style"
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve the page on this machine until Ctrl-C."""
-    page = build(renderer(options), options.model is None, options.presets, options.elements)
-    page.queue(default_concurrency_limit=1).launch(
-        server_name="127.0.0.1", server_port=options.port, inbrowser=not options.no_browser, show_api=False, quiet=False
-    )
+    scripts = head(options.language)  # before the model: what is wrong with it is said at once
+    store = StudioPresets(weights=options.presets, rules=options.elements)
+    app = build(renderer(options), options.model is None, store, scripts)
+    serve(app, options.port, not options.no_browser)
     return 0
 
 
 def build(
     maker: Renderer,
     bundled: bool,
-    presets: Path | None = None,
-    elements: Path | None = None,
+    store: StudioPresets,
+    scripts: str,
     output: Path = Path("lbw-output"),
-) -> gr.Blocks:
-    """Return the page for the model and the LoRA files of `maker`.
+) -> FastAPI:
+    """Return the page for the model and the LoRA files of `maker`, and the routes, as a server.
 
-    presets, elements: files to take presets from, each time anew, instead of the shipped ones and the user's own.
-    output: where analyses are written.
+    bundled: whether the model is the small one. scripts: what `head` returns. output: where analyses are written.
     """
 
     def fresh() -> Renderer:
-        return replace(maker, presets=load_presets(presets), elements=load_elements(elements))
+        return replace(maker, presets=store.presets(), elements=store.elements())
 
+    host = StudioAnalyzerHost(fresh, bundled, EXAMPLE, output)
+    page = _page(maker, fresh, host, store, bundled, scripts).queue(default_concurrency_limit=1)
+    return application(page, Shelf(store, maker.host.library), Jobs(host))
+
+
+def _page(
+    maker: Renderer,
+    fresh: Callable[[], Renderer],
+    host: StudioAnalyzerHost,
+    store: PresetStore,
+    bundled: bool,
+    scripts: str,
+) -> gr.Blocks:
     size = DEMO_DEFAULTS["width"] if bundled else 512
     names = maker.host.library.names()
     first = names[0] if names else "name"
     css = (ROOT / "style.css").read_text(encoding="utf-8")
-    with gr.Blocks(title="LoRA Block Weight", analytics_enabled=False, css=css) as page:
+    with gr.Blocks(title="LoRA Block Weight", analytics_enabled=False, css=css, head=scripts) as page:
         gr.Markdown("# LoRA Block Weight")
         with gr.Row():
             size_box = gr.Slider(64, 1024, value=size, step=8, label="Size", info="width and height, in pixels")
@@ -70,7 +84,10 @@ def build(
             cfg = gr.Slider(1, 15, value=DEMO_DEFAULTS["cfg"] if bundled else 7, step=0.5, label="CFG scale")
             seed = gr.Number(value=1, precision=0, label="Seed")
         with gr.Tab("Picture"):
-            prompt = gr.Textbox(f"{EXAMPLE} <lora:{first}:1:lbw=1>", label="Prompt", lines=2, elem_id="prompt")
+            prompt = gr.Textbox(
+                f"{EXAMPLE} <lora:{first}:1:lbw=1>", label="Prompt", lines=2, elem_id="prompt",
+                elem_classes=["lbw-prompt"],
+            )  # fmt: skip
             render = gr.Button("Generate", variant="primary", elem_id="generate")
             picture = gr.Image(label="Picture", type="pil", elem_id="picture")
             said = gr.Textbox(label="Infotext and messages", interactive=False, lines=4, elem_id="infotext")
@@ -79,7 +96,6 @@ def build(
             )
         with gr.Tab("Analyze"):
             analyzer = gr.Column()
-        store = PresetStore()
         with gr.Tab("Presets"):
             editor = presets_panel(store)
             with gr.Tab("Make weights"):
@@ -87,15 +103,17 @@ def build(
             with gr.Tab("Elemental presets"):
                 presets_panel(store, "elements")
         with gr.Tab("Tuner"):
-            tuned = gr.Textbox(f"{EXAMPLE} <lora:{first}:1:lbw=XYZ>", label="Prompt", lines=2, elem_id="tuner_prompt")
+            tuned = gr.Textbox(
+                f"{EXAMPLE} <lora:{first}:1:lbw=XYZ>", label="Prompt", lines=2, elem_id="tuner_prompt",
+                elem_classes=["lbw-prompt"],
+            )  # fmt: skip
             tuner = tuner_panel(
                 lambda cells, *values: _tuned(fresh(), cells, *values), store, editor,
                 [tuned, size_box, steps, cfg], maker.host.architecture.name,
             )  # fmt: skip
             hints_panel(store, tuner)
         with analyzer:
-            analyze_panel(StudioAnalyzerHost(fresh, bundled, EXAMPLE, output), editor, tuner)
-        run_script("lbw_mask")
+            analyze_panel(host, editor, tuner)
     return page
 
 

@@ -275,8 +275,8 @@ class AnalyzePanel(AnalyzeControls):
             return [names, *[gr.update() for _ in self.views]]
         if run.over.is_set():
             return [names, *self._views(run, None, is_masked=False)]
-        words = message("An analysis is running: press Analyze to follow it.", REMARK)
-        return [names, *self._running_views(run, words, None)]
+        said = message("An analysis is running: press Analyze to follow it.", REMARK)
+        return [names, *self._running_views(run, said, None)]
 
     def _only(self, said: str, progress: Any = None) -> list[Any]:
         shown = gr.update() if progress is None else progress

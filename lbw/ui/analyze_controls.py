@@ -37,7 +37,7 @@ class AnalyzeControls:
                     )  # fmt: skip
                 self.prompt = gr.Textbox(
                     first.prompt, label="Prompt", info="with lbw=XYZ in the tag of the LoRA to look at", lines=2,
-                    elem_id=_id("prompt"),
+                    elem_id=_id("prompt"), elem_classes=["lbw-prompt"],
                 )  # fmt: skip
                 self.negative = gr.Textbox(
                     first.negative, label="Negative prompt", info="what the pictures should not show", lines=1,

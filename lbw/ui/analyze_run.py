@@ -28,7 +28,7 @@ from lbw.core.errors import FileError, LbwError
 from lbw.core.presets import check_name
 
 from .analyzer_host import AnalyzerHost, Prepared, Question
-from .markup import BAD, GOOD, REMARK
+from .markup import BAD, GOOD, REMARK, Text
 
 SMALL = 256
 """The longer side of the pictures of the grid on the page; the grid that is written to disk has them in full size."""
@@ -82,7 +82,7 @@ class Run:
     left: float | None = None
     told: float = 0.0
     version: int = 0
-    said: list[tuple[str, str]] = field(default_factory=list)
+    said: list[tuple[Text, str]] = field(default_factory=list)
     low: float | None = None
     high: float | None = None
     files: list[Path] = field(default_factory=list)
@@ -148,7 +148,7 @@ class Run:
         except StoppedError:
             self.said.append(("Stopped. A quick scan keeps nothing: press Analyze to begin anew.", REMARK))
         except Exception as error:  # whatever the host raises: the person at the page is told
-            self.said.append((f"The analysis ended early: {type(error).__name__}: {error}", BAD))
+            self.said.append((("The analysis ended early:", f"{type(error).__name__}: {error}"), BAD))
         finally:
             self.left = None
             self.over.set()
@@ -161,15 +161,21 @@ class Run:
             self.done += 1
             self.version += 1
         missing = self.total - self.done
-        words = f"{analysis.rendered} pictures rendered, {analysis.reused} kept from before"
+        rendered, reused = analysis.rendered, analysis.reused
+        failed = self.done - rendered - reused
+        counts: Text
         if analysis.stop_reason:
             self.said.append((analysis.stop_reason, BAD))
         if missing:
-            self.said.append((f"Stopped: {words}; press Analyze to go on with the {missing} that are missing.", REMARK))
+            counts = ("Stopped:", rendered, "pictures rendered,", reused, "kept from before,", missing, "missing.")
+            self.said.append(((*counts, "Press Analyze to go on."), REMARK))
+        elif failed:
+            counts = ("Done:", rendered, "pictures rendered,", reused, "kept from before,", failed, "failed.")
+            self.said.append((counts, REMARK))
         else:
-            failed = self.done - analysis.rendered - analysis.reused
-            self.said.append((f"Done: {words}{f', {failed} failed' if failed else ''}.", REMARK if failed else GOOD))
-        self.said += [(f"The source of seed {s} failed: {error}", BAD) for s, error in analysis.source_errors.items()]
+            self.said.append((("Done:", rendered, "pictures rendered,", reused, "kept from before."), GOOD))
+        for seed, error in analysis.source_errors.items():
+            self.said.append((("The source failed for seed", f"{seed}:", error), BAD))
         failures: dict[str, list[str]] = {}
         for result in analysis.results:
             for error in dict.fromkeys(result.errors.values()):
@@ -221,7 +227,7 @@ class Run:
             name = preset_name(prepared.lora)
             write_figures(stem, report(analysis, settings, self.suggestion, name, [path.name for path in grids]))
         except (FileError, OSError) as error:
-            self.said.append((f"Not saved: {error}", BAD))
+            self.said.append((("Not saved:", str(error)), BAD))
             return
         self.files = [stem.with_name(stem.name + end) for end in (".json", ".csv")] + grids + [chart]
 

@@ -15,7 +15,7 @@ from lbw.analysis.sheet import beside
 from lbw.core.tag import TAG, parse_items
 
 from .analyze_run import Run
-from .markup import BAD, GOOD, message
+from .markup import BAD, GOOD, Text, message, plain, words
 
 _FEW = 160_000
 """Pixels up to which a picture is sent without loss."""
@@ -88,27 +88,28 @@ def block_view(run: Run, label: str, seed: int) -> str:
     before, after = analysis.pictures(result.choice, seed)
     if before is None or after is None:
         error = result.errors.get(seed)
-        return message(f"{label}: {error}", BAD) if error else message(f"{label} has no picture of seed {seed} yet.")
+        return message((f"{label}:", error), BAD) if error else message((label, "has no picture yet of seed", seed))
     raw = difference(before.pictures, after.pictures)
     if analysis.settings.background == WHITE:
         raw = 255 - raw
     low, high = analysis.settings.span
-    pictures = {
-        f"source: all blocks at {high:g}": beside(before.pictures),
-        f"changed: {label} at {low:g}": beside(after.pictures),
-        "difference": beside(raw),
-        "heat map": beside(heat_map(before.pictures, after.pictures)),
-    }
-    addresses = {words: data_uri(Image.fromarray(pixels)) for words, pixels in pictures.items()}
+    captions: tuple[Text, ...] = (
+        ("source: all blocks at", f"{high:g}"), ("changed: this block at", f"{low:g}"), "difference", "heat map",
+    )  # fmt: skip
+    pictures = (before.pictures, after.pictures, raw, heat_map(before.pictures, after.pictures))
+    addresses = [data_uri(Image.fromarray(beside(each))) for each in pictures]
     figures = "".join(
-        f'<figure><img src="{address}" alt="{escape(words)}"><figcaption>{escape(words)}</figcaption></figure>'
-        for words, address in addresses.items()
+        f'<figure><img src="{address}" alt="{escape(plain(caption))}">'
+        f"<figcaption>{words(caption)}</figcaption></figure>"
+        for caption, address in zip(captions, addresses)
     )
-    source, changed = list(addresses.values())[:2]
+    source, changed = addresses[:2]
     change = result.changes.get(seed)
-    said = f"{label}, seed {seed}" + (f": {change.percent:.3f} % changed" if change else "")
+    said: Text = (label, "·", "seed", seed)
+    if change:
+        said = (*said, "·", "changed:", f"{change.percent:.3f} %")
     return (
-        f'<div class="lbw-large"><h4>{escape(said)}</h4><div class="lbw-large-columns">'
+        f'<div class="lbw-large"><h4>{words(said)}</h4><div class="lbw-large-columns">'
         f"{compare_view(source, changed, label)}"
         f'<div class="lbw-figures">{figures}</div></div></div>'
     )
@@ -116,14 +117,13 @@ def block_view(run: Run, label: str, seed: int) -> str:
 
 def compare_view(source: str, changed: str, label: str) -> str:
     """Return two pictures one above the other, with a divider to move by pointer or arrow keys."""
-    words = escape(f"Divider: source on the left, {label} changed on the right")
     return (
         '<figure class="lbw-compare-figure"><div class="lbw-compare" style="--lbw-at:50%">'
         f'<img src="{source}" alt="source"><img class="lbw-over" src="{changed}" alt="{escape(label)} changed">'
         '<span class="lbw-divider"></span>'
-        f'<input type="range" min="0" max="100" step="0.5" value="50" aria-label="{words}" title="{words}" '
+        '<input type="range" min="0" max="100" step="0.5" value="50" title="Divider: source left, changed right" '
         "oninput=\"this.parentNode.style.setProperty('--lbw-at', this.value + '%')\"></div>"
-        "<figcaption>◀ source · changed ▶ · drag the line</figcaption></figure>"
+        f"<figcaption>{words(('◀', 'source', '·', 'changed', '▶', '·', 'drag the line'))}</figcaption></figure>"
     )
 
 
@@ -136,20 +136,21 @@ def progress_view(run: Run | None) -> str:
         return ""
     if not run.total:
         return "" if run.over.is_set() else message("Preparing …")
-    what = "step" if run.is_quick else "picture"
-    words = f"{run.done} of {run.total} {what}s"
+    said: Text = (run.done, "/", run.total, "steps" if run.is_quick else "pictures")
     left = run.seconds_left
+    more: Text = ()
     if run.over.is_set():
-        words += "" if run.is_complete else " · stopped"
+        more = () if run.is_complete else ("·", "stopped")
     elif run.asked_to_stop.is_set():
-        words += f" · stopping after this {what}"
+        more = ("·", "stopping after this step" if run.is_quick else "stopping after this picture")
     elif left is not None:
-        words += f" · {time_words(left)} left"
+        more = ("·", "time left:", time_words(left))
+    said = (*said, *more)
     share = 100 * run.done / run.total
     return (
         f'<div class="lbw-progress" role="progressbar" aria-valuemin="0" aria-valuemax="{run.total}" '
-        f'aria-valuenow="{run.done}" aria-valuetext="{words}"><div style="width:{share:.1f}%"></div>'
-        f"<span>{words}</span></div>"
+        f'aria-valuenow="{run.done}" aria-valuetext="{plain(said)}"><div style="width:{share:.1f}%"></div>'
+        f"<span>{words(said)}</span></div>"
     )
 
 
@@ -205,8 +206,8 @@ def results_view(run: Run | None) -> str:
     masked = [figure for figure in _FORMS if any(result.mean_of(figure) is not None for result in ranked)]
     headings = ["", "block", "mean %", "deviation", *masked, "suggestion"]
     head = "".join(
-        f'<th scope="col" aria-sort="none"><button type="button" title="Sort by {escape(heading or "place")}">'
-        f"{escape(heading or '#')}</button></th>"
+        f'<th scope="col" aria-sort="none"><button type="button" title="Sort by this">{escape(heading or "#")}'
+        "</button></th>"
         for heading in headings
     )
     rows = "".join(_row(place, result, largest, masked, verdicts) for place, result in enumerate(ranked, 1))
@@ -221,14 +222,14 @@ def _row(place: int, result: BlockResult, largest: float, masked: Sequence[str],
     assert hasattr(verdicts, "get")
     found = list(dict.fromkeys(verdict for block in result.choice.blocks if (verdict := verdicts.get(block))))
     kind = found[0].replace(" ", "-") if len(found) == 1 else "mixed"
-    words = " / ".join(f"{_SIGNS[verdict]} {verdict}" for verdict in found)
+    said = " / ".join(words((_SIGNS[verdict], verdict)) for verdict in found)
     cells = [
         f"<td>{place if result.mean is not None else ''}</td>",
-        f'<td><button type="button" title="Show the pictures of {escape(label)}">{escape(label)}</button></td>',
+        f'<td><button type="button" title="Show its pictures">{escape(label)}</button></td>',
         _bar_cell(result.mean, largest),
         _number_cell(result.std, "{:.3f}"),
         *(_number_cell(result.mean_of(figure), _FORMS[figure]) for figure in masked),
-        f'<td><span class="lbw-verdict lbw-{kind}">{escape(words)}</span></td>',
+        f'<td><span class="lbw-verdict lbw-{kind}">{said}</span></td>',
     ]
     return f'<tr data-block="{escape(label)}">{"".join(cells)}</tr>'
 
@@ -246,7 +247,7 @@ def _bar_cell(value: float | None, largest: float) -> str:
     )
 
 
-def words_view(said: Sequence[tuple[str, str]]) -> str:
+def words_view(said: Sequence[tuple[Text, str]]) -> str:
     """Return what there is to say, a line each."""
     return "".join(message(text, kind) for text, kind in said)
 

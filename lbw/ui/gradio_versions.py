@@ -9,8 +9,6 @@ from typing import Any
 
 from gradio.context import Context
 
-from lbw.files.user_presets import ROOT
-
 
 def listen(
     event: Any,
@@ -61,12 +59,3 @@ def tooltips(texts: Mapping[str, str]) -> None:
         }}
     }}"""
     on_page_load(None, js=code)
-
-
-def run_script(name: str) -> None:
-    """Let the page run `javascript/NAME.js` when it is opened; to be called within a page of our own.
-
-    A WebUI runs the scripts of its extensions by itself.
-    """
-    code = (ROOT / "javascript" / f"{name}.js").read_text(encoding="utf-8")
-    on_page_load(None, js=f"() => {{\n{code}\n}}")

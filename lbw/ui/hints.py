@@ -11,7 +11,7 @@ from lbw.files.hints import COLUMNS, HINTS, Hint, hint_problems, hints_of_rows, 
 from lbw.files.user_presets import PresetStore, Reading
 
 from .gradio_versions import listen, on_page_load, tooltips
-from .markup import BAD, REMARK, message
+from .markup import BAD, REMARK, Text, message
 from .tuner import TunerPanel
 
 
@@ -59,21 +59,23 @@ class HintsPanel:
     def _saved(self, rows: Any, known: Reading | None) -> list[Any]:
         hints = hints_of_rows(rows or [])
         if known is None:
-            words = "The file was not read, so it is not replaced. Press Reload Hints."
-            return [gr.update(), message(words, BAD), None, gr.update(visible=False)]
+            said = message("The file was not read, so it is not replaced. Press Reload Hints.", BAD)
+            return [gr.update(), said, None, gr.update(visible=False)]
         try:
             if self.store.changed(HINTS, known.version):
                 seen = self.store.read(HINTS)
                 others = [hint for hint in parse_hints(seen.text) if hint not in hints]
-                listed = ", ".join(hint.name for hint in others) or "none"
-                words = "The file changed on the disk since it was read: nothing was saved. Hints that only the file "
-                words += f"has: {listed}. Reload Hints takes the file's version."
-                return [gr.update(), message(words, REMARK), seen, gr.update(visible=True)]
+                said: Text = (
+                    "The file changed on the disk since it was read: nothing was saved.",
+                    "Hints that only the file has:", ", ".join(hint.name for hint in others) or "none", "·",
+                    "Reload Hints takes the file's version.",
+                )  # fmt: skip
+                return [gr.update(), message(said, REMARK), seen, gr.update(visible=True)]
             saved = self.store.save(HINTS, hints_text(hints), known.version)
         except LbwError as error:
-            return [gr.update(), message(f"Not saved: {error}", BAD), None, gr.update(visible=False)]
+            return [gr.update(), message(("Not saved:", str(error)), BAD), None, gr.update(visible=False)]
         path = self.store.folder / HINTS
-        return [saved, _said(hints, f"Saved to {path}."), None, gr.update(visible=False)]
+        return [saved, _said(hints, ("Saved to", str(path))), None, gr.update(visible=False)]
 
     def _chosen(self, rows: Any, event: gr.SelectData) -> list[Any]:
         row = event.index[0] if isinstance(event.index, (list, tuple)) else event.index
@@ -82,7 +84,7 @@ class HintsPanel:
         hints = hints_of_rows([rows[row]])
         if not hints or not hints[0].weights:
             return [gr.update(), gr.update()]
-        return [hints[0].weights, message(f"{hints[0].name}: press Load weights to take these weights.")]
+        return [hints[0].weights, message((f"{hints[0].name}:", "Press Load weights to take these weights."))]
 
 
 def hints_panel(store: PresetStore, tuner: TunerPanel) -> HintsPanel:
@@ -95,6 +97,6 @@ def _table(hints: list[Hint]) -> list[list[str]]:
     return [*rows_of_hints(hints), [""] * len(COLUMNS)]
 
 
-def _said(hints: list[Hint], words: str) -> str:
+def _said(hints: list[Hint], text: Text) -> str:
     problems = hint_problems(hints)
-    return message(words) + message("; ".join(problems), REMARK)
+    return message(text) + message("; ".join(problems), REMARK)

@@ -1,4 +1,8 @@
-"""HTML of the panels. Whatever comes from a file or from the user passes `escape`."""
+"""HTML of the panels. Whatever comes from a file or from the user passes `escape`.
+
+The page is translated in the browser, where whole texts of elements are looked up. So what is said is given in parts,
+words apart from numbers and names, and each part has an element of its own.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +13,30 @@ from html import escape
 
 from PIL import Image
 
+Text = str | tuple[str | int, ...]
+"""What is said: a sentence without numbers and names, or its parts."""
 GOOD, REMARK, BAD = "good", "remark", "bad"
 SIGNS = {GOOD: "✓", REMARK: "!", BAD: "✗"}
 """What stands beside a colour, for those who cannot tell colours apart."""
 
 
-def message(text: str, kind: str = GOOD) -> str:
+def plain(text: Text) -> str:
+    """Return `text` as one line, for what holds no HTML."""
+    return text if isinstance(text, str) else " ".join(map(str, text))
+
+
+def words(text: Text) -> str:
+    """Return `text` with each of its parts in an element of its own."""
+    parts = (text,) if isinstance(text, str) else text
+    return " ".join(f"<span>{escape(str(part))}</span>" for part in parts)
+
+
+def message(text: Text, kind: str = GOOD) -> str:
     """Return a message to the user; nothing for an empty one."""
     if not text:
         return ""
     role = "alert" if kind == BAD else "status"
-    return f'<div class="lbw-message lbw-{kind}" role="{role}">{SIGNS[kind]} {escape(text)}</div>'
+    return f'<div class="lbw-message lbw-{kind}" role="{role}"><span>{SIGNS[kind]}</span> {words(text)}</div>'
 
 
 def table(headings: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]], attributes: str = "") -> str:

@@ -16,7 +16,7 @@ from lbw.core.presets import editor_text, file_text, parse_presets
 from lbw.files.user_presets import ELEMENTS, WEIGHTS, PresetStore, Reading
 
 from .gradio_versions import listen, on_page_load, tooltips
-from .markup import BAD, GOOD, REMARK, SIGNS, line_jump, message, table
+from .markup import BAD, GOOD, REMARK, SIGNS, Text, line_jump, message, table, words
 
 _ROWS = 3000
 """Lines that the check shows; of a longer file those with something to say about come first."""
@@ -136,13 +136,13 @@ class PresetsPanel:
         try:
             reading = self.store.save(self.kind.file, file_text(text, known.text), known.version)
         except LbwError as error:
-            return self._said(message(f"Not saved: {error}", BAD))
+            return self._said(message(("Not saved:", str(error)), BAD))
         path = self.store.folder / self.kind.file
-        return [gr.update(), *self._shown(text, reading, f"Saved to {path}.")[1:]]
+        return [gr.update(), *self._shown(text, reading, ("Saved to", str(path)))[1:]]
 
-    def edited(self, text: str, known: Reading | None, words: str) -> list[Any]:
-        """Return updates that put `text` into the editor, not saved, with `words` to the user."""
-        return [*self._shown(text, known, words)[:4], *[gr.update() for _ in self.outputs[4:]]]
+    def edited(self, text: str, known: Reading | None, said: Text) -> list[Any]:
+        """Return updates that put `text` into the editor, not saved, with `said` to the user."""
+        return [*self._shown(text, known, said)[:4], *[gr.update() for _ in self.outputs[4:]]]
 
     def with_preset(self, name: str, weights: str, text: str, known: Reading | None, is_saved: bool) -> list[Any]:
         """Return a message and updates that put a preset into the editor's `text`, and save it if `is_saved`."""
@@ -151,8 +151,10 @@ class PresetsPanel:
         if is_saved:
             updates = self.saved(written, known)
             return [updates[self.outputs.index(self.message)], written, *updates[1:]]
-        words = f"{name} was {'replaced' if name in file.presets else 'added'} in the editor, and is not saved yet."
-        return [message(words), *self.edited(written, known, words)]
+        said: Text = (name, "is added to the editor, and not saved yet.")
+        if name in file.presets:
+            said = (name, "is replaced in the editor, and not saved yet.")
+        return [message(said), *self.edited(written, known, said)]
 
     def _reloaded(self, text: str, known: Reading | None) -> list[Any]:
         if known is None or not _is_edited(text, known):
@@ -180,23 +182,23 @@ class PresetsPanel:
     def _names(self, reading: Reading | None) -> str:
         return ",".join(self.kind.check(reading.text).names) if reading else ""
 
-    def _shown(self, text: str, known: Reading | None, words: str) -> list[Any]:
+    def _shown(self, text: str, known: Reading | None, said: Text) -> list[Any]:
         return [
-            text, known, message(words), check_view(self.kind, text, _is_edited(text, known)), self._names(known),
+            text, known, message(said), check_view(self.kind, text, _is_edited(text, known)), self._names(known),
             gr.update(visible=False), "", "", None,
         ]  # fmt: skip
 
     def _said(self, html: str) -> list[Any]:
         return [gr.update(), gr.update(), html, *[gr.update() for _ in self.outputs[3:]]]
 
-    def _conflicting(self, text: str, known: Reading, words: str) -> list[Any]:
+    def _conflicting(self, text: str, known: Reading, said: Text) -> list[Any]:
         try:
             seen = self.store.read(self.kind.file)
         except LbwError as error:
             return self._said(message(str(error), BAD))
         theirs = editor_text(seen.text)
         return [
-            gr.update(), known, message(words, REMARK), gr.update(), gr.update(), gr.update(visible=True),
+            gr.update(), known, message(said, REMARK), gr.update(), gr.update(), gr.update(visible=True),
             difference_view(theirs, text), theirs, seen,
         ]  # fmt: skip
 
@@ -212,22 +214,23 @@ def presets_panel(store: PresetStore, kind: str = PRESETS.name) -> PresetsPanel:
 def check_view(kind: Kind, text: str, is_edited: bool) -> str:
     """Return the check of `text` as HTML: a sum, and a line for each preset."""
     check = kind.check(text)
-    words = [_count(len(check.names), "preset"), _count(len(check.problems), "problem")]
+    said: Text = (*_count(len(check.names), "preset", "presets"), "·")
+    said = (*said, *_count(len(check.problems), "problem", "problems"))
     if check.remarks:
-        words.append(_count(len(check.remarks), "remark"))
+        said = (*said, "·", *_count(len(check.remarks), "remark", "remarks"))
     if is_edited:
-        words.append("not saved yet")
+        said = (*said, "·", "not saved yet")
     worst = BAD if check.problems else REMARK if check.remarks else GOOD
     lines = list(check.lines)
     if len(lines) > _ROWS:
         lines = sorted(lines, key=lambda line: not (line.problem or line.remark))[:_ROWS]
-        words.append(f"the first {_ROWS} lines are shown")
+        said = (*said, "·", "lines shown:", _ROWS)
     rows = table(
         ["line", "", "name", "layout", "fits", "remark"],
         ((_kind_of(line), _cells(line)) for line in lines),
         line_jump(f"lbw_{kind.name}_text"),
     )
-    return f'{message(" · ".join(words), worst)}<div class="lbw-scroll">{rows}</div>'
+    return f'{message(said, worst)}<div class="lbw-scroll">{rows}</div>'
 
 
 def difference_view(theirs: str, mine: str) -> str:
@@ -240,15 +243,16 @@ def difference_view(theirs: str, mine: str) -> str:
         return message("The two versions say the same.")
     kinds = {"-": "theirs", "+": "mine"}
     rows = "".join(f'<div class="lbw-{kinds.get(line[0], "same")}">{escape(line)}</div>' for line in lines[:400])
-    return f"<div>− only in the file · + only in the editor</div><div class='lbw-scroll lbw-difference'>{rows}</div>"
+    signs = words(("−", "only in the file", "·", "+", "only in the editor"))
+    return f"<div>{signs}</div><div class='lbw-scroll lbw-difference'>{rows}</div>"
 
 
 def _is_edited(text: str, known: Reading | None) -> bool:
     return known is not None and text != editor_text(known.text)
 
 
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'s' * (number != 1)}"
+def _count(number: int, one: str, many: str) -> tuple[int, str]:
+    return number, one if number == 1 else many
 
 
 def _kind_of(line: CheckedLine) -> str:
@@ -257,5 +261,5 @@ def _kind_of(line: CheckedLine) -> str:
 
 def _cells(line: CheckedLine) -> list[str]:
     number = f'<button type="button" data-line="{line.number}" title="Go to this line">{line.number}</button>'
-    words = (line.name, line.layout, ", ".join(line.fits), line.problem or line.remark)
-    return [number, SIGNS[_kind_of(line)], *map(escape, words)]
+    texts = (line.name, line.layout, ", ".join(line.fits), line.problem or line.remark)
+    return [number, SIGNS[_kind_of(line)], *map(escape, texts)]

@@ -38,7 +38,7 @@ from lbw.core.weights import format_number, parse_number
 from lbw.files.user_presets import PresetStore
 
 from .gradio_versions import listen, on_page_load, tooltips
-from .markup import BAD, REMARK, message
+from .markup import BAD, REMARK, message, words
 from .pauses import with_pauses
 from .presets import PresetsPanel
 
@@ -286,9 +286,9 @@ class TunerPanel:
             return self._views(tuner, shown, name, direction, "")
         proposal = shown.pictures[index].proposal
         if proposal.block and proposal.block not in tuner.blocks:
-            words = "This picture is of another model: render the next round."
-            return self._views(tuner, shown, name, direction, message(words, REMARK))
-        said = message(f"Accepted: {proposal.label}." if proposal.block else "Everything stays as it is.")
+            said = message("This picture is of another model: render the next round.", REMARK)
+            return self._views(tuner, shown, name, direction, said)
+        said = message(("Accepted:", proposal.label) if proposal.block else "Everything stays as it is.")
         return self._views(tuner.accepted(proposal, fix), shown, name, direction, said)
 
     # Rounds --------------------------------------------------------------------------------------
@@ -304,18 +304,18 @@ class TunerPanel:
             if len(proposals) < 2:
                 raise WeightsError("Nothing to render: no block is open, or none can move within the range.")
             total = len(proposals)
-            yield ["", message(f"0 of {total} pictures"), [], shown]
+            yield ["", message((0, "/", total, "pictures")), [], shown]
             for finished in with_pauses(self.render(list(proposals), *inputs)):
                 if finished is None:
                     yield [gr.update()] * 4
                     continue
                 cell, picture = finished
                 shown = Shown((*shown.pictures, Shot(proposals[cell], self._file(picture))))
-                yield ["", message(f"{len(shown.pictures)} of {total} pictures"), _gallery(tuner, shown), shown]
+                yield ["", message((len(shown.pictures), "/", total, "pictures")), _gallery(tuner, shown), shown]
         except LbwError as error:
             yield [message(str(error), BAD), *([gr.update()] * 3)]
         except Exception as error:  # whatever the host raises: the person at the page is told
-            yield [message(f"The round ended early: {type(error).__name__}: {error}", BAD), *([gr.update()] * 3)]
+            yield [message(("The round ended early:", f"{type(error).__name__}: {error}"), BAD), *([gr.update()] * 3)]
 
     def _file(self, picture: Picture) -> str:
         """Keep `picture` as a file, so that it is encoded once however often the gallery is shown."""
@@ -384,15 +384,15 @@ def state_view(tuner: Tuner) -> str:
         }"""
     fields = []
     for block, known in tuner.by_block.items():
-        fixed = "fixed" if known.is_fixed else "open"
+        state = words((SIGNS[known.verdict], "fixed" if known.is_fixed else "still open"))
         kind = known.verdict.replace(" ", "-")
         fields.append(
-            f'<button type="button" class="lbw-state lbw-{kind} lbw-{fixed}" data-block="{escape(block)}" '
-            f'title="{escape(block)}: {known.verdict}, {fixed}; click to choose it"><b>{escape(block)}</b>'
-            f"<span>{format_number(known.value)}</span><small>{SIGNS[known.verdict]} {fixed}</small></button>"
+            f'<button type="button" class="lbw-state lbw-{kind} lbw-{"fixed" if known.is_fixed else "open"}" '
+            f'data-block="{escape(block)}" title="{known.verdict}"><b>{escape(block)}</b>'
+            f"<span>{format_number(known.value)}</span><small>{state}</small></button>"
         )
-    words = f"{len(tuner.open_blocks)} of {len(tuner.blocks)} blocks open · {len(tuner.history)} changes"
-    return f'<div class="lbw-states" onclick="{escape(" ".join(code.split()))}">{"".join(fields)}</div><p>{words}</p>'
+    sums = words((len(tuner.open_blocks), "/", len(tuner.blocks), "blocks open", "·", len(tuner.history), "changes"))
+    return f'<div class="lbw-states" onclick="{escape(" ".join(code.split()))}">{"".join(fields)}</div><p>{sums}</p>'
 
 
 def _result(label: str, info: str, name: str, lines: int) -> Any:

@@ -78,10 +78,12 @@ def add_api(_demo: Any, app: Any) -> None:
     """Add our routes to the host's server, which has just started."""
     from modules import shared
 
-    from . import api, jobs, panel_host  # here, because they import what the start need not wait for
+    from lbw.api import jobs, routes  # here, because they import what the start need not wait for
+
+    from . import panel_host
 
     analyses = jobs.Jobs(panel_host.PanelHost(hook))
-    api.add_routes(app, hook, getattr(shared.cmd_opts, "api_auth", None), analyses)
+    routes.add_routes(app, hook, getattr(shared.cmd_opts, "api_auth", None), analyses)
 
 
 def stop() -> None:

@@ -71,8 +71,9 @@ class Tab:
         first = self.host.defaults()
         self._tuner_buttons = self._take_buttons("tuner")
         prompt = gr.Textbox(
-            "", label="Prompt", info="with lbw=XYZ in the tag of the LoRA to tune", lines=2, elem_id="lbw_tuner_prompt"
-        )
+            "", label="Prompt", info="with lbw=XYZ in the tag of the LoRA to tune", lines=2, elem_id="lbw_tuner_prompt",
+            elem_classes=["lbw-prompt"],
+        )  # fmt: skip
         negative = gr.Textbox("", label="Negative prompt", lines=1, elem_id="lbw_tuner_negative")
         with gr.Row():
             seed = gr.Number(-1, label="Seed", visible=False, elem_id="lbw_tuner_picture_seed")

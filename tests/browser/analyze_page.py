@@ -20,11 +20,10 @@ from lbw.core.architectures import SDXL
 from lbw.files.user_presets import ROOT, PresetStore
 from lbw.ui.analyze import analyze_panel
 from lbw.ui.analyzer_host import Prepared, Question, Show
-from lbw.ui.gradio_versions import run_script
 from lbw.ui.presets import presets_panel
 from lbw.ui.tuner import tuner_panel
 
-from .serve_each import serve_each
+from .serve_each import run_script, serve_each
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 TENSORS = {"IN04": 4, "IN07": 4, "IN08": 4, "M00": 4, "OUT00": 4, "OUT01": 4}

@@ -8,6 +8,15 @@ from pathlib import Path
 
 import gradio as gr
 
+from lbw.files.user_presets import ROOT
+from lbw.ui.gradio_versions import on_page_load
+
+
+def run_script(name: str) -> None:
+    """Let the page run `javascript/NAME.js` when it is opened, as a WebUI does; to be called within the page."""
+    code = (ROOT / "javascript" / f"{name}.js").read_text(encoding="utf-8")
+    on_page_load(None, js=f"() => {{\n{code}\n}}")
+
 
 def serve_each(build: Callable[[Path], gr.Blocks]) -> None:
     """Serve a new page for each line of the standard input, a port and a folder, until it ends."""

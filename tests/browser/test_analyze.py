@@ -63,11 +63,11 @@ def rows(page: sync_api.Page) -> sync_api.Locator:
 def test_cells_appear_and_after_a_stop_only_the_missing_ones_are_rendered(page: sync_api.Page, folder: Path) -> None:
     field(page, "lbw_analyze_seeds").fill("2")
     press(page, "start")
-    expect(part(page, "lbw_analyze_progress")).to_contain_text(re.compile(r"[1-9] of 14 pictures · \d+ s left"))
+    expect(part(page, "lbw_analyze_progress")).to_contain_text(re.compile(r"[1-9] / 14 pictures · time left: \d+ s"))
     expect(part(page, "lbw_analyze_grid").locator("img")).to_be_visible()
     expect(rows(page)).to_have_count(6)
     press(page, "stop")
-    expect(said(page)).to_contain_text("press Analyze to go on")
+    expect(said(page)).to_contain_text("Press Analyze to go on")
     first = (folder / "painted.txt").read_text().splitlines()
     assert 0 < len(first) < 14
     expect(part(page, "lbw_analyze_grid").locator("img")).to_be_visible()

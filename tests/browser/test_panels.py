@@ -216,7 +216,7 @@ def tuner(page: sync_api.Page) -> sync_api.Page:
 
 def test_a_round_is_rendered_accepted_and_undone(tuner: sync_api.Page, folder: Path) -> None:
     tuner.locator("#lbw_tuner_next").click()
-    expect(part(tuner, "lbw_tuner_progress")).to_contain_text("5 of 5 pictures")
+    expect(part(tuner, "lbw_tuner_progress")).to_contain_text("5 / 5 pictures")
     gallery = part(tuner, "lbw_tuner_gallery")
     gallery.locator("button", has_text="OUT00 0.5 → 1").first.click()
     expect(part(tuner, "lbw_tuner_message")).to_contain_text("Accepted: OUT00 0.5 → 1.")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ["core", "files", "analysis", "hosts", "ui", "studio", "webui"]  # from the lowest to the highest
+ROOMS = ["core", "files", "analysis", "hosts", "ui", "api", "studio", "webui"]  # from the lowest to the highest
 HOST_MODULES = {"modules", "modules_forge", "backend", "ldm_patched", "networks", "network", "lora_patches"}
 
 

@@ -27,6 +27,7 @@ from lbw.ui.analyze_views import (
     time_words,
 )
 from lbw.ui.analyzer_host import Prepared, Question
+from lbw.ui.markup import plain
 from tests.analysis.doubles import Painter, same_areas, weights_of
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -80,7 +81,7 @@ def test_a_run_writes_its_figures_and_pictures(tmp_path: Path, painter: Painter)
     assert run.is_complete
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["x-chart.png", "x.csv", "x.json", "x.png"]
     assert run.suggestion.verdicts == {"IN04": "needed", "IN08": "unknown", "OUT00": "not needed"}
-    assert run.said == [("a remark", "remark"), ("Done: 4 pictures rendered, 0 kept from before.", "good")]
+    assert run.said == [("a remark", "remark"), (("Done:", 4, "pictures rendered,", 0, "kept from before."), "good")]
     assert run.grid(5) is not None
 
 
@@ -89,7 +90,7 @@ def test_what_a_host_raises_is_said(tmp_path: Path, painter: Painter) -> None:
     assert run.said == [("no such block", "bad")]
     painter.fails = lambda cell: True
     run = finished(Run(Host(tmp_path, painter), Question("")))  # type: ignore[arg-type]
-    words = [text for text, _ in run.said]
+    words = [plain(text) for text, _ in run.said]
     assert "Done: 0 pictures rendered, 0 kept from before, 4 failed." in words
     assert "IN04, IN08, OUT00: RuntimeError: out of memory" in words
 
@@ -98,7 +99,7 @@ def test_a_stopped_run_with_a_random_seed_goes_on_with_that_seed(tmp_path: Path,
     painter.stops_after = 2
     host: Any = Host(tmp_path, painter)
     before = finished(Run(host, Question("a prompt")))
-    assert "press Analyze to go on with the 2 that are missing" in before.said[-1][0]
+    assert plain(before.said[-1][0]).endswith("2 missing. Press Analyze to go on.")
     assert going_on(Question("a prompt"), False, before).seed == 5
     assert going_on(Question("another"), False, before).seed == -1
     assert going_on(Question("a prompt"), True, before).seed == -1
@@ -142,12 +143,13 @@ def test_names_are_escaped_in_the_views() -> None:
 
 def test_the_progress_says_what_is_done_and_how_long_it_takes() -> None:
     run = Run(None, Question(""), done=3, total=12, left=90.0, told=time.monotonic())  # type: ignore[arg-type]
-    assert "3 of 12 pictures · 1 min 30 s left" in progress_view(run)
+    assert 'aria-valuetext="3 / 12 pictures · time left: 1 min 30 s"' in progress_view(run)
+    assert "<span>12</span> <span>pictures</span> <span>·</span> <span>time left:</span>" in progress_view(run)
     run.stop()
     assert "stopping after this picture" in progress_view(run)
     quick = Run(None, Question(""), is_quick=True, done=3, total=12)  # type: ignore[arg-type]
     quick.stop()
-    assert "3 of 12 steps · stopping after this step" in progress_view(quick)
+    assert 'aria-valuetext="3 / 12 steps · stopping after this step"' in progress_view(quick)
     assert [time_words(seconds) for seconds in (4.4, 60, 3720)] == ["4 s", "1 min 0 s", "1 h 2 min"]
 
 

@@ -1,7 +1,8 @@
 """The files of `localizations/`: every text of the code, and nothing else, in each language.
 
-Out of scope are texts that hold values, such as `3 of 12 pictures`, and messages that begin with a sign: the WebUI
-looks up whole texts only. So are parts of f-strings, but for those that `tests/words.py` lists in `MORE`.
+What the panels say comes in parts, words apart from numbers and names (`lbw/ui/markup.py`), because the WebUI looks up
+whole texts only. Out of scope are errors that hold values, and parts of f-strings but for those that `tests/words.py`
+lists in `MORE`.
 """
 
 from __future__ import annotations
@@ -94,8 +95,22 @@ def test_the_search_finds_texts_of_each_kind() -> None:
         "text beside code": "Block weights in the prompt, as a preset's name, as numbers or by block:",
         "word()": "as written below", "word() with a parenthesis": "Close (Esc)", "field()": "From step",
         "button()": "The LoRA applies uniformly", "WORDS": "cannot stand in a tag", "STATES": "between zero and one",
+        "message": "Nothing runs.", "message of a choice": "The prompt has no tag with XYZ.",
+        "part of a message": "Accepted:", "part of a variable": "time left:", "part that is added": "not saved yet",
+        "sentence and its kind": "Done: how much each block changes the predicted noise, no picture rendered.",
+        "one and many": "problems", "title in HTML": "Go to this line", "verdict": "not needed", "layout": "one number",
+        "remark of the check": "does not count: a later one has the same name", "its problem": "cannot be understood",
+        "error of a panel": "There is no suggestion yet: press Analyze",
+        "error of a room below": "the mask is empty; paint the region white, and leave the rest black",
+        "error with an example": "no tag with lbw=XYZ in the prompt; write it at the LoRA to look at: "
+        "<lora:name:1:lbw=XYZ>",
     }  # fmt: skip
     assert not {kind: text for kind, text in kinds.items() if text not in found}
+
+
+def test_what_holds_a_value_is_no_text_to_translate() -> None:
+    assert not [text for text in words.texts() if "{" in text]
+    assert not {"IN04", "·", "/"} & set(words.texts())
 
 
 def test_examples_are_not_translated() -> None:

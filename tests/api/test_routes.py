@@ -54,10 +54,10 @@ class Server:
     """A host's server with our routes."""
 
     def __init__(self, folder: Path, api_auth: str | None = None, gradio_auth: bool = False) -> None:
+        from lbw.api import routes
         from lbw.hosts.base import Host
-        from lbw.webui import api
 
-        self.api = api
+        self.routes = routes
         self.folder = folder
         self.store = PresetStore(folder / "user")
         hook = Hook(self.store)
@@ -74,7 +74,7 @@ class Server:
 
         get_current_user.__annotations__["request"] = fastapi.Request
         self.app.get("/user")(get_current_user)
-        api.add_routes(self.app, hook, api_auth)
+        routes.add_routes(self.app, hook, api_auth)
         self.client = TestClient(self.app, raise_server_exceptions=False)
 
     def get(self, path: str, **fields: Any) -> Any:
@@ -207,10 +207,10 @@ def test_a_list_waits_only_so_long_and_no_file_is_read_twice(server: Server, mon
     read: list[str] = []
     original = summary.open_lora
     monkeypatch.setattr(summary, "open_lora", lambda path: read.append(str(path)) or original(path))
-    monkeypatch.setattr(server.api, "LIST_SECONDS", -1)
+    monkeypatch.setattr(server.routes, "LIST_SECONDS", -1)
     assert all(entry["pending"] for entry in server.get("/loras").json())
     assert read == []
-    monkeypatch.setattr(server.api, "LIST_SECONDS", 60)
+    monkeypatch.setattr(server.routes, "LIST_SECONDS", 60)
     for _ in range(3):
         assert not any(entry["pending"] for entry in server.get("/loras").json())
     assert len(read) == 3
@@ -290,7 +290,7 @@ def test_where_gradio_cannot_be_asked_who_it_is_nobody_passes(make: Any) -> None
 
 
 def test_it_stands_in_the_hosts_docs_and_added_twice_it_is_there_once(server: Server) -> None:
-    server.api.add_routes(server.app, server.hook, None)
+    server.routes.add_routes(server.app, server.hook, None)
     paths = server.client.get("/openapi.json").json()["paths"]
     assert {path for path in paths if path.startswith("/lbw")} == {
         "/lbw/v1/presets",
@@ -309,7 +309,7 @@ def test_gradio_itself_is_asked_who_is_logged_in(make: Any) -> None:
     demo.auth_message = None
     app = gradio.routes.App.create_app(demo)
     server = make()
-    server.api.add_routes(app, server.hook, None)
+    server.routes.add_routes(app, server.hook, None)
     client = TestClient(app)
     assert client.get("/lbw/v1/presets").status_code == 401
     assert client.post("/login", data={"username": "ann", "password": "secret"}).status_code == 200

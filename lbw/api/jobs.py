@@ -60,7 +60,7 @@ class Job:
 
 
 class Jobs:
-    """The jobs of one WebUI."""
+    """The jobs of one host."""
 
     def __init__(self, host: AnalyzerHost) -> None:
         self.host = host

@@ -15,11 +15,11 @@ from lbw.analysis.cells import Cell, choose
 from lbw.analysis.effective_blocks import Analysis, Settings
 from lbw.analysis.runner import StoppedError
 from lbw.analysis.store import CellStore, Rendered
+from lbw.api.jobs import Jobs
 from lbw.core.architectures import SDXL
 from lbw.core.errors import WeightsError
 from lbw.core.weights import Drawing, resolve
 from lbw.ui.analyzer_host import Prepared, Question, Show
-from lbw.webui.jobs import Jobs
 
 TENSORS = {"IN04": 2, "OUT01": 3}
 
@@ -113,13 +113,13 @@ def test_one_job_runs_at_a_time(host: Host) -> None:
 def test_the_routes(host: Host, tmp_path: Path) -> None:
     fastapi = pytest.importorskip("fastapi")
     client_of = pytest.importorskip("fastapi.testclient").TestClient
+    from lbw.api import routes
     from lbw.files.user_presets import PresetStore
-    from lbw.webui import api
     from lbw.webui.hook import Hook
 
     app = fastapi.FastAPI()
     app.auth = None
-    api.add_routes(app, Hook(PresetStore(tmp_path / "user")), "ann:secret", Jobs(host))  # type: ignore[arg-type]
+    routes.add_routes(app, Hook(PresetStore(tmp_path / "user")), "ann:secret", Jobs(host))  # type: ignore[arg-type]
     assert client_of(app).post("/lbw/v1/analyze", json={"prompt": "a"}).status_code == 401
     client = client_of(app)
     auth = ("ann", "secret")

@@ -1,212 +1,86 @@
-"""Routes under `/lbw/v1` in the host's own server: presets, what a tag means, what a LoRA has.
-
-They demand credentials exactly where the host does: those of `--api-auth` as the host's API does, or a login of
-`--gradio-auth` as its page does, either being enough where both are set; none where the host demands none.
-"""
+"""Routes under `/lbw/v1`: presets, what a tag means, what a LoRA has, analyses."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from secrets import compare_digest
 from threading import Lock
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi import APIRouter, Depends, FastAPI, HTTPException
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
 
+from lbw.analysis.cells import CHANGED, COMPLEMENT
 from lbw.core.architectures import Architecture
+from lbw.core.elements import parse_elements
 from lbw.core.errors import FileError, HostError, LbwError, quote
+from lbw.core.presets import parse_presets
 from lbw.core.tag import parse_tag
 from lbw.core.weights import Drawing, resolve
 from lbw.files import user_presets
 from lbw.files.explain import explain
 from lbw.files.summary import Summaries, Summary
-from lbw.ui.analyzer_host import Question
+from lbw.files.user_presets import PresetStore
 
-from .hook import Hook
+from .forms import (
+    AnalysisQuestion,
+    AnalysisState,
+    Conflict,
+    Explained,
+    Lora,
+    LoraEntry,
+    Presets,
+    PresetText,
+    TagText,
+)  # fmt: skip
+from .guard import guard
 from .jobs import Job, Jobs
 
 PREFIX = "/lbw/v1"
 FILES = {"weights": user_presets.WEIGHTS, "elements": user_presets.ELEMENTS}
+PLACEHOLDERS = {CHANGED: "1", COMPLEMENT: "0"}  # as the source of an analysis and of a plot has them
 LIST_SECONDS = 1.0  # how long one listing may read headers that were never read before
 
 
-class PresetText(BaseModel):
-    """A preset file as somebody edited it, and the version that was read before."""
+class Server(Protocol):
+    """What the routes ask of the program in whose server they stand. store: the user's preset files."""
 
-    text: str
-    version: str
+    store: PresetStore
 
+    def find(self, name: str) -> str | None:
+        """Return the file of the LoRA that a tag calls `name`, None if there is none."""
 
-class Presets(BaseModel):
-    """A preset file: its text, what its presets are, and a version that changes with the file."""
+    def lora_files(self) -> dict[str, str]:
+        """Return the files of all LoRAs, by name.
 
-    text: str
-    version: str
-    names: list[str]
-    presets: dict[str, str]
-
-
-class Conflict(BaseModel):
-    """The file as it stands on the disk, changed since the version that was sent, and the text that was sent."""
-
-    detail: str
-    text: str
-    version: str
-    yours: str
-
-
-class TagText(BaseModel):
-    """A tag, and the image's seed that `R` and `U` are drawn with."""
-
-    tag: str
-    seed: int = 0
-
-
-class Explained(BaseModel):
-    """What a tag means for its LoRA's file: each block's weight, and how many modules the file has there."""
-
-    lora: str
-    architecture: str
-    layout: int | None
-    te: float
-    unet: float
-    start: int | str | None
-    stop: int | str | None
-    blocks: dict[str, float]
-    modules: dict[str, int]
-    problems: list[str]
-
-
-class LoraEntry(BaseModel):
-    """One LoRA of the list; `pending` where its file was not looked into yet."""
-
-    name: str
-    architecture: str | None
-    layouts: list[int]
-    blocks: list[str]
-    pending: bool = False
-
-
-class Lora(BaseModel):
-    """What a LoRA's file holds, and how its blocks can be weighted."""
-
-    name: str
-    architecture: str
-    title: str
-    kinds: list[str]
-    blocks: list[str]
-    touched: list[str]
-    layouts: dict[str, list[str]]
-    unlisted: dict[str, float]
-    presets: list[str]
-
-
-# Credentials -------------------------------------------------------------------------------------
-
-
-def guard(app: FastAPI, api_auth: str | None) -> Callable[[Request], None]:
-    """Return what lets a request pass, or raises HTTPException 401.
-
-    api_auth: the host's `--api-auth`, `user:password`, several separated by commas.
-    """
-    accounts = dict(account.partition(":")[::2] for account in (api_auth or "").split(",") if account)
-
-    def check(request: Request) -> None:
-        page_is_guarded = getattr(app, "auth", None) is not None or getattr(app, "auth_dependency", None) is not None
-        if not accounts and not page_is_guarded:
-            return
-        if accounts and _is_account(request.headers.get("Authorization", ""), accounts):
-            return
-        if page_is_guarded and _is_logged_in(app, request):
-            return
-        # A script of the page says the reason itself; for everybody else the browser asks for the credentials.
-        asks = accounts and "X-Requested-With" not in request.headers
-        headers = {"WWW-Authenticate": "Basic"} if asks else None
-        raise HTTPException(401, "Incorrect username or password" if accounts else "Not authenticated", headers)
-
-    return check
-
-
-def _is_account(header: str, accounts: dict[str, str]) -> bool:
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() != "basic":
-        return False
-    try:
-        user, _, password = base64.b64decode(token, validate=True).decode("utf-8").partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return False
-    expected = accounts.get(user)
-    return expected is not None and compare_digest(password.encode(), expected.encode())
-
-
-def _is_logged_in(app: FastAPI, request: Request) -> bool:
-    """Ask Gradio itself who sent the request: the names of its cookies differ from version to version."""
-    for route in app.routes:
-        endpoint = getattr(route, "endpoint", None)
-        if getattr(endpoint, "__name__", "") == "get_current_user":
-            return endpoint(request) is not None  # type: ignore[misc]
-    return False
-
-
-class AnalysisQuestion(BaseModel):
-    """What to analyze: a prompt with `lbw=XYZ` at one LoRA, and the settings of the panel *Analyze*."""
-
-    prompt: str
-    negative_prompt: str = ""
-    seed: int = -1
-    steps: int = 20
-    width: int = 512
-    height: int = 512
-    cfg_scale: float = 7.0
-    sampler_name: str = ""
-    range: str = "0,1"
-    blocks: str = "auto"
-    seeds: int = 1
-    threshold: int = 20
-
-
-class AnalysisState(BaseModel):
-    """How far an analysis is: `waiting`, `running`, `done`, `stopped` or `failed`; pictures done, and in all."""
-
-    id: str
-    state: str
-    done: int
-    total: int
-    seconds_left: float | None = None
-    error: str = ""
-
-
-# Routes ------------------------------------------------------------------------------------------
+        Raises:
+            HostError: the host is not known.
+        """
 
 
 class Api:
     """The routes' work."""
 
-    def __init__(self, hook: Hook) -> None:
-        self.hook = hook
+    def __init__(self, server: Server) -> None:
+        self.server = server
         self.summaries = Summaries()
         self._saving = Lock()
-        self._fitting: tuple[str, dict[str, list[str]]] = ("", {})
+        self._fitting: tuple[dict[str, str], dict[str, list[str]]] = ({}, {})
 
     def presets(self, kind: str) -> Presets:
         """Return a preset file."""
-        store, name = self.hook.store, FILES[kind]
+        store, name = self.server.store, FILES[kind]
         version = user_presets.version(store.folder / name)  # before the text: a change in between is noticed
         with answering():
             text = user_presets.read_text(store.path(name))
-            presets = store.presets() if kind == "weights" else store.elements()
+            presets = parse_presets(text).presets if kind == "weights" else parse_elements(text)
         return Presets(text=text, version=version, names=list(presets), presets=presets)
 
     def save(self, kind: str, sent: PresetText) -> Presets | JSONResponse:
         """Replace a preset file, unless it has changed since the version that was sent."""
-        path = self.hook.store.folder / FILES[kind]
+        path = self.server.store.folder / FILES[kind]
         with self._saving:
             try:
                 user_presets.write_text(path, sent.text, sent.version)
@@ -220,9 +94,9 @@ class Api:
 
     def explain(self, sent: TagText) -> Explained:
         """Return what a tag means for its LoRA's file."""
-        store = self.hook.store
+        store = self.server.store
         with answering():
-            presets, elements = store.presets(), store.elements()
+            presets, elements = {**PLACEHOLDERS, **store.presets()}, store.elements()
             path = self.path(parse_tag(sent.tag, presets).name)
             report = explain(sent.tag, Path(path), presets, elements, sent.seed)
         modules: dict[str, int] = {}
@@ -237,7 +111,7 @@ class Api:
         Raises:
             HTTPException: 404, there is none. HostError: the host is not known.
         """
-        path = self.hook.find(name)
+        path = self.server.find(name)
         if path is None:
             raise HTTPException(404, f"LoRA {quote(name)} was not found")
         return path
@@ -246,7 +120,7 @@ class Api:
         """Return all LoRAs; files that were never read are read for a second at most, the others are `pending`."""
         until = time.monotonic() + LIST_SECONDS
         with answering():
-            return [self._entry(name, path, until) for name, path in self.hook.lora_files().items()]
+            return [self._entry(name, path, until) for name, path in self.server.lora_files().items()]
 
     def _entry(self, name: str, path: str, until: float) -> LoraEntry:
         entry = LoraEntry(name=name, architecture=None, layouts=[], blocks=[])
@@ -282,13 +156,11 @@ class Api:
 
     def fitting(self, architecture: Architecture) -> list[str]:
         """Return the names of the presets that a LoRA of `architecture` takes, in the order of the file."""
-        store = self.hook.store
-        version = user_presets.version(store.path(user_presets.WEIGHTS))
-        if self._fitting[0] != version:
-            self._fitting = (version, {})
+        presets = self.server.store.presets()
+        if self._fitting[0] != presets:
+            self._fitting = (presets, {})
         known = self._fitting[1]
         if architecture.name not in known:
-            presets = store.presets()
             known[architecture.name] = [name for name in presets if _fits(name, architecture, presets)]
         return known[architecture.name]
 
@@ -310,13 +182,13 @@ def answering() -> Iterator[None]:
         raise HTTPException(503 if isinstance(error, HostError) else 422, str(error)) from error
 
 
-def add_routes(app: FastAPI, hook: Hook, api_auth: str | None, jobs: Jobs | None = None) -> None:
+def add_routes(app: FastAPI, server: Server, api_auth: str | None, jobs: Jobs | None = None) -> None:
     """Add the routes to the host's `app`, which may have those of an earlier load.
 
     jobs: runs analyses; without it there are no routes for them.
     """
     app.router.routes[:] = [route for route in app.routes if not str(getattr(route, "path", "")).startswith(PREFIX)]
-    api = Api(hook)
+    api = Api(server)
     router = APIRouter(prefix=PREFIX, tags=["LoRA Block Weight"], dependencies=[Depends(guard(app, api_auth))])
 
     @router.get("/presets", response_model=Presets, summary="The user's presets, as text and by name")
@@ -361,22 +233,8 @@ def _add_analyses(router: APIRouter, jobs: Jobs) -> None:
 
     @router.post("/analyze", response_model=AnalysisState, summary="Start the Effective Block Analyzer")
     def post_analyze(sent: AnalysisQuestion) -> Any:
-        question = Question(
-            prompt=sent.prompt,
-            negative=sent.negative_prompt,
-            seed=sent.seed,
-            steps=sent.steps,
-            width=sent.width,
-            height=sent.height,
-            cfg=sent.cfg_scale,
-            sampler=sent.sampler_name,
-            span=sent.range,
-            blocks=sent.blocks,
-            seeds=str(sent.seeds),
-            threshold=str(sent.threshold),
-        )
         with answering():
-            return jobs.start(question).summary()
+            return jobs.start(sent.question()).summary()
 
     @router.get("/analyze/{job}", response_model=AnalysisState, summary="How far an analysis is")
     def get_analyze(job: str) -> Any:

@@ -1,0 +1,123 @@
+"""What the routes are sent and what they answer."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from lbw.ui.analyzer_host import Question
+
+
+class PresetText(BaseModel):
+    """A preset file as somebody edited it, and the version that was read before."""
+
+    text: str
+    version: str
+
+
+class Presets(BaseModel):
+    """A preset file: its text, what its presets are, and a version that changes with the file."""
+
+    text: str
+    version: str
+    names: list[str]
+    presets: dict[str, str]
+
+
+class Conflict(BaseModel):
+    """The file as it stands on the disk, changed since the version that was sent, and the text that was sent."""
+
+    detail: str
+    text: str
+    version: str
+    yours: str
+
+
+class TagText(BaseModel):
+    """A tag, and the image's seed that `R` and `U` are drawn with."""
+
+    tag: str
+    seed: int = 0
+
+
+class Explained(BaseModel):
+    """What a tag means for its LoRA's file: each block's weight, and how many modules the file has there."""
+
+    lora: str
+    architecture: str
+    layout: int | None
+    te: float
+    unet: float
+    start: int | str | None
+    stop: int | str | None
+    blocks: dict[str, float]
+    modules: dict[str, int]
+    problems: list[str]
+
+
+class LoraEntry(BaseModel):
+    """One LoRA of the list; `pending` where its file was not looked into yet."""
+
+    name: str
+    architecture: str | None
+    layouts: list[int]
+    blocks: list[str]
+    pending: bool = False
+
+
+class Lora(BaseModel):
+    """What a LoRA's file holds, and how its blocks can be weighted."""
+
+    name: str
+    architecture: str
+    title: str
+    kinds: list[str]
+    blocks: list[str]
+    touched: list[str]
+    layouts: dict[str, list[str]]
+    unlisted: dict[str, float]
+    presets: list[str]
+
+
+class AnalysisQuestion(BaseModel):
+    """What to analyze: a prompt with `lbw=XYZ` at one LoRA, and the settings of the panel *Analyze*."""
+
+    prompt: str
+    negative_prompt: str = Question.negative
+    seed: int = Question.seed
+    steps: int = Question.steps
+    width: int = Question.width
+    height: int = Question.height
+    cfg_scale: float = Question.cfg
+    sampler_name: str = Question.sampler
+    range: str = Question.span
+    blocks: str = Question.blocks
+    seeds: int = int(Question.seeds)
+    threshold: int = int(Question.threshold)
+
+    def question(self) -> Question:
+        """Return it as a host is asked it."""
+        return Question(
+            prompt=self.prompt,
+            negative=self.negative_prompt,
+            seed=self.seed,
+            steps=self.steps,
+            width=self.width,
+            height=self.height,
+            cfg=self.cfg_scale,
+            sampler=self.sampler_name,
+            span=self.range,
+            blocks=self.blocks,
+            seeds=str(self.seeds),
+            threshold=str(self.threshold),
+        )
+
+
+class AnalysisState(BaseModel):
+    """How far an analysis is: `waiting`, `running`, `done`, `stopped` or `failed`; pictures done, and in all."""
+
+    id: str
+    state: str
+    done: int
+    total: int
+    seconds_left: float | None = None
+    error: str = ""

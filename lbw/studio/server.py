@@ -1,0 +1,119 @@
+"""The studio's own server: the page, the routes under `/lbw/v1`, and the scripts of its own controls."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import webbrowser
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import gradio as gr
+import uvicorn
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+
+from lbw.api.jobs import Jobs
+from lbw.api.routes import add_routes
+from lbw.core.errors import HostError
+from lbw.files.user_presets import ROOT, PresetStore
+from lbw.hosts.standalone import Library
+
+from .language import load_words
+
+ADDRESS = "127.0.0.1"
+SCRIPTS = "/lbw/javascript"
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """What the routes ask of the studio: its presets and its LoRA files."""
+
+    store: PresetStore
+    library: Library
+
+    def find(self, name: str) -> str | None:
+        """Return the file of the LoRA that a tag calls `name`, None if there is none."""
+        path = self.library.find(name)
+        return None if path is None else str(path)
+
+    def lora_files(self) -> dict[str, str]:
+        """Return the files of all LoRAs, by name."""
+        return {name: str(path) for name, path in self.library.files().items()}
+
+
+class ThisMachineOnly:
+    """Refuses what pages of other sites send to this server: it writes files, and it asks nobody for a password.
+
+    The browser says in `Origin` which site a request comes from, and in `Host` what name it found this machine by; a
+    name of somebody else's that leads here would make their page one of ours.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer 403, or pass the request on."""
+        if scope["type"] in ("http", "websocket"):
+            headers = Headers(scope=scope)
+            host = headers.get("host", "")
+            origin = headers.get("origin")
+            is_ours = urlsplit(f"//{host}").hostname in (ADDRESS, "localhost")
+            if not is_ours or (origin is not None and urlsplit(origin).netloc != host):
+                refused = PlainTextResponse(f"this page is for {ADDRESS} and localhost only\n", 403)
+                return await refused(scope, receive, send)
+        return await self.app(scope, receive, send)
+
+
+def head(language: str | None) -> str:
+    """Return what the page's head needs for its own controls and for `language`; None is English.
+
+    Raises:
+        LbwError: there is no such language.
+    """
+    scripts = "".join(f'<script src=".{SCRIPTS}/{name}.js"></script>' for name in ("lbw_tag", "lbw", "lbw_mask"))
+    if language is None:
+        return scripts
+    table = json.dumps(load_words(language), ensure_ascii=False).replace("<", "\\u003c")
+    translator = Path(__file__).with_name("words.js").read_text(encoding="utf-8")
+    setting = f'document.documentElement.lang = "{language.replace("_", "-")}"; window.localization = {table};'
+    return f"<script>{setting}</script><script>{translator}</script>{scripts}"
+
+
+def application(page: gr.Blocks, shelf: Shelf, jobs: Jobs) -> FastAPI:
+    """Return the server: `page` at its root, and beside it the routes and the scripts."""
+    page.show_api = False
+    app = FastAPI(title="LoRA Block Weight")
+    app.add_middleware(ThisMachineOnly)
+    add_routes(app, shelf, None, jobs)
+    app.mount(SCRIPTS, StaticFiles(directory=ROOT / "javascript"))
+    return gr.mount_gradio_app(app, page, path="/")
+
+
+def serve(app: FastAPI, port: int, opens_browser: bool) -> None:
+    """Serve `app` on this machine until Ctrl-C.
+
+    Raises:
+        HostError: the port is not free.
+    """
+    try:
+        listener = socket.create_server((ADDRESS, port))
+    except (OSError, OverflowError) as error:
+        raise HostError(f"--port {port} cannot be used: {error}; name another, for example {port + 1}") from error
+    address = f"http://{ADDRESS}:{listener.getsockname()[1]}/"
+    print(f"The page is at {address} until Ctrl-C.", flush=True)
+    if opens_browser:
+        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    # In a thread that nobody waits for at the end: a page that is open holds a connection for as long as it is.
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="lbw studio", daemon=True)
+    thread.start()
+    with suppress(KeyboardInterrupt):
+        while thread.is_alive():
+            thread.join(1)

@@ -1,0 +1,25 @@
+"""The studio's page with the bundled model, its presets and results in a folder; run by the tests in a process."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from lbw.hosts.standalone import Library, StandaloneHost, load_pipeline
+from lbw.studio import analyzer_host
+from lbw.studio.commands import DEMO_LORAS, DEMO_MODEL
+from lbw.studio.page import build
+from lbw.studio.renderer import Renderer
+from lbw.studio.server import head, serve
+from lbw.studio.store import StudioPresets
+
+
+def main(port: int, folder: Path, language: str) -> None:
+    """Serve the page in `language`, English where that is empty."""
+    analyzer_host.CELLS = folder / "cells"
+    maker = Renderer(StandaloneHost(load_pipeline(DEMO_MODEL, "cpu"), Library(DEMO_LORAS)), {}, {}, DEMO_MODEL)
+    serve(build(maker, True, StudioPresets(folder), head(language or None), folder / "out"), port, opens_browser=False)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
