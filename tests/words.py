@@ -26,7 +26,7 @@ PLACES = {"_result": (0, 1), "Kind": (1, 4)}
 MORE: dict[str, tuple[str, ...]] = {
     "lbw/ui/analyze.py": ("Mask: paint the region; the source comes here",),
     "lbw/ui/analyze_views.py": ("block", "mean %", "deviation", "inside", "outside", "focus", "suggestion"),
-    "lbw/ui/tuner.py": ("✓ Needed", "✗ Not needed", "? Unknown"),
+    "lbw/ui/tuner_controls.py": ("✓ Needed", "✗ Not needed", "? Unknown"),
     "lbw/webui/tab.py": (
         "Take from txt2img", "Take from img2img",
         "Prompt, size, steps, CFG scale, sampler and the last seed, as they stand there.",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from html import escape
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,77 +14,27 @@ import numpy as np
 from PIL import Image
 
 from lbw.analysis.cells import Cell, parse_span, whole_number
-from lbw.analysis.effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN
-from lbw.analysis.tuner import (
-    BOTH,
-    MINUS,
-    PLUS,
-    STEPS,
-    Proposal,
-    Tuner,
-    chosen,
-    from_json,
-    from_suggestion,
-    parse_step,
-    start,
-    suggestion_in,
-    tunable_layouts,
-)
+from lbw.analysis.tuner import BOTH, Tuner, chosen, from_json, from_suggestion, parse_step, suggestion_in
 from lbw.core.architectures import ARCHITECTURES, SDXL
 from lbw.core.errors import LbwError, WeightsError, quote
 from lbw.core.presets import check_name
-from lbw.core.weights import format_number, parse_number
+from lbw.core.weights import parse_number
 from lbw.files.user_presets import PresetStore
 
-from .gradio_versions import listen, on_page_load, tooltips
+from .gradio_versions import listen, on_page_load
 from .markup import BAD, REMARK, message
 from .pauses import with_pauses
 from .presets import PresetsPanel
+from .tuner_controls import MODELS, TunerControls, new_tuner
+from .tuner_views import Shot, Shown, gallery_view, state_view
 
 Picture = np.ndarray[Any, Any]
 Render = Callable[..., Iterable[tuple[Cell, Picture]]]
 """Renders cells: takes them and the values of the panel's `inputs`, yields each with its picture as it is finished."""
 
-SIGNS = {NEEDED: "✓", NOT_NEEDED: "✗", UNKNOWN: "?"}
 
-
-@dataclass(frozen=True)
-class Shot:
-    """A picture of the gallery: what accepting it changes, and the file that holds it."""
-
-    proposal: Proposal
-    file: str
-
-
-@dataclass(frozen=True)
-class Shown:
-    """The pictures of the gallery, in its order."""
-
-    pictures: tuple[Shot, ...] = ()
-
-
-def models() -> dict[str, tuple[str, int]]:
-    """Return the architectures and layouts that can be tuned, by their titles in the list."""
-    return {
-        f"{a.title}: {count} blocks": (a.name, count)
-        for a in ARCHITECTURES.values()
-        for count in tunable_layouts(a)
-    }  # fmt: skip
-
-
-MODELS = models()
-
-
-def first_model(architecture: str) -> str:
-    """Return the title of the first layout of the architecture with this name."""
-    return next(title for title, (name, _) in MODELS.items() if name == architecture)
-
-
-class TunerPanel:
-    """The tuner, within the page that is being built.
-
-    state: the state that holds the `Tuner`. outputs: what `begun` gives updates for, in order.
-    """
+class TunerPanel(TunerControls):
+    """The tuner, within the page that is being built."""
 
     def __init__(
         self,
@@ -100,115 +49,13 @@ class TunerPanel:
         render: see `Render`. presets: the editor that *Add to presets* writes into. inputs: components of the page,
         for example its prompt, whose values `render` is given. architecture: the name of the one chosen at first.
         """
-        self.first = first_model(architecture)
+        super().__init__(architecture, presets is not None)
         self.render = render
         self.store = store
         self.presets = presets
         self.inputs = list(inputs)
         self._folder = tempfile.TemporaryDirectory(prefix="lbw-tuner-")
-        self._build()
         self._wire()
-
-    def _build(self) -> None:
-        self.state = gr.State(_new(self.first))
-        self.pictures = gr.State(Shown())
-        self.message = gr.HTML(elem_id="lbw_tuner_message")
-        with gr.Row(elem_classes=["lbw-row"]):
-            self.model = gr.Dropdown(
-                list(MODELS), value=self.first, label="Weights type", info="the model, and the blocks to tune",
-                elem_id="lbw_tuner_type",
-            )  # fmt: skip
-            self.new = gr.Button("Start anew", elem_id="lbw_tuner_new", scale=0, min_width=130)
-            self.weights = gr.Textbox(
-                label="Preset or weights", info="of any layout", placeholder="MIDD or 1,0,0,…", scale=2,
-                elem_id="lbw_tuner_weights",
-            )  # fmt: skip
-            self.fill = gr.Textbox("0.5", label="Fill value", info="for missing blocks", elem_id="lbw_tuner_fill")
-            self.load_button = gr.Button("Load weights", elem_id="lbw_tuner_load", scale=0, min_width=130)
-        with (
-            gr.Accordion("Start from a suggestion", open=False, elem_id="lbw_tuner_start"),
-            gr.Row(elem_classes=["lbw-row"]),
-        ):
-            self.suggestion = gr.Textbox(
-                label="Suggestion", info="the analyzer's .json, or a state of the tuner that was kept", lines=2,
-                max_lines=4, scale=4, elem_id="lbw_tuner_suggestion",
-            )  # fmt: skip
-            self.from_suggestion = gr.Button("Start from it", elem_id="lbw_tuner_from_suggestion", scale=1)
-        self.view = gr.HTML(state_view(_new(self.first)), elem_id="lbw_tuner_view")
-        with gr.Row():
-            self.blocks = gr.Textbox(
-                label="Blocks",
-                info="click on blocks above, or write IN04-IN08, OUT",
-                scale=2,
-                elem_id="lbw_tuner_blocks",
-            )
-            self.value = gr.Textbox("0.5", label="Value", info="for Set value", elem_id="lbw_tuner_value")
-        with gr.Row():
-            self.sorters = {
-                verdict: gr.Button(label, elem_id=f"lbw_tuner_{name}", min_width=90)
-                for verdict, label, name in (
-                    (NEEDED, "✓ Needed", "needed"), (NOT_NEEDED, "✗ Not needed", "not_needed"),
-                    (UNKNOWN, "? Unknown", "unknown"),
-                )
-            }  # fmt: skip
-            self.fix = gr.Button("Fix", elem_id="lbw_tuner_fix", min_width=90)
-            self.open = gr.Button("Open", elem_id="lbw_tuner_open", min_width=90)
-            self.set_value = gr.Button("Set value", elem_id="lbw_tuner_set_value", min_width=90)
-            self.undo = gr.Button("Undo", elem_id="lbw_tuner_undo", min_width=90)
-        with gr.Row():
-            self.step = gr.Dropdown(
-                [format_number(step) for step in STEPS], value=format_number(STEPS[0]), label="Step",
-                info="any number above 0", allow_custom_value=True, elem_id="lbw_tuner_step",
-            )  # fmt: skip
-            self.direction = gr.Radio(
-                [MINUS, PLUS, BOTH], value=BOTH, label="Direction", info="of the step", elem_id="lbw_tuner_direction"
-            )
-            self.bounds = gr.Textbox("0,1", label="Range", info="values stay within it", elem_id="lbw_tuner_range")
-            self.seed = gr.Textbox("1", label="Seed", info="of the pictures", elem_id="lbw_tuner_seed")
-        with gr.Row(elem_classes=["lbw-row"]):
-            self.next = gr.Button("Next round", variant="primary", elem_id="lbw_tuner_next")
-            self.stop = gr.Button("Stop", elem_id="lbw_tuner_stop")
-            self.fix_accepted = gr.Checkbox(False, label="Fix what is accepted", elem_id="lbw_tuner_fix_accepted")
-        self.progress = gr.HTML(elem_id="lbw_tuner_progress")
-        self.gallery = gr.Gallery(
-            label="Click on what looks better", columns=5, height="auto", object_fit="contain", allow_preview=False,
-            elem_id="lbw_tuner_gallery",
-        )  # fmt: skip
-        with gr.Row(elem_classes=["lbw-row"]):
-            self.name = gr.Textbox("TUNED", label="Identifier", info="the name of the preset", elem_id="lbw_tuner_name")
-            if self.presets:
-                self.add = gr.Button("Add to presets", elem_id="lbw_tuner_add")
-                self.add_and_save = gr.Button("Add to presets and Save", elem_id="lbw_tuner_add_save")
-        self.preset = _result("Preset", "a line of the preset file", "preset", 2)
-        self.lines = _result("Weights", "a line for each layout that can say them", "lines", 4)
-        self.open_blocks = _result("Open blocks", "for the analyzer's field Blocks", "open_blocks", 1)
-        self.prompt_sr = _result(
-            "Prompt S/R", "for the X/Y/Z plot; the first value must stand in the prompt behind lbw=", "prompt_sr", 4
-        )
-        self.kept = _result("State", "all of this, to go on another day: paste it at Suggestion", "state", 2)
-        self.outputs = [
-            self.state, self.message, self.view, self.gallery, self.preset, self.lines, self.open_blocks,
-            self.prompt_sr, self.kept,
-        ]  # fmt: skip
-        tooltips(
-            {
-                "lbw_tuner_new": "Begins with every block unknown, open, at 0.5.",
-                "lbw_tuner_load": "Takes the values; what is sorted and fixed stays.",
-                "lbw_tuner_from_suggestion": "Begins with the blocks as the analyzer sorted them.",
-                "lbw_tuner_needed": "Fixes the blocks at 1.",
-                "lbw_tuner_not_needed": "Fixes the blocks at 0.",
-                "lbw_tuner_unknown": "Opens the blocks, at 0.5.",
-                "lbw_tuner_fix": "The blocks keep their values and are rendered no more.",
-                "lbw_tuner_open": "The blocks are rendered in the next round.",
-                "lbw_tuner_set_value": "Sets the blocks to the value.",
-                "lbw_tuner_undo": "Takes back the last change.",
-                "lbw_tuner_next": "Renders every open block at its value minus and plus the step.",
-                "lbw_tuner_stop": "Ends the round; the pictures that are there stay.",
-                "lbw_tuner_fix_accepted": "The block of a picture that is clicked is rendered no more.",
-                "lbw_tuner_add": "Writes the preset into the editor of the presets.",
-                "lbw_tuner_add_save": "Writes the preset into the editor of the presets and saves the file.",
-            }
-        )
 
     def _wire(self) -> None:
         state, name, direction = self.state, self.name, self.direction
@@ -217,7 +64,7 @@ class TunerPanel:
         def change(button: Any, make: Callable[..., Tuner], inputs: Sequence[Any] = ()) -> None:
             listen(button.click, self._changing(make), [*given, *inputs], self.outputs)
 
-        change(self.new, lambda tuner, title: _new(title), [self.model])
+        change(self.new, lambda tuner, title: new_tuner(title), [self.model])
         change(self.from_suggestion, self._suggested, [self.suggestion, self.model])
         change(self.load_button, self._with_weights, [self.weights, self.fill])
         for verdict, button in self.sorters.items():
@@ -226,7 +73,9 @@ class TunerPanel:
         change(self.open, lambda tuner, blocks: tuner.fixed(chosen(blocks, tuner), False), [self.blocks])
         change(self.set_value, _valued, [self.blocks, self.value])
         change(self.undo, lambda tuner: tuner.undone())
-        listen(self.model.input, self._changing(lambda tuner, title: _new(title)), [*given, self.model], self.outputs)
+        listen(
+            self.model.input, self._changing(lambda tuner, title: new_tuner(title)), [*given, self.model], self.outputs
+        )
         for control in (direction, self.step, self.bounds, self.seed, name):
             listen(control.change, self._changing(lambda tuner: tuner), given, self.outputs)
         rendering = listen(
@@ -239,7 +88,7 @@ class TunerPanel:
             written = [state, name, self.presets.text, self.presets.known]
             listen(self.add.click, self._add, written, [self.message, *self.presets.outputs])
             listen(self.add_and_save.click, self._save, written, [self.message, *self.presets.outputs])
-        on_page_load(lambda: self._views(_new(self.first), Shown(), "TUNED", BOTH, ""), self.outputs)
+        on_page_load(lambda: self._views(new_tuner(self.first), Shown(), "TUNED", BOTH, ""), self.outputs)
 
     # Changes -------------------------------------------------------------------------------------
 
@@ -311,7 +160,7 @@ class TunerPanel:
                     continue
                 cell, picture = finished
                 shown = Shown((*shown.pictures, Shot(proposals[cell], self._file(picture))))
-                yield ["", message(f"{len(shown.pictures)} of {total} pictures"), _gallery(tuner, shown), shown]
+                yield ["", message(f"{len(shown.pictures)} of {total} pictures"), gallery_view(tuner, shown), shown]
         except LbwError as error:
             yield [message(str(error), BAD), *([gr.update()] * 3)]
         except Exception as error:  # whatever the host raises: the person at the page is told
@@ -350,7 +199,7 @@ class TunerPanel:
             preset = ""
             said = said or message(str(error), BAD)
         lines = "\n".join(tuner.weight_lines().values())
-        pictures = _gallery(tuner, shown) if shown.pictures else gr.update()
+        pictures = gallery_view(tuner, shown) if shown.pictures else gr.update()
         return [
             tuner, said, state_view(tuner), pictures, preset, lines, ",".join(tuner.open_blocks),
             tuner.prompt_sr(direction), tuner.to_json(),
@@ -368,57 +217,7 @@ def tuner_panel(
     return TunerPanel(render, store, presets, inputs, architecture)
 
 
-# Views -------------------------------------------------------------------------------------------
-
-
-def state_view(tuner: Tuner) -> str:
-    """Return the blocks as HTML: each a button that writes its id into the field Blocks."""
-    code = """
-        const block = event.target.closest('button')?.dataset.block;
-        const box = this.getRootNode().querySelector('#lbw_tuner_blocks textarea, #lbw_tuner_blocks input');
-        if (block && box) {
-            const listed = box.value.split(',').map(text => text.trim()).filter(text => text);
-            const others = listed.filter(text => text !== block);
-            box.value = (others.length < listed.length ? others : [...listed, block]).join(', ');
-            box.dispatchEvent(new Event('input', {bubbles: true}));
-        }"""
-    fields = []
-    for block, known in tuner.by_block.items():
-        fixed = "fixed" if known.is_fixed else "open"
-        kind = known.verdict.replace(" ", "-")
-        fields.append(
-            f'<button type="button" class="lbw-state lbw-{kind} lbw-{fixed}" data-block="{escape(block)}" '
-            f'title="{escape(block)}: {known.verdict}, {fixed}; click to choose it"><b>{escape(block)}</b>'
-            f"<span>{format_number(known.value)}</span><small>{SIGNS[known.verdict]} {fixed}</small></button>"
-        )
-    words = f"{len(tuner.open_blocks)} of {len(tuner.blocks)} blocks open · {len(tuner.history)} changes"
-    return f'<div class="lbw-states" onclick="{escape(" ".join(code.split()))}">{"".join(fields)}</div><p>{words}</p>'
-
-
-def _result(label: str, info: str, name: str, lines: int) -> Any:
-    return gr.Textbox(
-        label=label, info=info, lines=lines, max_lines=lines, interactive=False, show_copy_button=True,
-        elem_id=f"lbw_tuner_{name}",
-    )  # fmt: skip
-
-
-def _gallery(tuner: Tuner, shown: Shown) -> list[tuple[str, str]]:
-    states = tuner.by_block
-    entries = []
-    for entry in shown.pictures:
-        proposal = entry.proposal
-        state = states.get(proposal.block)
-        sign = f"{SIGNS[NEEDED]} " if state and state.value == proposal.new else ""
-        entries.append((entry.file, sign + proposal.label))
-    return entries
-
-
 # What the controls say ---------------------------------------------------------------------------
-
-
-def _new(title: str) -> Tuner:
-    architecture, layout = MODELS[title]
-    return start(ARCHITECTURES[architecture], layout)
 
 
 def _set_up(tuner: Tuner, step: Any, bounds: str, seed: Any) -> Tuner:

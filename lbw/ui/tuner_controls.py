@@ -1,0 +1,159 @@
+"""The controls of the panel *Tuner*, and how they stand on the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from lbw.analysis.effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN
+from lbw.analysis.tuner import BOTH, MINUS, PLUS, STEPS, Tuner, start, tunable_layouts
+from lbw.core.architectures import ARCHITECTURES
+from lbw.core.weights import format_number
+
+from .gradio_versions import tooltips
+from .tuner_views import Shown, state_view
+
+
+def models() -> dict[str, tuple[str, int]]:
+    """Return the architectures and layouts that can be tuned, by their titles in the list."""
+    return {
+        f"{a.title}: {count} blocks": (a.name, count)
+        for a in ARCHITECTURES.values()
+        for count in tunable_layouts(a)
+    }  # fmt: skip
+
+
+MODELS = models()
+
+
+def first_model(architecture: str) -> str:
+    """Return the title of the first layout of the architecture with this name."""
+    return next(title for title, (name, _) in MODELS.items() if name == architecture)
+
+
+class TunerControls:
+    """The controls, made within the page that is being built.
+
+    state: the state that holds the `Tuner`. outputs: what shows a tuner, in the order in which the panel's handlers
+    return it.
+    """
+
+    def __init__(self, architecture: str, has_presets: bool) -> None:
+        """Make them.
+
+        architecture: the name of the one chosen at first. has_presets: whether there is an editor to write into.
+        """
+        self.first = first_model(architecture)
+        self.state = gr.State(new_tuner(self.first))
+        self.pictures = gr.State(Shown())
+        self.message = gr.HTML(elem_id="lbw_tuner_message")
+        with gr.Row(elem_classes=["lbw-row"]):
+            self.model = gr.Dropdown(
+                list(MODELS), value=self.first, label="Weights type", info="the model, and the blocks to tune",
+                elem_id="lbw_tuner_type",
+            )  # fmt: skip
+            self.new = gr.Button("Start anew", elem_id="lbw_tuner_new", scale=0, min_width=130)
+            self.weights = gr.Textbox(
+                label="Preset or weights", info="of any layout", placeholder="MIDD or 1,0,0,…", scale=2,
+                elem_id="lbw_tuner_weights",
+            )  # fmt: skip
+            self.fill = gr.Textbox("0.5", label="Fill value", info="for missing blocks", elem_id="lbw_tuner_fill")
+            self.load_button = gr.Button("Load weights", elem_id="lbw_tuner_load", scale=0, min_width=130)
+        with (
+            gr.Accordion("Start from a suggestion", open=False, elem_id="lbw_tuner_start"),
+            gr.Row(elem_classes=["lbw-row"]),
+        ):
+            self.suggestion = gr.Textbox(
+                label="Suggestion", info="the analyzer's .json, or a state of the tuner that was kept", lines=2,
+                max_lines=4, scale=4, elem_id="lbw_tuner_suggestion",
+            )  # fmt: skip
+            self.from_suggestion = gr.Button("Start from it", elem_id="lbw_tuner_from_suggestion", scale=1)
+        self.view = gr.HTML(state_view(new_tuner(self.first)), elem_id="lbw_tuner_view")
+        with gr.Row():
+            self.blocks = gr.Textbox(
+                label="Blocks",
+                info="click on blocks above, or write IN04-IN08, OUT",
+                scale=2,
+                elem_id="lbw_tuner_blocks",
+            )
+            self.value = gr.Textbox("0.5", label="Value", info="for Set value", elem_id="lbw_tuner_value")
+        with gr.Row():
+            self.sorters = {
+                verdict: gr.Button(label, elem_id=f"lbw_tuner_{name}", min_width=90)
+                for verdict, label, name in (
+                    (NEEDED, "✓ Needed", "needed"), (NOT_NEEDED, "✗ Not needed", "not_needed"),
+                    (UNKNOWN, "? Unknown", "unknown"),
+                )
+            }  # fmt: skip
+            self.fix = gr.Button("Fix", elem_id="lbw_tuner_fix", min_width=90)
+            self.open = gr.Button("Open", elem_id="lbw_tuner_open", min_width=90)
+            self.set_value = gr.Button("Set value", elem_id="lbw_tuner_set_value", min_width=90)
+            self.undo = gr.Button("Undo", elem_id="lbw_tuner_undo", min_width=90)
+        with gr.Row():
+            self.step = gr.Dropdown(
+                [format_number(step) for step in STEPS], value=format_number(STEPS[0]), label="Step",
+                info="any number above 0", allow_custom_value=True, elem_id="lbw_tuner_step",
+            )  # fmt: skip
+            self.direction = gr.Radio(
+                [MINUS, PLUS, BOTH], value=BOTH, label="Direction", info="of the step", elem_id="lbw_tuner_direction"
+            )
+            self.bounds = gr.Textbox("0,1", label="Range", info="values stay within it", elem_id="lbw_tuner_range")
+            self.seed = gr.Textbox("1", label="Seed", info="of the pictures", elem_id="lbw_tuner_seed")
+        with gr.Row(elem_classes=["lbw-row"]):
+            self.next = gr.Button("Next round", variant="primary", elem_id="lbw_tuner_next")
+            self.stop = gr.Button("Stop", elem_id="lbw_tuner_stop")
+            self.fix_accepted = gr.Checkbox(False, label="Fix what is accepted", elem_id="lbw_tuner_fix_accepted")
+        self.progress = gr.HTML(elem_id="lbw_tuner_progress")
+        self.gallery = gr.Gallery(
+            label="Click on what looks better", columns=5, height="auto", object_fit="contain", allow_preview=False,
+            elem_id="lbw_tuner_gallery",
+        )  # fmt: skip
+        with gr.Row(elem_classes=["lbw-row"]):
+            self.name = gr.Textbox("TUNED", label="Identifier", info="the name of the preset", elem_id="lbw_tuner_name")
+            if has_presets:
+                self.add = gr.Button("Add to presets", elem_id="lbw_tuner_add")
+                self.add_and_save = gr.Button("Add to presets and Save", elem_id="lbw_tuner_add_save")
+        self.preset = _result("Preset", "a line of the preset file", "preset", 2)
+        self.lines = _result("Weights", "a line for each layout that can say them", "lines", 4)
+        self.open_blocks = _result("Open blocks", "for the analyzer's field Blocks", "open_blocks", 1)
+        self.prompt_sr = _result(
+            "Prompt S/R", "for the X/Y/Z plot; the first value must stand in the prompt behind lbw=", "prompt_sr", 4
+        )
+        self.kept = _result("State", "all of this, to go on another day: paste it at Suggestion", "state", 2)
+        self.outputs = [
+            self.state, self.message, self.view, self.gallery, self.preset, self.lines, self.open_blocks,
+            self.prompt_sr, self.kept,
+        ]  # fmt: skip
+        tooltips(
+            {
+                "lbw_tuner_new": "Begins with every block unknown, open, at 0.5.",
+                "lbw_tuner_load": "Takes the values; what is sorted and fixed stays.",
+                "lbw_tuner_from_suggestion": "Begins with the blocks as the analyzer sorted them.",
+                "lbw_tuner_needed": "Fixes the blocks at 1.",
+                "lbw_tuner_not_needed": "Fixes the blocks at 0.",
+                "lbw_tuner_unknown": "Opens the blocks, at 0.5.",
+                "lbw_tuner_fix": "The blocks keep their values and are rendered no more.",
+                "lbw_tuner_open": "The blocks are rendered in the next round.",
+                "lbw_tuner_set_value": "Sets the blocks to the value.",
+                "lbw_tuner_undo": "Takes back the last change.",
+                "lbw_tuner_next": "Renders every open block at its value minus and plus the step.",
+                "lbw_tuner_stop": "Ends the round; the pictures that are there stay.",
+                "lbw_tuner_fix_accepted": "The block of a picture that is clicked is rendered no more.",
+                "lbw_tuner_add": "Writes the preset into the editor of the presets.",
+                "lbw_tuner_add_save": "Writes the preset into the editor of the presets and saves the file.",
+            }
+        )
+
+
+def new_tuner(title: str) -> Tuner:
+    """Return the tuner that begins with what `title` says in the list of models."""
+    architecture, layout = MODELS[title]
+    return start(ARCHITECTURES[architecture], layout)
+
+
+def _result(label: str, info: str, name: str, lines: int) -> Any:
+    return gr.Textbox(
+        label=label, info=info, lines=lines, max_lines=lines, interactive=False, show_copy_button=True,
+        elem_id=f"lbw_tuner_{name}",
+    )  # fmt: skip

@@ -1,0 +1,63 @@
+"""What the panel *Tuner* shows of its blocks and pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+from lbw.analysis.effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN
+from lbw.analysis.tuner import Proposal, Tuner
+from lbw.core.weights import format_number
+
+SIGNS = {NEEDED: "✓", NOT_NEEDED: "✗", UNKNOWN: "?"}
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A picture of the gallery: what accepting it changes, and the file that holds it."""
+
+    proposal: Proposal
+    file: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The pictures of the gallery, in its order."""
+
+    pictures: tuple[Shot, ...] = ()
+
+
+def state_view(tuner: Tuner) -> str:
+    """Return the blocks as HTML: each a button that writes its id into the field Blocks."""
+    code = """
+        const block = event.target.closest('button')?.dataset.block;
+        const box = this.getRootNode().querySelector('#lbw_tuner_blocks textarea, #lbw_tuner_blocks input');
+        if (block && box) {
+            const listed = box.value.split(',').map(text => text.trim()).filter(text => text);
+            const others = listed.filter(text => text !== block);
+            box.value = (others.length < listed.length ? others : [...listed, block]).join(', ');
+            box.dispatchEvent(new Event('input', {bubbles: true}));
+        }"""
+    fields = []
+    for block, known in tuner.by_block.items():
+        fixed = "fixed" if known.is_fixed else "open"
+        kind = known.verdict.replace(" ", "-")
+        fields.append(
+            f'<button type="button" class="lbw-state lbw-{kind} lbw-{fixed}" data-block="{escape(block)}" '
+            f'title="{escape(block)}: {known.verdict}, {fixed}; click to choose it"><b>{escape(block)}</b>'
+            f"<span>{format_number(known.value)}</span><small>{SIGNS[known.verdict]} {fixed}</small></button>"
+        )
+    words = f"{len(tuner.open_blocks)} of {len(tuner.blocks)} blocks open · {len(tuner.history)} changes"
+    return f'<div class="lbw-states" onclick="{escape(" ".join(code.split()))}">{"".join(fields)}</div><p>{words}</p>'
+
+
+def gallery_view(tuner: Tuner, shown: Shown) -> list[tuple[str, str]]:
+    """Return the pictures as the gallery takes them, with what each changes; ✓ where that is accepted."""
+    states = tuner.by_block
+    entries = []
+    for entry in shown.pictures:
+        proposal = entry.proposal
+        state = states.get(proposal.block)
+        sign = f"{SIGNS[NEEDED]} " if state and state.value == proposal.new else ""
+        entries.append((entry.file, sign + proposal.label))
+    return entries
