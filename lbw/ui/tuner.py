@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,59 +14,55 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from lbw.analysis.cells import Cell, parse_span, whole_number
-from lbw.analysis.tuner import BOTH, Tuner, chosen, from_json, from_suggestion, parse_step, suggestion_in
+from lbw.analysis.cells import parse_span, whole_number
+from lbw.analysis.groups import groups_text, parse_groups, usual_groups
+from lbw.analysis.tuner import Tuner, chosen, parse_step
+from lbw.analysis.tuner_start import from_json, from_suggestion, suggestion_in
 from lbw.core.architectures import ARCHITECTURES, SDXL
 from lbw.core.errors import LbwError, WeightsError, quote
 from lbw.core.presets import check_name
-from lbw.core.weights import parse_number
+from lbw.core.weights import format_number, parse_number
 from lbw.files.user_presets import PresetStore
 
+from .analyzer_host import Question, TunerHost
 from .gradio_versions import listen, on_page_load
 from .markup import BAD, REMARK, message
 from .pauses import with_pauses
 from .presets import PresetsPanel
-from .tuner_controls import MODELS, TunerControls, new_tuner
+from .tuner_controls import MODELS, Fields, TunerControls, first_model, new_tuner, title_of
 from .tuner_views import Shot, Shown, gallery_view, state_view
 
 Picture = np.ndarray[Any, Any]
-Render = Callable[..., Iterable[tuple[Cell, Picture]]]
-"""Renders cells: takes them and the values of the panel's `inputs`, yields each with its picture as it is finished."""
+Change = Callable[..., Tuner]
+"""Returns the next tuner: takes the one that is shown, and the values of the controls that the change needs."""
+
+_FIELDS = len(fields(Fields))
 
 
 class TunerPanel(TunerControls):
-    """The tuner, within the page that is being built."""
+    """The tuner, within the page that is being built.
 
-    def __init__(
-        self,
-        render: Render,
-        store: PresetStore,
-        presets: PresetsPanel | None = None,
-        inputs: Sequence[Any] = (),
-        architecture: str = SDXL.name,
-    ) -> None:
-        """Build it.
+    inputs: what `begun` takes the values of. outputs: what it gives updates for, in order.
+    """
 
-        render: see `Render`. presets: the editor that *Add to presets* writes into. inputs: components of the page,
-        for example its prompt, whose values `render` is given. architecture: the name of the one chosen at first.
-        """
-        super().__init__(architecture, presets is not None)
-        self.render = render
+    def __init__(self, host: TunerHost, store: PresetStore, presets: PresetsPanel | None = None) -> None:
+        """Build it; presets: the editor that *Add to presets* writes into."""
+        super().__init__(host, presets is not None)
+        self.host = host
         self.store = store
         self.presets = presets
-        self.inputs = list(inputs)
+        self.inputs = [*self.fields, *self.trainer.inputs]
+        self.outputs = [*self.views, self.pictures, *self.settings, *self.picture.all]
         self._folder = tempfile.TemporaryDirectory(prefix="lbw-tuner-")
         self._wire()
 
     def _wire(self) -> None:
-        state, name, direction = self.state, self.name, self.direction
-        given = [state, self.pictures, name, direction, self.step, self.bounds, self.seed]
+        state = self.state
+        given = [state, self.pictures, *self.inputs]
 
-        def change(button: Any, make: Callable[..., Tuner], inputs: Sequence[Any] = ()) -> None:
-            listen(button.click, self._changing(make), [*given, *inputs], self.outputs)
+        def change(button: Any, make: Change, inputs: Sequence[Any] = ()) -> None:
+            listen(button.click, self._changing(make), [*given, *inputs], self.views)
 
-        change(self.new, lambda tuner, title: new_tuner(title), [self.model])
-        change(self.from_suggestion, self._suggested, [self.suggestion, self.model])
         change(self.load_button, self._with_weights, [self.weights, self.fill])
         for verdict, button in self.sorters.items():
             change(button, _sorting(verdict), [self.blocks])
@@ -73,52 +70,88 @@ class TunerPanel(TunerControls):
         change(self.open, lambda tuner, blocks: tuner.fixed(chosen(blocks, tuner), False), [self.blocks])
         change(self.set_value, _valued, [self.blocks, self.value])
         change(self.undo, lambda tuner: tuner.undone())
-        listen(
-            self.model.input, self._changing(lambda tuner, title: new_tuner(title)), [*given, self.model], self.outputs
-        )
-        for control in (direction, self.step, self.bounds, self.seed, name):
-            listen(control.change, self._changing(lambda tuner: tuner), given, self.outputs)
+        for control in self.inputs:
+            listen(control.change, self._changing(lambda tuner: tuner), given, self.views)
+        for event in (self.new.click, self.model.input):
+            listen(event, self._anew, [*self.inputs, self.model], self.outputs)
+        listen(self.from_suggestion.click, self._suggested, [*self.inputs, self.suggestion, self.model], self.outputs)
+        listen(self.usual_groups.click, _usual, [state], [self.groups])
         rendering = listen(
-            self.next.click, self._round, [state, direction, self.step, self.bounds, self.seed, *self.inputs],
+            self.next.click, self._round, [state, *self.fields, *self.picture.all],
             [self.message, self.progress, self.gallery, self.pictures], queue=True,
         )  # fmt: skip
         listen(self.stop.click, lambda: message("Stopped.", REMARK), (), [self.progress], cancels=[rendering])
-        listen(self.gallery.select, self._accepted, [*given, self.fix_accepted], self.outputs)
+        listen(self.gallery.select, self._accepted, [self.fix_accepted, *given], self.views)
         if self.presets:
-            written = [state, name, self.presets.text, self.presets.known]
+            written = [state, self.name, self.presets.text, self.presets.known]
             listen(self.add.click, self._add, written, [self.message, *self.presets.outputs])
             listen(self.add_and_save.click, self._save, written, [self.message, *self.presets.outputs])
-        on_page_load(lambda: self._views(new_tuner(self.first), Shown(), "TUNED", BOTH, ""), self.outputs)
+        on_page_load(self._opened, self.outputs)
+
+    # Beginnings ----------------------------------------------------------------------------------
+
+    def begun(self, tuner: Tuner, values: Sequence[Any], question: Question | None = None) -> list[Any]:
+        """Return updates that show `tuner` and no pictures, for a button of this panel or another: *send to tuner*.
+
+        values: of `inputs`. question: what its pictures are rendered with; as the fields say if not given.
+        """
+        low, high = map(format_number, tuner.bounds)
+        settings = [
+            title_of(tuner), format_number(tuner.step), f"{low},{high}", str(tuner.seed),
+            groups_text(tuner.groups, tuner.family),
+        ]  # fmt: skip
+        return [*self._views(tuner, Shown(), values), Shown(), *settings, *self.picture.showing(question)]
+
+    def _opened(self) -> list[Any]:
+        tuner = new_tuner(first_model(self.host.loaded() or SDXL))
+        return self.begun(tuner, [*vars(Fields()).values(), *self.trainer.first])
+
+    def _anew(self, *values: Any) -> list[Any]:
+        """Begin with what *Weights type* says; groups are kept where that model has them."""
+        *values, title = values
+        said = Fields(*values[:_FIELDS])
+        tuner = new_tuner(title)
+        try:
+            tuner = _set_up(tuner, replace(said, groups=""))
+        except LbwError as error:
+            return self._refused(error)
+        with suppress(LbwError):
+            tuner = _set_up(tuner, said)
+        return self.begun(tuner, values)
+
+    def _suggested(self, *values: Any) -> list[Any]:
+        """Begin with a state that was kept, or with the analyzer's suggestion."""
+        *values, text, title = values
+        try:
+            tuner = from_json(text or "")
+        except WeightsError:
+            try:
+                tuner = from_suggestion(suggestion_in(text or ""), ARCHITECTURES[MODELS[title][0]], MODELS[title][1])
+                tuner = _set_up(tuner, Fields(*values[:_FIELDS]))
+            except LbwError as error:
+                return self._refused(error)
+        return self.begun(tuner, values)
+
+    def _refused(self, error: LbwError) -> list[Any]:
+        said = message(str(error), BAD)
+        return [said if output is self.message else gr.update() for output in self.outputs]
 
     # Changes -------------------------------------------------------------------------------------
 
-    def begun(self, tuner: Tuner) -> list[Any]:
-        """Return updates that show `tuner`, for a button of another panel: *send to tuner*."""
-        return self._views(tuner, Shown(), "TUNED", BOTH, "")
-
-    def _changing(self, make: Callable[..., Tuner]) -> Callable[..., list[Any]]:
+    def _changing(self, make: Change) -> Callable[..., list[Any]]:
         """Return the handler of a control that turns the tuner into the one that `make` returns."""
 
-        def handler(
-            tuner: Tuner, shown: Shown, name: str, direction: str, step: Any, bounds: str, seed: Any, *more: Any
-        ) -> list[Any]:
+        def handler(tuner: Tuner, shown: Shown, *values: Any) -> list[Any]:
+            values, more = values[: len(self.inputs)], values[len(self.inputs) :]
             said = ""
             before = tuner
             try:
-                tuner = _set_up(make(tuner, *more), step, bounds, seed)
+                tuner = _set_up(make(tuner, *more), Fields(*values[:_FIELDS]))
             except LbwError as error:
                 said = message(str(error), BAD)
-            is_same = tuner.states == before.states and tuner.blocks == before.blocks
-            return self._views(tuner, Shown() if is_same else shown, name, direction, said)
+            return self._views(tuner, None if tuner.states == before.states else shown, values, said)
 
         return handler
-
-    def _suggested(self, tuner: Tuner, text: str, title: str) -> Tuner:
-        try:
-            return from_json(text or "")
-        except WeightsError:
-            architecture, layout = MODELS[title]
-            return from_suggestion(suggestion_in(text or ""), ARCHITECTURES[architecture], layout)
 
     def _with_weights(self, tuner: Tuner, text: str, fill: str) -> Tuner:
         number = parse_number(fill or "")
@@ -126,35 +159,32 @@ class TunerPanel(TunerControls):
             raise WeightsError(f"Fill value {quote(fill or '')} is no number; write for example 0.5")
         return tuner.with_weights(text or "", number, self.store.presets())
 
-    def _accepted(
-        self, tuner: Tuner, shown: Shown, name: str, direction: str, step: Any, bounds: str, seed: Any, fix: bool,
-        event: gr.SelectData,
-    ) -> list[Any]:  # fmt: skip
+    def _accepted(self, event: gr.SelectData, fix: bool, tuner: Tuner, shown: Shown, *values: Any) -> list[Any]:
         index = event.index if isinstance(event.index, int) else -1
         if not 0 <= index < len(shown.pictures):
-            return self._views(tuner, shown, name, direction, "")
+            return self._views(tuner, shown, values)
         proposal = shown.pictures[index].proposal
-        if proposal.block and proposal.block not in tuner.blocks:
+        if not {move.block for move in proposal.moves} <= set(tuner.blocks):
             words = "This picture is of another model: render the next round."
-            return self._views(tuner, shown, name, direction, message(words, REMARK))
-        said = message(f"Accepted: {proposal.label}." if proposal.block else "Everything stays as it is.")
-        return self._views(tuner.accepted(proposal, fix), shown, name, direction, said)
+            return self._views(tuner, shown, values, message(words, REMARK))
+        said = message(f"Accepted: {proposal.label}." if proposal.moves else "Everything stays as it is.")
+        return self._views(tuner.accepted(proposal, fix), shown, values, said)
 
     # Rounds --------------------------------------------------------------------------------------
 
-    def _round(
-        self, tuner: Tuner, direction: str, step: Any, bounds: str, seed: Any, *inputs: Any
-    ) -> Iterator[list[Any]]:
+    def _round(self, tuner: Tuner, *values: Any) -> Iterator[list[Any]]:
         """Yield the pictures of a round as they come."""
         shown = Shown()
+        said = Fields(*values[:_FIELDS])
         try:
-            tuner = _set_up(tuner, step, bounds, seed)
-            proposals = {proposal.cell: proposal for proposal in tuner.next_round(direction)}
+            tuner = _set_up(tuner, said)
+            question = self.picture.question(tuner.seed, *values[_FIELDS:])
+            proposals = {proposal.cell: proposal for proposal in tuner.next_round(said.direction)}
             if len(proposals) < 2:
                 raise WeightsError("Nothing to render: no block is open, or none can move within the range.")
             total = len(proposals)
             yield ["", message(f"0 of {total} pictures"), [], shown]
-            for finished in with_pauses(self.render(list(proposals), *inputs)):
+            for finished in with_pauses(self.host.rounds(list(proposals), question)):
                 if finished is None:
                     yield [gr.update()] * 4
                     continue
@@ -191,43 +221,48 @@ class TunerPanel(TunerControls):
 
     # Updates -------------------------------------------------------------------------------------
 
-    def _views(self, tuner: Tuner, shown: Shown, name: str, direction: str, said: str) -> list[Any]:
-        """Return updates that show `tuner`; the gallery stays as it is where `shown` holds no picture."""
+    def _views(self, tuner: Tuner, shown: Shown | None, values: Sequence[Any], said: str = "") -> list[Any]:
+        """Return updates that show `tuner`; the gallery stays as it is where `shown` is None.
+
+        values: of `inputs`.
+        """
+        fields = Fields(*values[:_FIELDS])
         try:
-            preset = tuner.preset_line(name or "")
+            preset = tuner.preset_line(fields.name or "")
         except LbwError as error:
             preset = ""
             said = said or message(str(error), BAD)
         lines = "\n".join(tuner.weight_lines().values())
-        pictures = gallery_view(tuner, shown) if shown.pictures else gr.update()
+        pictures = gr.update() if shown is None else gallery_view(tuner, shown)
         return [
-            tuner, said, state_view(tuner), pictures, preset, lines, ",".join(tuner.open_blocks),
-            tuner.prompt_sr(direction), tuner.to_json(),
+            tuner, said, state_view(tuner), pictures, preset, lines, tuner.open_text, tuner.prompt_sr(fields.direction),
+            tuner.to_json(), *self.trainer.showing(tuner, *values[_FIELDS:]),
         ]  # fmt: skip
 
 
-def tuner_panel(
-    render: Render,
-    store: PresetStore,
-    presets: PresetsPanel | None = None,
-    inputs: Sequence[Any] = (),
-    architecture: str = SDXL.name,
-) -> TunerPanel:
+def tuner_panel(host: TunerHost, store: PresetStore, presets: PresetsPanel | None = None) -> TunerPanel:
     """Put the tuner into the page that is being built; see `TunerPanel`."""
-    return TunerPanel(render, store, presets, inputs, architecture)
+    return TunerPanel(host, store, presets)
 
 
 # What the controls say ---------------------------------------------------------------------------
 
 
-def _set_up(tuner: Tuner, step: Any, bounds: str, seed: Any) -> Tuner:
+def _set_up(tuner: Tuner, said: Fields) -> Tuner:
     """Return `tuner` with the settings of a round.
 
     Raises:
         WeightsError: one of them cannot be understood.
     """
-    low, high = sorted(parse_span(bounds or ""))
-    return replace(tuner, step=parse_step(step), bounds=(low, high), seed=whole_number(seed, "Seed", 0, 2**32 - 1))
+    low, high = sorted(parse_span(said.bounds or ""))
+    return replace(
+        tuner, step=parse_step(said.step), bounds=(low, high), seed=whole_number(said.seed, "Seed", 0, 2**32 - 1),
+        groups=parse_groups(said.groups or "", tuner.family, tuner.blocks),
+    )  # fmt: skip
+
+
+def _usual(tuner: Tuner) -> str:
+    return groups_text(usual_groups(tuner.family, tuner.blocks), tuner.family)
 
 
 def _sorting(verdict: str) -> Callable[[Tuner, str], Tuner]:

@@ -39,15 +39,20 @@ def state_view(tuner: Tuner) -> str:
             box.dispatchEvent(new Event('input', {bubbles: true}));
         }"""
     fields = []
+    numbers = {block: number for number, group in enumerate(tuner.groups, 1) for block in group}
     for block, known in tuner.by_block.items():
         fixed = "fixed" if known.is_fixed else "open"
         kind = known.verdict.replace(" ", "-")
+        badge = f'<i class="lbw-group">{numbers[block]}</i>' if block in numbers else ""
+        together = f"moves with group {numbers[block]}; " if block in numbers else ""
         fields.append(
             f'<button type="button" class="lbw-state lbw-{kind} lbw-{fixed}" data-block="{escape(block)}" '
-            f'title="{escape(block)}: {known.verdict}, {fixed}; click to choose it"><b>{escape(block)}</b>'
-            f"<span>{format_number(known.value)}</span><small>{SIGNS[known.verdict]} {fixed}</small></button>"
+            f'title="{escape(block)}: {known.verdict}, {fixed}; {together}click to choose it"><b>{escape(block)}</b>'
+            f"{badge}<span>{format_number(known.value)}</span><small>{SIGNS[known.verdict]} {fixed}</small></button>"
         )
-    words = f"{len(tuner.open_blocks)} of {len(tuner.blocks)} blocks open · {len(tuner.history)} changes"
+    words = f"{len(tuner.open_blocks)} of {len(tuner.blocks)} blocks open"
+    words += f" · {len(tuner.groups)} groups" if tuner.groups else ""
+    words += f" · {len(tuner.history)} changes"
     return f'<div class="lbw-states" onclick="{escape(" ".join(code.split()))}">{"".join(fields)}</div><p>{words}</p>'
 
 
@@ -57,7 +62,9 @@ def gallery_view(tuner: Tuner, shown: Shown) -> list[tuple[str, str]]:
     entries = []
     for entry in shown.pictures:
         proposal = entry.proposal
-        state = states.get(proposal.block)
-        sign = f"{SIGNS[NEEDED]} " if state and state.value == proposal.new else ""
+        is_accepted = proposal.moves and all(
+            move.block in states and states[move.block].value == move.new for move in proposal.moves
+        )
+        sign = f"{SIGNS[NEEDED]} " if is_accepted else ""
         entries.append((entry.file, sign + proposal.label))
     return entries

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,8 +70,11 @@ class Host:
     def loras(self) -> list[str]:
         return ["demo", HOSTILE]
 
+    def loaded(self) -> None:
+        """Return None: there is no model."""
+
     def samplers(self) -> list[str]:
-        return []
+        return ["Euler", "Heun"]
 
     def defaults(self) -> Question:
         return Question("a star <lora:demo:0.8:lbw=XYZ>", width=200, height=160)
@@ -91,6 +94,12 @@ class Host:
         painter = Painter(self.folder, show, stopped, (question.width, question.height))
         return Prepared(analysis, painter, name, f"{name}, seed {seed}", self.folder / "out" / "demo-blocks")
 
+    def rounds(self, todo: Sequence[Cell], question: Question) -> Iterator[tuple[Cell, np.ndarray]]:
+        """Yield the tuner's pictures, painted as the analyzer's are."""
+        painter = Painter(self.folder, lambda *_: None, lambda: False, (question.width, question.height))
+        for cell in todo:
+            yield cell, painter.render(cell).pictures[0]
+
     def scan(self, question: Question, show: Show) -> list[NoiseChange]:
         choices = choose(question.blocks, SDXL, TENSORS)
         for done in range(len(choices)):
@@ -102,15 +111,16 @@ class Host:
 def build(folder: Path) -> gr.Blocks:
     """Return the page; what it writes lies in `folder`."""
     store = PresetStore(folder)
+    host = Host(folder)
     with gr.Blocks() as tab:
         with gr.Tab("Analyze"):
             place = gr.Column()
         with gr.Tab("Presets"):
             presets = presets_panel(store)
         with gr.Tab("Tuner"):
-            tuner = tuner_panel(lambda cells: [], store, presets)
+            tuner = tuner_panel(host, store, presets)
         with place:
-            analyze_panel(Host(folder), presets, tuner)
+            analyze_panel(host, presets, tuner)
     with gr.Blocks(css=(ROOT / "style.css").read_text(encoding="utf-8"), analytics_enabled=False) as page:
         tab.render()
     return page
