@@ -41,7 +41,7 @@ CHECK = "lbw/core/preset_check.py"
 
 MORE: dict[str, tuple[str, ...]] = {
     "lbw/ui/analyze_views.py": ("block", "mean %", "deviation", "inside", "outside", "focus", "suggestion"),
-    "lbw/ui/tuner.py": ("✓ Needed", "✗ Not needed", "? Unknown"),
+    "lbw/ui/tuner_controls.py": ("✓ Needed", "✗ Not needed", "? Unknown"),
     "lbw/webui/tab.py": (
         "Take from txt2img", "Take from img2img",
         "Prompt, size, steps, CFG scale, sampler and the last seed, as they stand there.",

@@ -1,13 +1,13 @@
 """The tuner: block weights found by sorting blocks and rendering the open ones a step less and a step more.
 
 Each block is needed, not needed or unknown, and fixed or open. A round renders every open block at its value minus
-and plus the step; what looks better is accepted, and the next round may take a smaller step.
+and plus the step, those of a group together; what looks better is accepted, and the next round may take a smaller step.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from lbw.core.architectures import ARCHITECTURES, Architecture
@@ -17,7 +17,8 @@ from lbw.core.presets import check_name
 from lbw.core.weights import Drawing, format_number, parse_number, resolve
 
 from .cells import Cell
-from .effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN, Suggestion
+from .effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN
+from .groups import Group, groups_text, spelled
 
 MINUS, PLUS, BOTH = "minus", "plus", "both"
 STEPS = (0.5, 0.25, 0.1)
@@ -41,20 +42,21 @@ VERDICTS = {NEEDED: BlockState(NEEDED, True, 1.0), NOT_NEEDED: BlockState(NOT_NE
 
 
 @dataclass(frozen=True)
+class Move:
+    """One block's way from a value to another."""
+
+    block: str
+    old: float
+    new: float
+
+
+@dataclass(frozen=True)
 class Proposal:
-    """One picture of a round: its cell, and the change that accepting it makes. No block: everything as it is."""
+    """One picture of a round: its cell, what accepting it moves, and that in words. No move: everything as it is."""
 
     cell: Cell
-    block: str = ""
-    old: float = 0.0
-    new: float = 0.0
-
-    @property
-    def label(self) -> str:
-        """The change in words."""
-        if not self.block:
-            return "as it is"
-        return f"{self.block} {format_number(self.old)} → {format_number(self.new)}"
+    moves: tuple[Move, ...] = ()
+    label: str = "as it is"
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ class Tuner:
 
     architecture: its name. layout: the count of numbers of the layout that is tuned. states: one a block, in the
     layout's order. step: between values of a round. bounds: values that a round does not go beyond. seed: of the
-    pictures. history: the states before each change, with its words, the oldest first.
+    pictures. history: the states before each change, with its words, the oldest first. groups: blocks that a round
+    moves together.
     """
 
     architecture: str
@@ -73,11 +76,17 @@ class Tuner:
     bounds: tuple[float, float] = (0.0, 1.0)
     seed: int = 1
     history: tuple[tuple[str, tuple[BlockState, ...]], ...] = ()
+    groups: tuple[Group, ...] = ()
+
+    @property
+    def family(self) -> Architecture:
+        """The architecture itself."""
+        return ARCHITECTURES[self.architecture]
 
     @property
     def blocks(self) -> tuple[str, ...]:
         """The blocks that are tuned, in the layout's order."""
-        return ARCHITECTURES[self.architecture].layouts[self.layout]
+        return self.family.layouts[self.layout]
 
     @property
     def by_block(self) -> dict[str, BlockState]:
@@ -91,8 +100,23 @@ class Tuner:
 
     @property
     def open_blocks(self) -> list[str]:
-        """The blocks that are not fixed: what the analyzer's field Blocks takes, joined with commas."""
+        """The blocks that are not fixed."""
         return [block for block, state in self.by_block.items() if not state.is_fixed]
+
+    @property
+    def units(self) -> list[Group]:
+        """The open blocks as they move: each by itself, or with the other open ones of its group."""
+        opened = self.open_blocks
+        units = {
+            block: next((tuple(b for b in group if b in opened) for group in self.groups if block in group), (block,))
+            for block in opened
+        }
+        return list(dict.fromkeys(units.values()))
+
+    @property
+    def open_text(self) -> str:
+        """The open blocks as the analyzer's field Blocks takes them, those of a group as one item."""
+        return groups_text(self.units, self.family)
 
     # Changes -------------------------------------------------------------------------------------
 
@@ -125,7 +149,7 @@ class Tuner:
         Raises:
             WeightsError, PresetError: the text cannot be understood or does not fit.
         """
-        architecture = ARCHITECTURES[self.architecture]
+        architecture = self.family
         filling = replace(architecture, unlisted=dict.fromkeys(architecture.layouts, fill))
         weights = resolve(text, filling, Drawing(seed=self.seed), presets).blocks
         states = {block: replace(state, value=weights[block]) for block, state in self.by_block.items()}
@@ -134,12 +158,14 @@ class Tuner:
     def accepted(self, proposal: Proposal, fix: bool = False) -> Tuner:
         """Return the tuner with the change of `proposal`; others of its round can be accepted beside it.
 
-        fix: the block is not looked at any more.
+        fix: the blocks that it moves are not looked at any more.
         """
-        if not proposal.block:
-            return self
-        state = replace(self.by_block[proposal.block], value=proposal.new)
-        return self.with_states({proposal.block: replace(state, is_fixed=fix or state.is_fixed)}, proposal.label)
+        states = {
+            move.block: replace(old, value=move.new, is_fixed=fix or old.is_fixed)
+            for move in proposal.moves
+            for old in [self.by_block[move.block]]
+        }
+        return self.with_states(states, proposal.label)
 
     def undone(self) -> Tuner:
         """Return the tuner before the last change; the same where there was none."""
@@ -155,20 +181,33 @@ class Tuner:
         return Cell(self.blocks, tuple(format_number(state.value) for state in self.states), self.seed)
 
     def next_round(self, direction: str = BOTH) -> tuple[Proposal, ...]:
-        """Return the pictures of a round: everything as it is, then each open block a step less, a step more, or both.
+        """Return the pictures of a round: everything as it is, then each unit a step less, a step more, or both.
 
         A value stays within the bounds, unless it stands beyond them already; what would be no change is left out.
         """
         signs = {MINUS: (-1,), PLUS: (1,), BOTH: (-1, 1)}[direction]
         proposals = [Proposal(self.cell)]
-        for block in self.open_blocks:
-            old = self.by_block[block].value
-            low, high = min(self.bounds[0], old), max(self.bounds[1], old)
+        for unit in self.units:
             for sign in signs:
-                new = min(max(round(old + sign * self.step, _DIGITS), low), high)
-                if new != old:
-                    proposals.append(Proposal(self.cell.with_entry((block,), format_number(new)), block, old, new))
+                moves = tuple(move for block in unit if (move := self._move(block, sign)).new != move.old)
+                if moves:
+                    cell = self.cell
+                    for move in moves:
+                        cell = cell.with_entry((move.block,), format_number(move.new))
+                    proposals.append(Proposal(cell, moves, self._words(moves)))
         return tuple(proposals)
+
+    def _move(self, block: str, sign: int) -> Move:
+        old = self.by_block[block].value
+        low, high = min(self.bounds[0], old), max(self.bounds[1], old)
+        return Move(block, old, min(max(round(old + sign * self.step, _DIGITS), low), high))
+
+    def _words(self, moves: Iterable[Move]) -> str:
+        """Return `moves` in words, those of blocks that go the same way together."""
+        alike: dict[str, list[str]] = {}
+        for move in moves:
+            alike.setdefault(f"{format_number(move.old)} → {format_number(move.new)}", []).append(move.block)
+        return ", ".join(f"{spelled(blocks, self.family)} {way}" for way, blocks in alike.items())
 
     # What comes out ------------------------------------------------------------------------------
 
@@ -179,7 +218,7 @@ class Tuner:
 
     def weight_lines(self) -> dict[int, str]:
         """Return the values as a list of numbers, for each layout that can say them."""
-        architecture = ARCHITECTURES[self.architecture]
+        architecture = self.family
         unlisted = architecture.unlisted.get(self.layout, 0.0)
         values = {**dict.fromkeys(architecture.blocks, unlisted), **self.values}
         lines = {}
@@ -216,76 +255,12 @@ class Tuner:
                 "step": self.step,
                 "bounds": list(self.bounds),
                 "seed": self.seed,
+                "groups": groups_text(self.groups, self.family),
                 "states": _plain(self.states),
                 "history": [[words, _plain(states)] for words, states in self.history],
             },
             ensure_ascii=False,
         )
-
-
-def tunable_layouts(architecture: Architecture) -> list[int]:
-    """Return the layouts, by their counts of numbers, that list blocks of `architecture` alone."""
-    return [count for count, blocks in architecture.layouts.items() if set(blocks) <= set(architecture.blocks)]
-
-
-def start(architecture: Architecture, layout: int | None = None) -> Tuner:
-    """Return a tuner in which every block is unknown and open, at 0.5.
-
-    layout: the count of numbers; the one that lists every block if not given.
-
-    Raises:
-        WeightsError: `architecture` has no such layout, or not all of its blocks.
-    """
-    layout = architecture.full_layout if layout is None else layout
-    if layout not in tunable_layouts(architecture):
-        counts = ", ".join(map(str, tunable_layouts(architecture)))
-        raise WeightsError(f"{architecture.title} has no layout of {layout} numbers; it has {counts}")
-    return Tuner(architecture.name, layout, (BlockState(),) * len(architecture.layouts[layout]))
-
-
-def from_suggestion(suggestion: Suggestion, architecture: Architecture, layout: int | None = None) -> Tuner:
-    """Return a tuner that begins with the analyzer's suggestion; blocks that it says nothing of are not needed."""
-    tuner = start(architecture, layout)
-    states = {block: VERDICTS[suggestion.verdicts.get(block, NOT_NEEDED)] for block in tuner.blocks}
-    return replace(tuner, states=tuple(states.values()))
-
-
-def suggestion_in(text: str) -> Suggestion:
-    """Return the suggestion in `text`, the JSON that the analyzer writes beside its grid.
-
-    Raises:
-        WeightsError: it is none.
-    """
-    wanted = "paste the .json that the analyzer writes beside its grid"
-    try:
-        found = json.loads(text)["suggestion"]
-        verdicts = {str(block): str(verdict) for block, verdict in found["blocks"].items()}
-        suggestion = Suggestion(float(found["not_needed_at_most"]), float(found["needed_at_least"]), verdicts)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise WeightsError(f"this holds no suggestion of the analyzer; {wanted}") from error
-    unknown = sorted(set(verdicts.values()) - VERDICTS.keys())
-    if unknown:
-        raise WeightsError(f"{quote(unknown[0])} is no verdict; there are {', '.join(VERDICTS)}")
-    return suggestion
-
-
-def from_json(text: str) -> Tuner:
-    """Return the tuner that `to_json` wrote.
-
-    Raises:
-        WeightsError: the text is none.
-    """
-    try:
-        data = json.loads(text)
-        tuner = start(ARCHITECTURES[data["architecture"]], int(data["layout"]))
-        low, high = map(float, data["bounds"])
-        history = tuple((str(words), _states(states, tuner)) for words, states in data["history"])
-        return replace(
-            tuner, states=_states(data["states"], tuner), step=float(data["step"]), bounds=(low, high),
-            seed=int(data["seed"]), history=history,
-        )  # fmt: skip
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise WeightsError("this is no state of the tuner") from error
 
 
 def chosen(text: str, tuner: Tuner) -> list[str]:
@@ -294,7 +269,7 @@ def chosen(text: str, tuner: Tuner) -> list[str]:
     Raises:
         WeightsError: an id does not exist, or nothing is selected.
     """
-    found = select(text.replace(",", " "), ARCHITECTURES[tuner.architecture])
+    found = select(text.replace(",", " "), tuner.family)
     blocks = [block for block in tuner.blocks if block in found]
     if not blocks:
         raise WeightsError(f"{quote(text)} selects no block of the layout of {tuner.layout}")
@@ -321,10 +296,3 @@ def weight_line(values: Mapping[str, float | str], blocks: Iterable[str]) -> str
 
 def _plain(states: Iterable[BlockState]) -> list[list[object]]:
     return [[state.verdict, state.is_fixed, state.value] for state in states]
-
-
-def _states(plain: Sequence[tuple[str, bool, float]], tuner: Tuner) -> tuple[BlockState, ...]:
-    states = tuple(BlockState(VERDICTS[verdict].verdict, bool(fixed), float(value)) for verdict, fixed, value in plain)
-    if len(states) != len(tuner.states):
-        raise ValueError(f"{len(states)} states for {len(tuner.states)} blocks")
-    return states

@@ -28,6 +28,7 @@ class Architecture:
     places: beginnings of the original's names, and the block that they belong to.
     encoders: the block of each sort of text encoder ("clip", "t5").
     rest: the block of a tensor that nothing above places.
+    together: selectors of blocks that are usually set alike, as they stand beside each other in the model.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Architecture:
     encoders: Mapping[str, str]
     rest: str
     unlisted: Mapping[int, float] = field(default_factory=dict)
+    together: tuple[str, ...] = ()
 
     @property
     def full_layout(self) -> int:
@@ -119,7 +121,9 @@ def _unet_places(layout: tuple[str, ...]) -> dict[str, str]:
     return places | {"middle_block": "M00", "time_embed": "BASE", "label_emb": "BASE", "out": layout[-1]}
 
 
-def _unet_architecture(name: str, title: str, layout: int, stages: int, attention_up: tuple[int, ...]) -> Architecture:
+def _unet_architecture(
+    name: str, title: str, layout: int, stages: int, attention_up: tuple[int, ...], together: tuple[str, ...]
+) -> Architecture:
     blocks = UNET_LAYOUTS[layout]
     return Architecture(
         name=name,
@@ -138,6 +142,7 @@ def _unet_architecture(name: str, title: str, layout: int, stages: int, attentio
         places=_unet_places(blocks),
         encoders={"clip": "BASE", "t5": "BASE"},
         rest="BASE",
+        together=together,
     )
 
 
@@ -198,9 +203,13 @@ _FLUX_RENAMES = {
     },
 }
 
-SD1 = _unet_architecture("sd1", "SD 1.x", 26, 4, (1, 2))
-SD2 = _unet_architecture("sd2", "SD 2.x", 26, 4, (1, 2))
-SDXL = _unet_architecture("sdxl", "SDXL", 20, 3, (0, 1))
+# Attention at one resolution: the blocks of a stage that a LoRA without convolutions has.
+_SD_TOGETHER = ("IN01 IN02", "IN04 IN05", "IN07 IN08", "OUT03-OUT05", "OUT06-OUT08", "OUT09-OUT11")
+_SDXL_TOGETHER = ("IN04 IN05", "IN07 IN08", "OUT00-OUT02", "OUT03-OUT05")
+
+SD1 = _unet_architecture("sd1", "SD 1.x", 26, 4, (1, 2), _SD_TOGETHER)
+SD2 = _unet_architecture("sd2", "SD 2.x", 26, 4, (1, 2), _SD_TOGETHER)
+SDXL = _unet_architecture("sdxl", "SDXL", 20, 3, (0, 1), _SDXL_TOGETHER)
 FLUX = Architecture(
     name="flux",
     title="Flux.1",
@@ -218,6 +227,8 @@ FLUX = Architecture(
     },
     encoders={"clip": "CLIP", "t5": "T5"},
     rest="IN",
+    # Its blocks are all alike: early, middle and late ones of each kind.
+    together=("D00-D05", "D06-D12", "D13-D18", "S00-S12", "S13-S25", "S26-S37"),
 )
 
 ARCHITECTURES = {a.name: a for a in (SD1, SD2, SDXL, FLUX)}

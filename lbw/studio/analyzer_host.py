@@ -1,18 +1,21 @@
-"""What the panel *Analyze* asks of the standalone host."""
+"""What the panels *Analyze* and *Tuner* ask of the standalone host."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from lbw.analysis.cells import choose, parse_span, whole_number
+from lbw.analysis.cells import Cell, choose, parse_span, whole_number
 from lbw.analysis.effective_blocks import Analysis, Settings
-from lbw.analysis.measure import Mask, picture_mask
+from lbw.analysis.measure import Mask, Pixels, picture_mask
 from lbw.analysis.prompt import tag_to_analyze
+from lbw.analysis.runner import run
+from lbw.analysis.sheet import beside
 from lbw.analysis.store import CellStore, forget_oldest
 from lbw.analysis.xyz import random_seed
-from lbw.core.errors import WeightsError
+from lbw.core.architectures import Architecture
+from lbw.core.errors import HostError, WeightsError
 from lbw.ui.analyzer_host import Prepared, Question, Show
 
 from .analyze import CellRenderer, context, head_of
@@ -39,6 +42,10 @@ class StudioAnalyzerHost:
     def loras(self) -> list[str]:
         """Return the names that tags may use."""
         return list(self.fresh().host.library.names())
+
+    def loaded(self) -> Architecture:
+        """Return the architecture of the studio's model."""
+        return self.fresh().host.architecture
 
     def samplers(self) -> list[str]:
         """Return none: the pipeline has its own."""
@@ -86,6 +93,24 @@ class StudioAnalyzerHost:
         head = head_of(name, analysis, job, job.seed)
         probe = NoiseProbe(maker, job)
         return Prepared(analysis, renderer, probe, name, head, self.output / f"{name}-blocks", remarks)
+
+    def rounds(self, todo: Sequence[Cell], question: Question) -> Iterator[tuple[Cell, Pixels]]:
+        """Yield the pictures of a round of the tuner; those that are there from before are used again.
+
+        Raises:
+            LbwError: something in the question is wrong, or a picture failed.
+        """
+        maker = self.fresh()
+        architecture = maker.host.architecture
+        if not set(todo[0].layout) <= set(architecture.blocks):
+            raise WeightsError(f"the model is {architecture.title}: choose it at Weights type")
+        job = _job(question)
+        tensors = maker.host.tensors(tag_to_analyze(job.prompt).name)
+        store = CellStore(CELLS, context(maker, job))
+        for outcome in run(todo, CellRenderer(maker, job), store, tensors):
+            if outcome.rendered is None:
+                raise HostError(f"a picture failed: {outcome.error}")
+            yield outcome.cell, beside(outcome.rendered.pictures)
 
 
 def _job(question: Question) -> Job:

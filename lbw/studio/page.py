@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,8 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI
 
-from lbw.analysis.cells import Cell
-from lbw.analysis.prompt import tag_to_analyze
-from lbw.analysis.runner import run as run_cells
-from lbw.analysis.sheet import beside
-from lbw.analysis.store import CellStore
 from lbw.api.jobs import Jobs
-from lbw.core.errors import HostError, LbwError, WeightsError
+from lbw.core.errors import LbwError
 from lbw.files.user_presets import ROOT, PresetStore
 from lbw.ui.analyze import analyze_panel
 from lbw.ui.hints import hints_panel
@@ -25,8 +20,7 @@ from lbw.ui.presets import presets_panel
 from lbw.ui.tuner import tuner_panel
 from lbw.ui.weights import weights_panel
 
-from .analyze import CellRenderer, context
-from .analyzer_host import CELLS, StudioAnalyzerHost
+from .analyzer_host import StudioAnalyzerHost
 from .commands import DEMO_DEFAULTS, renderer
 from .renderer import Job, Renderer
 from .server import Shelf, application, head, serve
@@ -78,12 +72,12 @@ def _page(
     css = (ROOT / "style.css").read_text(encoding="utf-8")
     with gr.Blocks(title="LoRA Block Weight", analytics_enabled=False, css=css, head=scripts) as page:
         gr.Markdown("# LoRA Block Weight")
-        with gr.Row():
-            size_box = gr.Slider(64, 1024, value=size, step=8, label="Size", info="width and height, in pixels")
-            steps = gr.Slider(1, 60, value=20, step=1, label="Sampling steps")
-            cfg = gr.Slider(1, 15, value=DEMO_DEFAULTS["cfg"] if bundled else 7, step=0.5, label="CFG scale")
-            seed = gr.Number(value=1, precision=0, label="Seed")
         with gr.Tab("Picture"):
+            with gr.Row():
+                size_box = gr.Slider(64, 1024, value=size, step=8, label="Size", info="width and height, in pixels")
+                steps = gr.Slider(1, 60, value=20, step=1, label="Sampling steps")
+                cfg = gr.Slider(1, 15, value=DEMO_DEFAULTS["cfg"] if bundled else 7, step=0.5, label="CFG scale")
+                seed = gr.Number(value=1, precision=0, label="Seed")
             prompt = gr.Textbox(
                 f"{EXAMPLE} <lora:{first}:1:lbw=1>", label="Prompt", lines=2, elem_id="prompt",
                 elem_classes=["lbw-prompt"],
@@ -99,18 +93,11 @@ def _page(
         with gr.Tab("Presets"):
             editor = presets_panel(store)
             with gr.Tab("Make weights"):
-                weights_panel(editor)
+                weights_panel(editor, host.loaded)
             with gr.Tab("Elemental presets"):
                 presets_panel(store, "elements")
         with gr.Tab("Tuner"):
-            tuned = gr.Textbox(
-                f"{EXAMPLE} <lora:{first}:1:lbw=XYZ>", label="Prompt", lines=2, elem_id="tuner_prompt",
-                elem_classes=["lbw-prompt"],
-            )  # fmt: skip
-            tuner = tuner_panel(
-                lambda cells, *values: _tuned(fresh(), cells, *values), store, editor,
-                [tuned, size_box, steps, cfg], maker.host.architecture.name,
-            )  # fmt: skip
+            tuner = tuner_panel(host, store, editor)
             hints_panel(store, tuner)
         with analyzer:
             analyze_panel(host, editor, tuner)
@@ -128,19 +115,3 @@ def _picture(maker: Renderer, prompt: str, size: float, steps: float, cfg: float
     except LbwError as error:
         return None, str(error)
     return made.image, "\n".join([made.infotext, *made.problems])
-
-
-def _tuned(
-    maker: Renderer, cells: Sequence[Cell], prompt: str, size: float, steps: float, cfg: float
-) -> Iterator[tuple[Cell, Any]]:
-    """Yield the pictures of a round of the tuner; those of earlier rounds are used again."""
-    architecture = maker.host.architecture
-    if not set(cells[0].layout) <= set(architecture.blocks):
-        raise WeightsError(f"the model is {architecture.title}: choose it at Weights type")
-    job = _job(prompt, size, steps, cfg, cells[0].seed)
-    tensors = maker.host.tensors(tag_to_analyze(prompt).name)
-    store = CellStore(CELLS, context(maker, job))
-    for outcome in run_cells(cells, CellRenderer(maker, job), store, tensors):
-        if outcome.rendered is None:
-            raise HostError(f"a picture failed: {outcome.error}")
-        yield outcome.cell, beside(outcome.rendered.pictures)

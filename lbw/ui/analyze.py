@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import numpy as np
 from PIL import Image
 
 from lbw.analysis.cells import whole_number
-from lbw.analysis.tuner import from_suggestion
+from lbw.analysis.groups import apart
+from lbw.analysis.tuner_start import from_suggestion
 from lbw.core.errors import LbwError, WeightsError, quote
 from lbw.core.presets import check_name
 from lbw.core.weights import parse_number
@@ -98,7 +100,7 @@ class AnalyzePanel(AnalyzeControls):
             [self.large, self.grid, self.mask],
         )  # fmt: skip
         listen(self.is_masked.change, self._masked, [self.is_masked, self.shown_seed], [self.mask_part, self.mask])
-        listen(self.to_tuner.click, self._to_tuner, [], [self.message, *self.tuner.outputs])
+        listen(self.to_tuner.click, self._to_tuner, self.tuner.inputs, [self.message, *self.tuner.outputs])
         listen(
             self.save.click, self._save, [self.name, self.presets.text, self.presets.known],
             [self.message, *self.presets.outputs],
@@ -238,14 +240,18 @@ class AnalyzePanel(AnalyzeControls):
             raise WeightsError("There is no suggestion yet: press Analyze")
         return run
 
-    def _to_tuner(self) -> list[Any]:
+    def _to_tuner(self, *values: Any) -> list[Any]:
         try:
             run = self._found()
             assert run.prepared
-            tuner = from_suggestion(run.suggestion, run.prepared.analysis.architecture)
+            analysis = run.prepared.analysis
+            tuner = from_suggestion(run.suggestion, analysis.architecture)
         except LbwError as error:
             return [message(str(error), BAD), *[gr.update() for _ in self.tuner.outputs]]
-        return [message("The tuner begins with this suggestion: open its tab."), *self.tuner.begun(tuner)]
+        seed = analysis.settings.seeds[0]
+        groups = apart((choice.blocks for choice in analysis.settings.choices), tuner.blocks)
+        begun = self.tuner.begun(replace(tuner, seed=seed, groups=groups), values, run.question)
+        return [message("The tuner begins with this suggestion: open its tab."), *begun]
 
     def _save(self, name: str, text: str, known: Any) -> list[Any]:
         try:

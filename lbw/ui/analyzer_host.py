@@ -1,8 +1,8 @@
-"""What the panel *Analyze* asks of a host: the WebUI's tab and the studio's page each have their own."""
+"""What the panels *Analyze* and *Tuner* ask of a host: the WebUI's tab and the studio's page each have their own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,9 +10,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lbw.analysis.cells import Cell
 from lbw.analysis.effective_blocks import BLACK, Analysis
+from lbw.analysis.measure import Pixels
 from lbw.analysis.noise_scan import NoiseChange, Probe, noise_scan
 from lbw.analysis.runner import Renderer
+from lbw.core.architectures import Architecture
 
 Show = Callable[[int, int, "float | None"], None]
 """Told how far it is: pictures that are done, pictures in all, seconds left or None."""
@@ -74,8 +77,28 @@ class Prepared:
         )
 
 
+class TunerHost(Protocol):
+    """A host of the tuner."""
+
+    def loaded(self) -> Architecture | None:
+        """Return the architecture of the model that is loaded, None if it is not known; nothing is loaded for it."""
+
+    def samplers(self) -> list[str]:
+        """Return the samplers to choose from; empty where there is no choice."""
+
+    def defaults(self) -> Question:
+        """Return what the fields hold at first."""
+
+    def rounds(self, todo: Sequence[Cell], question: Question) -> Iterable[tuple[Cell, Pixels]]:
+        """Yield each of the cells with its picture, in any order, as it is rendered.
+
+        Raises:
+            LbwError: something in the question is wrong, or a picture failed.
+        """
+
+
 class AnalyzerHost(Protocol):
-    """A host of the panel."""
+    """A host of the analyzer."""
 
     def loras(self) -> list[str]:
         """Return the names that tags may use."""

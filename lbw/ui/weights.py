@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +63,16 @@ def layouts() -> list[Layout]:
 
 
 LAYOUTS = {layout.title: layout for layout in layouts()}
+
+
+def first_layout(architecture: Architecture | None) -> Layout:
+    """Return the shortest layout that is made for `architecture`; the shortest of all if it is None."""
+    fitting = (
+        layout for layout in LAYOUTS.values() if architecture and layout.architecture.blocks == architecture.blocks
+    )
+    return next(fitting, next(iter(LAYOUTS.values())))
+
+
 KINDS = list(dict.fromkeys(a.kind for a in ARCHITECTURES.values()))
 BLOCKS = {kind: max((a.blocks for a in ARCHITECTURES.values() if a.kind == kind), key=len) for kind in KINDS}
 """Every block that a kind of model has: one slider each."""
@@ -167,8 +177,10 @@ def names_text(values: Mapping[str, float], layout: Layout) -> str:
 class WeightsPanel:
     """Sliders for every layout, within the page that is being built; they read and write the text of `presets`."""
 
-    def __init__(self, presets: PresetsPanel) -> None:
+    def __init__(self, presets: PresetsPanel, loaded: Callable[[], Architecture | None]) -> None:
+        """Build them; loaded: returns the architecture whose layout a page shows at first, None if it is not known."""
         self.presets = presets
+        self.loaded = loaded
         self.sliders: dict[str, dict[str, Any]] = {}
         self.areas: dict[str, Any] = {}
         self._build()
@@ -273,18 +285,18 @@ class WeightsPanel:
         listen(self.add_and_save.click, self._save, written, [self.message, *self.presets.outputs, self.preset])
         for button in (self.presets.save_button, self.presets.reload_button, self.presets.tags_button):
             listen(button.click, self._choices, [text], [self.preset])
-        on_page_load(self._opened, [self.preset, *self._shown])
+        on_page_load(self._opened, [self.preset, *self._whole])
 
     # What the controls do ------------------------------------------------------------------------
 
     def _opened(self) -> list[Any]:
-        first = next(iter(LAYOUTS.values()))
+        first = first_layout(self.loaded())
         try:
             names = self.presets.store.file().names
         except LbwError:  # the editor says what is wrong with the file
             names = []
         values = dict.fromkeys(BLOCKS[first.architecture.kind], 1.0)
-        return [gr.update(choices=names), *_views(values, first, _NUMBERS)]
+        return [gr.update(choices=names), *self._showing(first, values, _NUMBERS)]
 
     def _choices(self, text: str) -> Any:
         return gr.update(choices=parse_presets(text).names)
@@ -361,9 +373,9 @@ class WeightsPanel:
         return [message(words, BAD), *[gr.update() for _ in self._whole[1:]]]
 
 
-def weights_panel(presets: PresetsPanel) -> WeightsPanel:
-    """Put the sliders into the page that is being built; they read and write the editor of `presets`."""
-    return WeightsPanel(presets)
+def weights_panel(presets: PresetsPanel, loaded: Callable[[], Architecture | None] = lambda: None) -> WeightsPanel:
+    """Put the sliders into the page that is being built; see `WeightsPanel`."""
+    return WeightsPanel(presets, loaded)
 
 
 def strip_view(values: Mapping[str, float]) -> str:

@@ -110,6 +110,13 @@ class Hook:
             raise HostError("the blocks of the loaded model are not known")
         return architecture
 
+    def loaded(self) -> Architecture | None:
+        """Return the architecture of the model that is loaded; None if none is, or it is not known. Loads nothing."""
+        try:
+            return self._host().architecture()
+        except HostError:
+            return None
+
     def _host(self) -> Host:
         if self.host is None:
             self.host = hosts.detect()

@@ -18,6 +18,7 @@ from lbw.analysis.prompt import tag_to_analyze
 from lbw.analysis.runner import StoppedError, run
 from lbw.analysis.sheet import analysis_head, beside
 from lbw.analysis.store import CellStore, forget_oldest
+from lbw.core.architectures import Architecture
 from lbw.core.errors import HostError, WeightsError
 from lbw.core.presets import merged
 from lbw.ui.analyzer_host import Prepared, Question, Show
@@ -39,6 +40,10 @@ class PanelHost:
     def loras(self) -> list[str]:
         """Return the names of all LoRAs that the WebUI knows."""
         return sorted(self.hook.lora_files(), key=str.casefold)
+
+    def loaded(self) -> Architecture | None:
+        """Return the architecture of the model that the WebUI has loaded, None if it is not known."""
+        return self.hook.loaded()
 
     def samplers(self) -> list[str]:
         """Return the WebUI's samplers."""

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
-from lbw.analysis.cells import Cell
-from lbw.core.architectures import SDXL
 from lbw.ui.analyze import AnalyzePanel, analyze_panel
-from lbw.ui.analyzer_host import Question
 from lbw.ui.gradio_versions import listen, tooltips
 from lbw.ui.hints import hints_panel
+from lbw.ui.picture_fields import PictureFields
 from lbw.ui.presets import presets_panel
 from lbw.ui.tuner import tuner_panel
 from lbw.ui.weights import weights_panel
@@ -50,41 +48,21 @@ class Tab:
                 with gr.Tab("Presets", elem_id="lbw_tab_presets"):
                     editor = presets_panel(self.store)
                     with gr.Tab("Make weights", elem_id="lbw_tab_weights"):
-                        weights_panel(editor)
+                        weights_panel(editor, self.host.loaded)
                     with gr.Tab("Elemental presets", elem_id="lbw_tab_elements"):
                         presets_panel(self.store, "elements")
                 with gr.Tab("Tuner", elem_id="lbw_tab_tuner"):
-                    fields = self._question_fields()
-                    tuner = tuner_panel(self._round, self.store, editor, fields, SDXL.name)
+                    tuner_buttons = self._take_buttons("tuner")
+                    tuner = tuner_panel(self.host, self.store, editor)
                     hints_panel(self.store, tuner)
                 with analyze_tab:
                     buttons = self._take_buttons("analyze")
                     panel = analyze_panel(self.host, editor, tuner)
-            self._connect(buttons, _fields_of(panel))
-            self._connect(self._tuner_buttons, fields)
+            self._connect(buttons, _fields_of(panel, panel.seed), -1)
+            self._connect(tuner_buttons, _fields_of(tuner.picture, tuner.seed), gr.update())
         for component in page.blocks.values():
             component.do_not_save_to_config = True
         return [(page, TITLE, "lbw")]
-
-    def _question_fields(self) -> list[Any]:
-        """Return the fields of a picture, for the tuner."""
-        first = self.host.defaults()
-        self._tuner_buttons = self._take_buttons("tuner")
-        prompt = gr.Textbox(
-            "", label="Prompt", info="with lbw=XYZ in the tag of the LoRA to tune", lines=2, elem_id="lbw_tuner_prompt",
-            elem_classes=["lbw-prompt"],
-        )  # fmt: skip
-        negative = gr.Textbox("", label="Negative prompt", lines=1, elem_id="lbw_tuner_negative")
-        with gr.Row():
-            seed = gr.Number(-1, label="Seed", visible=False, elem_id="lbw_tuner_picture_seed")
-            steps = gr.Number(first.steps, label="Steps", elem_id="lbw_tuner_steps")
-            width = gr.Number(first.width, label="Width", elem_id="lbw_tuner_width")
-            height = gr.Number(first.height, label="Height", elem_id="lbw_tuner_height")
-            cfg = gr.Number(first.cfg, label="CFG scale", elem_id="lbw_tuner_cfg")
-            sampler = gr.Dropdown(
-                self.host.samplers(), value=first.sampler, label="Sampler", elem_id="lbw_tuner_sampler"
-            )
-        return [prompt, negative, seed, steps, width, height, cfg, sampler]
 
     def _take_buttons(self, panel: str) -> dict[str, Any]:
         """Return the buttons that take the fields from the host's own tabs."""
@@ -97,8 +75,11 @@ class Tab:
         tooltips(texts)
         return buttons
 
-    def _connect(self, buttons: dict[str, Any], fields: Sequence[Any]) -> None:
-        """Let the buttons take what the host's fields hold, as far as the host has them."""
+    def _connect(self, buttons: dict[str, Any], fields: Sequence[Any], no_seed: Any) -> None:
+        """Let the buttons take what the host's fields hold, as far as the host has them.
+
+        no_seed: what becomes of the seed where the host's is random and there is no picture yet.
+        """
         for tab, button in buttons.items():
             theirs = [self._components.get(f"{tab}_{field}") for field in _FIELDS]
             pairs = [(mine, other) for mine, other in zip(fields, theirs) if other is not None]
@@ -106,36 +87,22 @@ class Tab:
             places = [place for place, (mine, _) in enumerate(pairs) if mine is fields[_FIELDS.index("seed")]]
             if pairs:
                 inputs = [other for _, other in pairs] + ([info] if info is not None else [])
-                listen(button.click, _taker(len(pairs), places), inputs, [mine for mine, _ in pairs])
-
-    def _round(self, todo: Sequence[Cell], *values: Any) -> Iterator[tuple[Cell, Any]]:
-        prompt, negative, _, steps, width, height, cfg, sampler = values
-        question = Question(
-            prompt=str(prompt or ""),
-            negative=str(negative or ""),
-            seed=todo[0].seed,
-            steps=int(steps),
-            width=int(width),
-            height=int(height),
-            cfg=float(cfg),
-            sampler=str(sampler or ""),
-        )
-        yield from self.host.rounds(todo, question)
+                listen(button.click, _taker(len(pairs), places, no_seed), inputs, [mine for mine, _ in pairs])
 
 
-def _fields_of(panel: AnalyzePanel) -> list[Any]:
-    return [
-        panel.prompt, panel.negative, panel.seed, panel.steps, panel.width, panel.height, panel.cfg, panel.sampler,
-    ]  # fmt: skip
+def _fields_of(panel: AnalyzePanel | PictureFields, seed: Any) -> list[Any]:
+    """Return the fields of `panel` in the order of the host's."""
+    return [panel.prompt, panel.negative, seed, panel.steps, panel.width, panel.height, panel.cfg, panel.sampler]
 
 
-def _taker(count: int, seed_places: Sequence[int]) -> Any:
+def _taker(count: int, seed_places: Sequence[int], no_seed: Any) -> Any:
     """Return what takes `count` values, and behind them what the host says of the last picture."""
 
     def take(*values: Any) -> Any:
         taken = list(values[:count])
         for place in seed_places:
-            taken[place] = _last_seed(taken[place], values[count] if len(values) > count else None)
+            seed = _last_seed(taken[place], values[count] if len(values) > count else None)
+            taken[place] = no_seed if seed == -1 else seed
         return taken if len(taken) > 1 else taken[0]
 
     return take

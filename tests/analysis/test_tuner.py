@@ -8,23 +8,16 @@ import json
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lbw.analysis.cells import AUTO, choose
 from lbw.analysis.effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN, Suggestion
-from lbw.analysis.tuner import (
-    BOTH,
-    MINUS,
-    PLUS,
-    BlockState,
-    Tuner,
-    chosen,
-    from_json,
-    from_suggestion,
-    parse_step,
-    start,
-    suggestion_in,
-)
-from lbw.core.architectures import FLUX, SD1, SDXL
+from lbw.analysis.groups import groups_text, parse_groups, spelled, usual_groups
+from lbw.analysis.tuner import BOTH, MINUS, PLUS, BlockState, Tuner, chosen, parse_step
+from lbw.analysis.tuner_start import from_json, from_suggestion, start, suggestion_in, tunable_layouts
+from lbw.core.architectures import ARCHITECTURES, FLUX, SD1, SDXL
+from lbw.core.blocks import select
 from lbw.core.errors import LbwError, WeightsError
 from lbw.core.presets import parse_presets
 from lbw.core.weights import Drawing, resolve
@@ -66,7 +59,7 @@ def test_a_round_moves_each_open_block_by_itself(tuner: Tuner, direction: str, l
     assert [proposal.label for proposal in proposals] == labels
     assert proposals[0].cell.entries == ("0", "0", "0", "0", "0.5", "0", "0.5", "1", "0", "0", "0", "0")
     for proposal in proposals[1:]:
-        assert proposal.cell.differing(proposals[0].cell) == {proposal.block}
+        assert proposal.cell.differing(proposals[0].cell) == {move.block for move in proposal.moves}
 
 
 def test_a_round_stays_within_the_bounds_and_renders_nothing_twice(tuner: Tuner) -> None:
@@ -75,7 +68,7 @@ def test_a_round_stays_within_the_bounds_and_renders_nothing_twice(tuner: Tuner)
     beyond = tuner.with_value(["IN08"], 1.2)
     assert [p.label for p in beyond.next_round(BOTH)][1:2] == ["IN08 1.2 → 0.7"]
     free = replace(tuner, bounds=(-1.0, 2.0), step=0.7)
-    assert [p.new for p in free.next_round(BOTH)[1:]] == [-0.2, 1.2, -0.2, 1.2]
+    assert [move.new for p in free.next_round(BOTH) for move in p.moves] == [-0.2, 1.2, -0.2, 1.2]
 
 
 def test_steps_leave_no_noise_behind_the_point() -> None:
@@ -115,6 +108,80 @@ def test_what_is_no_change_is_not_undone(tuner: Tuner) -> None:
     ]  # fmt: skip
 
 
+# Groups ------------------------------------------------------------------------------------------
+
+XL_GROUPS = "IN04-IN05, IN07 IN08; OUT00-OUT02,out3-OUT05"
+
+
+def test_groups_are_written_as_the_analyzer_reads_them() -> None:
+    groups = parse_groups(XL_GROUPS, SDXL, TWELVE)
+    assert groups == (("IN04", "IN05"), ("IN07", "IN08"), ("OUT00", "OUT01", "OUT02"), ("OUT03", "OUT04", "OUT05"))
+    text = groups_text(groups, SDXL)
+    assert text == "IN04 IN05,IN07 IN08,OUT00-OUT02,OUT03-OUT05"
+    assert parse_groups(text, SDXL, TWELVE) == groups
+    assert tuple(choice.blocks for choice in choose(text, SDXL, ())) == groups
+    assert parse_groups(" , ", SDXL, TWELVE) == ()
+
+
+@given(st.sets(st.sampled_from(SDXL.blocks), min_size=1))
+def test_any_blocks_are_spelled_so_that_they_are_read_again(blocks: set[str]) -> None:
+    assert set(select(spelled(blocks, SDXL), SDXL)) == blocks
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("IN04 QQ", 'Groups: unknown block "QQ"'),
+        ("D03", 'Groups: unknown block "D03".* a block of Flux'),
+        ("OUT00-OUT02, OUT05 OUT01", 'Groups: OUT01 is in "OUT00-OUT02" and "OUT05 OUT01"; a block moves with one'),
+        ("IN00 IN06", 'Groups: "IN00 IN06" is none of the 12 blocks'),
+    ],
+)
+def test_groups_that_cannot_be_are_refused(text: str, said: str) -> None:
+    with pytest.raises(WeightsError, match=said):
+        parse_groups(text, SDXL, TWELVE)
+
+
+def test_the_usual_groups_are_those_of_the_layout() -> None:
+    assert groups_text(usual_groups(SDXL, TWELVE), SDXL) == "IN04 IN05,IN07 IN08,OUT00-OUT02,OUT03-OUT05"
+    for architecture in ARCHITECTURES.values():
+        for layout in tunable_layouts(architecture):
+            blocks = architecture.layouts[layout]
+            groups = usual_groups(architecture, blocks)
+            assert parse_groups(groups_text(groups, architecture), architecture, blocks) == groups != ()
+
+
+def test_a_group_is_one_picture_less_and_one_more_and_is_accepted_as_one() -> None:
+    tuner = replace(start(SDXL, 12), step=0.25, groups=parse_groups(XL_GROUPS, SDXL, TWELVE))
+    tuner = tuner.sorted_as(["BASE", "M00", "OUT03", "OUT04", "OUT05"], NOT_NEEDED)
+    proposals = tuner.next_round(BOTH)
+    assert [proposal.label for proposal in proposals] == [
+        "as it is", "IN04 IN05 0.5 → 0.25", "IN04 IN05 0.5 → 0.75", "IN07 IN08 0.5 → 0.25", "IN07 IN08 0.5 → 0.75",
+        "OUT00-OUT02 0.5 → 0.25", "OUT00-OUT02 0.5 → 0.75",
+    ]  # fmt: skip
+    assert proposals[-1].cell.differing(proposals[0].cell) == {"OUT00", "OUT01", "OUT02"}
+    accepted = tuner.accepted(proposals[-1], fix=True)
+    assert accepted.weights == "0,0.5,0.5,0.5,0.5,0,0.75,0.75,0.75,0,0,0"
+    assert accepted.open_text == "IN04 IN05,IN07 IN08"
+    assert accepted.undone() == tuner
+    (values,) = csv.reader(io.StringIO(tuner.prompt_sr(PLUS)), skipinitialspace=True)
+    assert values[1:] == [
+        "0,0.75,0.75,0.5,0.5,0,0.5,0.5,0.5,0,0,0", "0,0.5,0.5,0.75,0.75,0,0.5,0.5,0.5,0,0,0",
+        "0,0.5,0.5,0.5,0.5,0,0.75,0.75,0.75,0,0,0",
+    ]  # fmt: skip
+
+
+def test_a_fixed_block_of_a_group_stays_and_each_moves_from_where_it_is() -> None:
+    tuner = replace(start(SDXL, 12), step=0.25, groups=parse_groups("OUT00-OUT05", SDXL, TWELVE))
+    tuner = tuner.sorted_as(TWELVE[:6], NOT_NEEDED).sorted_as(["OUT01"], NEEDED).with_value(["OUT00", "OUT05"], 0.9)
+    assert tuner.open_text == "OUT00 OUT02-OUT05"
+    (_, proposal) = tuner.next_round(PLUS)
+    assert proposal.label == "OUT00 OUT05 0.9 → 1, OUT02-OUT04 0.5 → 0.75"
+    assert tuner.accepted(proposal).weights == "0,0,0,0,0,0,1,1,0.75,0.75,0.75,1"
+    at_the_end = tuner.with_value(["OUT00", "OUT05"], 1.0)
+    assert at_the_end.next_round(PLUS)[1].label == "OUT02-OUT04 0.5 → 0.75"
+
+
 # Beginnings --------------------------------------------------------------------------------------
 
 SUGGESTION = Suggestion(1.0, 5.0, {"IN08": NEEDED, "OUT00": UNKNOWN, "OUT01": NOT_NEEDED})
@@ -125,6 +192,15 @@ def test_a_suggestion_sorts_the_blocks() -> None:
     assert tuner.weights == "0,0,0,0,1,0,0.5,0,0,0,0,0"
     assert tuner.open_blocks == ["OUT00"]
     assert tuner.by_block["OUT05"] == BlockState(NOT_NEEDED, True, 0.0)
+
+
+def test_a_suggestion_takes_the_shortest_layout_that_lists_its_blocks() -> None:
+    assert from_suggestion(SUGGESTION, SDXL).layout == 12
+    assert from_suggestion(replace(SUGGESTION, verdicts={"IN08": NEEDED, "OUT06": UNKNOWN}), SDXL).layout == 20
+    assert from_suggestion(replace(SUGGESTION, verdicts={"IN08": NEEDED, "OUT03": UNKNOWN}), SD1).layout == 17
+    flux = from_suggestion(replace(SUGGESTION, verdicts={"D03": UNKNOWN}), FLUX)
+    assert (flux.layout, flux.values["CLIP"]) == (61, 0.0)  # a list of 57 leaves it at 1
+    assert [tunable_layouts(architecture) for architecture in (SD1, SDXL, FLUX)] == [[17, 26], [12, 20], [61, 57]]
 
 
 def test_the_suggestion_is_read_from_the_analyzers_file() -> None:
@@ -204,16 +280,19 @@ def test_prompt_sr_is_what_the_hosts_plot_reads(tuner: Tuner) -> None:
 
 
 def test_the_open_blocks_are_what_the_analyzer_reads(tuner: Tuner) -> None:
-    choices = choose(",".join(tuner.open_blocks), SDXL, ())
+    choices = choose(tuner.open_text, SDXL, ())
     assert [choice.blocks for choice in choices] == [("IN08",), ("OUT00",)]
-    assert ",".join(tuner.open_blocks) != AUTO
+    assert tuner.open_text == "IN08,OUT00" != AUTO
 
 
 def test_a_tuner_comes_back_from_json_with_its_history(tuner: Tuner) -> None:
     changed = replace(tuner.accepted(tuner.next_round(PLUS)[1], fix=True), step=0.1, bounds=(-1.0, 2.0), seed=7)
+    changed = replace(changed, groups=parse_groups(XL_GROUPS, SDXL, TWELVE))
     again = from_json(changed.to_json())
     assert again == changed
     assert again.undone().states == tuner.states
+    older = {key: value for key, value in json.loads(changed.to_json()).items() if key != "groups"}
+    assert from_json(json.dumps(older)) == replace(changed, groups=())
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,8 +80,11 @@ class Host:
     def loras(self) -> list[str]:
         return ["demo", HOSTILE]
 
+    def loaded(self) -> None:
+        """Return None: there is no model."""
+
     def samplers(self) -> list[str]:
-        return []
+        return ["Euler", "Heun"]
 
     def defaults(self) -> Question:
         return Question("a star <lora:demo:0.8:lbw=XYZ>", width=200, height=160)
@@ -101,19 +104,26 @@ class Host:
         painter = Painter(self.folder, show, stopped, (question.width, question.height))
         return Prepared(analysis, painter, Probe(), name, f"{name}, seed {seed}", self.folder / "out" / "demo-blocks")
 
+    def rounds(self, todo: Sequence[Cell], question: Question) -> Iterator[tuple[Cell, np.ndarray]]:
+        """Yield the tuner's pictures, painted as the analyzer's are."""
+        painter = Painter(self.folder, lambda *_: None, lambda: False, (question.width, question.height))
+        for cell in todo:
+            yield cell, painter.render(cell).pictures[0]
+
 
 def build(folder: Path) -> gr.Blocks:
     """Return the page; what it writes lies in `folder`."""
     store = PresetStore(folder)
+    host = Host(folder)
     with gr.Blocks() as tab:
         with gr.Tab("Analyze"):
             place = gr.Column()
         with gr.Tab("Presets"):
             presets = presets_panel(store)
         with gr.Tab("Tuner"):
-            tuner = tuner_panel(lambda cells: [], store, presets)
+            tuner = tuner_panel(host, store, presets)
         with place:
-            analyze_panel(Host(folder), presets, tuner)
+            analyze_panel(host, presets, tuner)
     with gr.Blocks(css=(ROOT / "style.css").read_text(encoding="utf-8"), analytics_enabled=False) as page:
         tab.render()
         run_script("lbw_mask")

@@ -137,8 +137,37 @@ def test_the_suggestion_goes_to_the_tuner_to_the_presets_and_into_a_tag(page: sy
     expect(said(page)).to_contain_text("The tuner begins with this suggestion")
     tab(page, "Tuner")
     expect(field(page, "lbw_tuner_open_blocks")).to_have_value("IN08,M00")
+    expect(field(page, "lbw_tuner_type")).to_have_value("SDXL: 12 blocks")
     tab(page, "Presets")
     expect(field(page, "lbw_presets_names")).to_have_value("ALL,FOUND")
+
+
+def test_the_tuner_goes_on_with_the_pictures_of_the_analysis(page: sync_api.Page, folder: Path) -> None:
+    field(page, "lbw_analyze_prompt").fill("a house <lora:demo:0.5:lbw=XYZ>")
+    field(page, "lbw_analyze_negative").fill("rain")
+    for name, value in (("steps", "7"), ("cfg", "5.5"), ("width", "160"), ("height", "96"), ("seed", "-1")):
+        field(page, f"lbw_analyze_{name}").fill(value)
+        field(page, f"lbw_analyze_{name}").blur()
+    field(page, "lbw_analyze_sampler").click()
+    part(page, "lbw_analyze_sampler").locator("li, [role=option]").filter(has_text="Heun").first.click()
+    field(page, "lbw_analyze_blocks").fill("IN04 IN05,IN08,OUT00-OUT02,OUT06")
+    done(page)
+    press(page, "to_tuner")
+    expect(said(page)).to_contain_text("The tuner begins with this suggestion")
+    tab(page, "Tuner")
+    wanted = {
+        "type": "SDXL: 20 blocks", "groups": "IN04 IN05,OUT00-OUT02", "seed": "7", "negative": "rain",
+        "prompt": "a house <lora:demo:0.5:lbw=XYZ>", "steps": "7", "cfg": "5.5", "width": "160", "height": "96",
+        "sampler": "Heun",
+    }  # fmt: skip
+    for name, value in wanted.items():
+        expect(field(page, f"lbw_tuner_{name}")).to_have_value(value)
+    field(page, "lbw_tuner_blocks").fill("OUT00 OUT01")
+    page.locator("#lbw_tuner_unknown").click()
+    page.locator("#lbw_tuner_next").click()
+    expect(part(page, "lbw_tuner_progress")).to_contain_text(re.compile(r"(\d) of \1 pictures"))
+    expect(part(page, "lbw_tuner_gallery")).to_contain_text("OUT00 OUT01 0.5 → 1")
+    assert {line.split()[0] for line in (folder / "painted.txt").read_text().splitlines()} == {"7"}
 
 
 def test_bad_input_is_told_in_the_panel_and_nothing_is_rendered(page: sync_api.Page, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,113 @@ def test_a_round_is_rendered_accepted_and_undone(tuner: sync_api.Page, folder: P
     assert "TUNED:0,0,0,0,0.5,0,0.5,0,0,0,0,0\n" in (folder / "lbwpresets.txt").read_text()
 
 
+def test_a_group_is_rendered_and_accepted_as_one(page: sync_api.Page) -> None:
+    tab(page, "Tuner")
+    field(page, "lbw_tuner_blocks").fill("BASE, M00, OUT03-OUT05")
+    page.locator("#lbw_tuner_not_needed").click()
+    page.locator("#lbw_tuner_usual_groups").click()
+    expect(field(page, "lbw_tuner_groups")).to_have_value("IN04 IN05,IN07 IN08,OUT00-OUT02,OUT03-OUT05")
+    expect(field(page, "lbw_tuner_open_blocks")).to_have_value("IN04 IN05,IN07 IN08,OUT00-OUT02")
+    view = part(page, "lbw_tuner_view")
+    expect(view).to_contain_text("7 / 12 blocks open · 4 groups")
+    expect(view.locator(".lbw-state", has_text="OUT01").locator(".lbw-group")).to_have_text("3")
+    page.locator("#lbw_tuner_next").click()
+    expect(part(page, "lbw_tuner_progress")).to_contain_text("7 / 7 pictures")
+    gallery = part(page, "lbw_tuner_gallery")
+    gallery.locator("button", has_text="OUT00-OUT02 0.5 → 1").first.click()
+    expect(field(page, "lbw_tuner_preset")).to_have_value("TUNED:0,0.5,0.5,0.5,0.5,0,1,1,1,0,0,0")
+    expect(gallery).to_contain_text("✓ OUT00-OUT02 0.5 → 1")
+    kept = field(page, "lbw_tuner_state").input_value()
+    field(page, "lbw_tuner_groups").fill("OUT00 OUT01, OUT01")
+    expect(part(page, "lbw_tuner_message")).to_contain_text('OUT01 is in "OUT00 OUT01" and "OUT01"')
+    page.get_by_text("Start from a suggestion").click()
+    field(page, "lbw_tuner_suggestion").fill(kept)
+    page.locator("#lbw_tuner_from_suggestion").click()
+    expect(field(page, "lbw_tuner_groups")).to_have_value("IN04 IN05,IN07 IN08,OUT00-OUT02,OUT03-OUT05")
+
+
+def test_a_stop_keeps_the_pictures_that_are_there(tuner: sync_api.Page) -> None:
+    field(tuner, "lbw_tuner_steps").fill("400")  # a second for each picture
+    tuner.locator("#lbw_tuner_next").click()
+    progress, gallery = part(tuner, "lbw_tuner_progress"), part(tuner, "lbw_tuner_gallery")
+    expect(progress).to_contain_text("2 / 5 pictures")
+    tuner.locator("#lbw_tuner_stop").click()
+    expect(progress).to_contain_text("Stopped.")
+    time.sleep(2.5)
+    expect(progress).to_contain_text("Stopped.")
+    pictures = gallery.locator("button img")
+    assert 2 <= pictures.count() < 5
+    gallery.locator("button", has_text="IN08 0.5 → 0").first.click()
+    expect(field(tuner, "lbw_tuner_preset")).to_have_value("TUNED:0,0,0,0,0,0,0.5,0,0,0,0,0")
+    field(tuner, "lbw_tuner_steps").fill("4")
+    tuner.locator("#lbw_tuner_next").click()
+    expect(progress).to_contain_text("4 of 4 pictures")
+
+
+def test_the_picture_is_what_the_fields_say(tuner: sync_api.Page, folder: Path) -> None:
+    field(tuner, "lbw_tuner_prompt").fill("a house <lora:x:1:lbw=XYZ>")
+    field(tuner, "lbw_tuner_seed").fill("77")
+    field(tuner, "lbw_tuner_steps").fill("9")
+    tuner.locator("#lbw_tuner_next").click()
+    expect(part(tuner, "lbw_tuner_progress")).to_contain_text("5 of 5 pictures")
+    assert (folder / "asked.txt").read_text() == "a house <lora:x:1:lbw=XYZ> Euler 9 77"
+    field(tuner, "lbw_tuner_steps").fill("0")
+    tuner.locator("#lbw_tuner_next").click()
+    expect(part(tuner, "lbw_tuner_message")).to_contain_text("Steps")
+
+
+def test_the_loaded_model_decides_what_a_page_begins_with(
+    page: sync_api.Page, served: tuple[str, Path], folder: Path
+) -> None:
+    (folder / "loaded.txt").write_text("sd1")
+    page.goto(served[0])
+    expect(field(page, "lbw_weights_line")).to_have_value(",".join("1" * 17))
+    expect(page.locator("#lbw_weights_OUT11")).to_be_visible()
+    expect(page.locator("#lbw_weights_OUT00")).to_be_hidden()
+    tab(page, "Tuner")
+    expect(field(page, "lbw_tuner_type")).to_have_value("SD 1.x: 17 blocks")
+    expect(field(page, "lbw_tuner_preset")).to_have_value("TUNED:" + ",".join(["0.5"] * 17))
+    (folder / "loaded.txt").write_text("flux")
+    page.goto(served[0])
+    expect(field(page, "lbw_weights_line")).to_have_value(",".join("1" * 57))
+    tab(page, "Tuner")
+    expect(field(page, "lbw_tuner_type")).to_have_value("Flux.1: 61 blocks")
+
+
+def test_another_model_begins_anew_without_groups_that_it_lacks(tuner: sync_api.Page) -> None:
+    tuner.locator("#lbw_tuner_usual_groups").click()
+    expect(part(tuner, "lbw_tuner_view")).to_contain_text("4 groups")
+    tuner.locator("#lbw_tuner_new").click()
+    expect(part(tuner, "lbw_tuner_view")).to_contain_text("12 of 12 blocks open · 4 groups · 0 changes")
+    field(tuner, "lbw_tuner_type").click()
+    part(tuner, "lbw_tuner_type").locator("li, [role=option]").filter(has_text="Flux.1: 57").first.click()
+    expect(part(tuner, "lbw_tuner_view")).to_contain_text("57 of 57 blocks open · 0 changes")
+    expect(field(tuner, "lbw_tuner_groups")).to_have_value("")
+    expect(part(tuner, "lbw_tuner_message")).not_to_contain_text("Groups")
+
+
+def test_what_was_found_is_written_for_the_trainer(tuner: sync_api.Page) -> None:
+    tuner.get_by_text("For the trainer").click()
+    rates = field(tuner, "lbw_tuner_rates")
+    down, up = "0,0,0,0,0,0,0,0,0.5", "0.5,0,0,0,0,0,0,0,0"
+    weights = f'"down_lr_weight={down}" "mid_lr_weight=0,0,0" "up_lr_weight={up}"'
+    expect(rates).to_have_value(f"--unet_lr 0.0001 --network_train_unet_only --network_args {weights}")
+    expect(field(tuner, "lbw_tuner_lycoris")).to_have_value(
+        re.compile(r'"input_blocks\.8\.1\.\*",\n  "output_blocks\.0')
+    )
+    field(tuner, "lbw_tuner_rank").fill("32")
+    expect(field(tuner, "lbw_tuner_ranks")).to_have_value(re.compile('"block_dims=0,0,0,0,0,0,0,0,0,16,0,0,0,16,0,'))
+    field(tuner, "lbw_tuner_rank").fill("none")
+    said = part(tuner, "lbw_tuner_trainer_message")
+    expect(said).to_contain_text('Rank "none" is no whole number')
+    expect(rates).to_have_value("")
+    field(tuner, "lbw_tuner_rank").fill("4")
+    expect(rates).to_have_value(re.compile("--unet_lr"))
+    field(tuner, "lbw_tuner_blocks").fill("NOT BASE")
+    tuner.locator("#lbw_tuner_not_needed").click()
+    expect(said).to_contain_text("nothing to train")
+
+
 def test_a_click_on_a_block_chooses_it_and_one_more_lets_it_go(tuner: sync_api.Page) -> None:
     field(tuner, "lbw_tuner_blocks").fill("")
     blocks = part(tuner, "lbw_tuner_view").locator(".lbw-state")
@@ -283,8 +391,8 @@ def test_every_control_says_what_it_is_for(page: sync_api.Page) -> None:
     untold = page.evaluate(
         """() => [...document.querySelectorAll('button[id^=lbw_], .block[id^=lbw_]')]
             .filter(part => !part.title && !part.closest('[title]')
-                && !/_(message|progress|view|difference|gallery|start|hints)$/.test(part.id)
+                && !/_(message|progress|view|difference|gallery|start|trainer|hints)$/.test(part.id)
                 && !part.querySelector("[data-testid='block-info'] ~ *"))
             .map(part => part.id)"""
     )
-    assert [elem_id for elem_id in untold if elem_id not in ("lbw_hints", "lbw_tuner_start")] == []
+    assert [elem_id for elem_id in untold if elem_id not in ("lbw_hints", "lbw_tuner_start", "lbw_tuner_trainer")] == []

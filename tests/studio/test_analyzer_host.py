@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lbw.analysis.tuner_start import start
+from lbw.core.architectures import FLUX
 from lbw.core.errors import LbwError, WeightsError
 from lbw.ui.analyze_run import Run
 
@@ -72,3 +74,35 @@ def test_a_random_seed_is_drawn_where_minus_one_is_asked(analyzer) -> None:  # t
     first, second = made.analysis.settings.seeds
     assert first >= 0
     assert second == first + 1
+
+
+def test_a_round_of_the_tuner_uses_the_pictures_of_the_analysis_again(analyzer, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    from lbw.studio import analyze
+
+    asked = question(analyzer)
+    made = analyzer.prepare(asked, lambda *_: None, lambda: False)
+    assert len(list(made.analysis.run(made.renderer))) == 3
+    seed = made.analysis.settings.seeds[0]
+    source = made.analysis.sources[seed]
+    rendered = []
+    render = analyze.CellRenderer.render
+
+    def rendering(self, cell):  # type: ignore[no-untyped-def]
+        rendered.append(cell)
+        return render(self, cell)
+
+    monkeypatch.setattr(analyze.CellRenderer, "render", rendering)
+    new = source.with_entry(("OUT04",), "0.5")
+    pictures = dict(analyzer.rounds([source, new], replace(asked, seed=seed)))
+    assert rendered == [new]
+    kept = made.analysis.store.load(source)
+    assert kept is not None
+    assert np.array_equal(pictures[source], kept.pictures[0])
+    assert pictures[new].shape == (asked.height, asked.width, 3)
+
+
+def test_a_round_for_another_model_is_refused(analyzer) -> None:  # type: ignore[no-untyped-def]
+    assert analyzer.loaded() is analyzer.fresh().host.architecture
+    cell = start(FLUX).cell
+    with pytest.raises(WeightsError, match="choose it at Weights type"):
+        list(analyzer.rounds([cell], question(analyzer)))

@@ -11,6 +11,7 @@ import pytest
 from hosts.doubles_model import same
 from hosts.doubles_webui import Interrupted, Processing, parse
 
+from lbw.core.architectures import SD1
 from lbw.core.errors import FileError
 from lbw.webui.hook import Hook, watch
 from lbw.webui.options import RequestOptions
@@ -217,3 +218,15 @@ def test_a_generation_that_is_a_copy_of_one_that_was_told_is_told_again(a1111: A
     a1111.hook.begin(copied, RequestOptions())
     a1111.activate(copied, parse("<lora:a:1:lbw=NOPE>"))
     assert len(first.comments) == 2
+
+
+def test_the_loaded_models_architecture_is_told_and_none_is_loaded_for_it(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert world.hook.loaded() is SD1
+    monkeypatch.setattr(type(world.hook.host), "load", lambda _: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(sys.modules["modules.sd_models"].model_data, "sd_model", None)
+    assert world.hook.loaded() is None
+    monkeypatch.setattr(world.hook, "host", None)
+    monkeypatch.setattr("lbw.hosts.detect", lambda: None)
+    assert world.hook.loaded() is None

@@ -1,0 +1,79 @@
+"""Groups of blocks that move together in the tuner, and how a list of them is written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+
+from lbw.core.architectures import Architecture
+from lbw.core.blocks import select
+from lbw.core.errors import WeightsError, listing, quote
+
+Group = tuple[str, ...]
+_DIGITS = "0123456789"
+_LONG = 3
+"""Blocks in a row that are written as a range."""
+
+
+def parse_groups(text: str, architecture: Architecture, blocks: Sequence[str]) -> tuple[Group, ...]:
+    """Return the groups of `text`: as in the analyzer's field Blocks, between commas ids and ranges with spaces.
+
+    blocks: those of the layout; what else a range holds is left out. A semicolon serves as a comma.
+
+    Raises:
+        WeightsError: an id does not exist or is none of `blocks`, or a block is in two groups.
+    """
+    owners: dict[str, str] = {}
+    groups = []
+    for part in filter(None, (part.strip() for part in re.split("[,;\n]", text))):
+        try:
+            selected = select(part, architecture)
+        except WeightsError as error:
+            raise WeightsError(f"Groups: {error}") from error
+        group = tuple(block for block in blocks if block in selected)
+        if not group:
+            raise WeightsError(f"Groups: {quote(part)} is none of the {len(blocks)} blocks: {listing(blocks)}")
+        twice = next((block for block in group if block in owners), None)
+        if twice:
+            both = f"{quote(owners[twice])} and {quote(part)}"
+            raise WeightsError(f"Groups: {twice} is in {both}; a block moves with one group only")
+        owners |= dict.fromkeys(group, part)
+        groups.append(group)
+    return tuple(groups)
+
+
+def usual_groups(architecture: Architecture, blocks: Collection[str]) -> tuple[Group, ...]:
+    """Return the usual groups of `architecture`, without those that have no two of `blocks`."""
+    groups = (tuple(block for block in select(text, architecture) if block in blocks) for text in architecture.together)
+    return tuple(group for group in groups if len(group) > 1)
+
+
+def apart(groups: Iterable[Collection[str]], blocks: Collection[str]) -> tuple[Group, ...]:
+    """Return those of `groups` that hold two or more of `blocks`, and none of a group before them."""
+    found: list[Group] = []
+    for group in groups:
+        members = tuple(block for block in blocks if block in group)
+        if len(members) > 1 and not set(members) & {block for other in found for block in other}:
+            found.append(members)
+    return tuple(found)
+
+
+def groups_text(groups: Iterable[Collection[str]], architecture: Architecture) -> str:
+    """Return `groups` as `parse_groups` and the analyzer's field Blocks read them."""
+    return ",".join(spelled(group, architecture) for group in groups)
+
+
+def spelled(blocks: Collection[str], architecture: Architecture) -> str:
+    """Return `blocks` as a selector, in layout order; three and more in a row as a range: `IN04 OUT00-OUT02`."""
+    runs: list[list[str]] = []
+    last = ""
+    for block in architecture.blocks:
+        is_next = block.rstrip(_DIGITS) == last.rstrip(_DIGITS)
+        last = block if block in blocks else ""
+        if not last:
+            continue
+        if is_next:
+            runs[-1].append(block)
+        else:
+            runs.append([block])
+    return " ".join(f"{run[0]}-{run[-1]}" if len(run) >= _LONG else " ".join(run) for run in runs)

@@ -1,0 +1,109 @@
+"""How a tuner begins: anew, with the analyzer's suggestion, or where it was left another day."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from lbw.core.architectures import ARCHITECTURES, Architecture
+from lbw.core.errors import WeightsError, quote
+
+from .effective_blocks import NOT_NEEDED, Suggestion
+from .groups import parse_groups
+from .tuner import VERDICTS, BlockState, Tuner
+
+
+def tunable_layouts(architecture: Architecture) -> list[int]:
+    """Return the layouts made for `architecture`, and not for a smaller one of its kind, by their counts of numbers."""
+    kin = [a for a in ARCHITECTURES.values() if a.kind == architecture.kind]
+
+    def smallest(blocks: Collection[str]) -> int:
+        return min(len(a.blocks) for a in kin if set(blocks) <= set(a.blocks))
+
+    size = len(architecture.blocks)
+    return [
+        count for count, blocks in architecture.layouts.items()
+        if set(blocks) <= set(architecture.blocks) and smallest(blocks) == size
+    ]  # fmt: skip
+
+
+def start(architecture: Architecture, layout: int | None = None) -> Tuner:
+    """Return a tuner in which every block is unknown and open, at 0.5.
+
+    layout: the count of numbers; the one that lists every block if not given.
+
+    Raises:
+        WeightsError: `architecture` has no such layout, or not all of its blocks.
+    """
+    layout = architecture.full_layout if layout is None else layout
+    if layout not in tunable_layouts(architecture):
+        counts = ", ".join(map(str, tunable_layouts(architecture)))
+        raise WeightsError(f"{architecture.title} has no layout of {layout} numbers; it has {counts}")
+    return Tuner(architecture.name, layout, (BlockState(),) * len(architecture.layouts[layout]))
+
+
+def from_suggestion(suggestion: Suggestion, architecture: Architecture, layout: int | None = None) -> Tuner:
+    """Return a tuner that begins with the analyzer's suggestion; blocks that it says nothing of are not needed.
+
+    layout: the count of numbers; the shortest if not given, that lists every block of the suggestion and leaves
+    others at 0.
+    """
+    if layout is None:
+        said = suggestion.verdicts.keys()
+        layout = min(
+            (
+                count for count in tunable_layouts(architecture)
+                if said <= set(architecture.layouts[count]) and not architecture.unlisted.get(count)
+            ),
+            default=None,
+        )  # fmt: skip
+    tuner = start(architecture, layout)
+    states = {block: VERDICTS[suggestion.verdicts.get(block, NOT_NEEDED)] for block in tuner.blocks}
+    return replace(tuner, states=tuple(states.values()))
+
+
+def suggestion_in(text: str) -> Suggestion:
+    """Return the suggestion in `text`, the JSON that the analyzer writes beside its grid.
+
+    Raises:
+        WeightsError: it is none.
+    """
+    wanted = "paste the .json that the analyzer writes beside its grid"
+    try:
+        found = json.loads(text)["suggestion"]
+        verdicts = {str(block): str(verdict) for block, verdict in found["blocks"].items()}
+        suggestion = Suggestion(float(found["not_needed_at_most"]), float(found["needed_at_least"]), verdicts)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise WeightsError(f"this holds no suggestion of the analyzer; {wanted}") from error
+    unknown = sorted(set(verdicts.values()) - VERDICTS.keys())
+    if unknown:
+        raise WeightsError(f"{quote(unknown[0])} is no verdict; there are {', '.join(VERDICTS)}")
+    return suggestion
+
+
+def from_json(text: str) -> Tuner:
+    """Return the tuner that `to_json` wrote.
+
+    Raises:
+        WeightsError: the text is none.
+    """
+    try:
+        data = json.loads(text)
+        tuner = start(ARCHITECTURES[data["architecture"]], int(data["layout"]))
+        low, high = map(float, data["bounds"])
+        history = tuple((str(words), _states(states, tuner)) for words, states in data["history"])
+        return replace(
+            tuner, states=_states(data["states"], tuner), step=float(data["step"]), bounds=(low, high),
+            seed=int(data["seed"]), history=history,
+            groups=parse_groups(str(data.get("groups", "")), tuner.family, tuner.blocks),
+        )  # fmt: skip
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise WeightsError("this is no state of the tuner") from error
+
+
+def _states(plain: Sequence[tuple[str, bool, float]], tuner: Tuner) -> tuple[BlockState, ...]:
+    states = tuple(BlockState(VERDICTS[verdict].verdict, bool(fixed), float(value)) for verdict, fixed, value in plain)
+    if len(states) != len(tuner.states):
+        raise ValueError(f"{len(states)} states for {len(tuner.states)} blocks")
+    return states

@@ -1,0 +1,195 @@
+"""The controls of the panel *Tuner*, and how they stand on the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from lbw.analysis.effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN
+from lbw.analysis.tuner import BOTH, MINUS, PLUS, STEPS, Tuner
+from lbw.analysis.tuner_start import start, tunable_layouts
+from lbw.core.architectures import ARCHITECTURES, SDXL, Architecture
+from lbw.core.weights import format_number
+
+from .analyzer_host import TunerHost
+from .gradio_versions import tooltips
+from .picture_fields import PictureFields
+from .trainer_fields import TrainerFields
+from .tuner_views import Shown, state_view
+
+
+def models() -> dict[str, tuple[str, int]]:
+    """Return the architectures and layouts that can be tuned, by their titles in the list."""
+    return {
+        f"{a.title}: {count} blocks": (a.name, count)
+        for a in ARCHITECTURES.values()
+        for count in tunable_layouts(a)
+    }  # fmt: skip
+
+
+MODELS = models()
+
+
+def first_model(architecture: Architecture) -> str:
+    """Return the title of the first layout of `architecture`."""
+    return next(title for title, (name, _) in MODELS.items() if name == architecture.name)
+
+
+def title_of(tuner: Tuner) -> str:
+    """Return the title of what `tuner` tunes."""
+    return next(title for title, model in MODELS.items() if model == (tuner.architecture, tuner.layout))
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What the controls say that stand beside the tuner's state, as it was written."""
+
+    name: str = "TUNED"
+    direction: str = BOTH
+    step: Any = str(STEPS[0])
+    bounds: str = "0,1"
+    seed: Any = "1"
+    groups: str = ""
+
+
+class TunerControls:
+    """The controls, made within the page that is being built.
+
+    state: the state that holds the `Tuner`. fields: those of `Fields`, in its order. settings: what says the same as
+    the state, and is shown anew when another tuner begins. views: what shows a tuner, in the order in which the
+    panel's handlers return it.
+    """
+
+    def __init__(self, host: TunerHost, has_presets: bool) -> None:
+        """Make them; has_presets: whether there is an editor to write into."""
+        first, said = new_tuner(first_model(SDXL)), Fields()
+        self.state = gr.State(first)
+        self.pictures = gr.State(Shown())
+        self.picture = PictureFields(host)
+        self.message = gr.HTML(elem_id="lbw_tuner_message")
+        with gr.Row(elem_classes=["lbw-row"]):
+            self.model = gr.Dropdown(
+                list(MODELS), value=title_of(first), label="Weights type", info="the model, and the blocks to tune",
+                elem_id="lbw_tuner_type",
+            )  # fmt: skip
+            self.new = gr.Button("Start anew", elem_id="lbw_tuner_new", scale=0, min_width=130)
+            self.weights = gr.Textbox(
+                label="Preset or weights", info="of any layout", placeholder="MIDD or 1,0,0,…", scale=2,
+                elem_id="lbw_tuner_weights",
+            )  # fmt: skip
+            self.fill = gr.Textbox("0.5", label="Fill value", info="for missing blocks", elem_id="lbw_tuner_fill")
+            self.load_button = gr.Button("Load weights", elem_id="lbw_tuner_load", scale=0, min_width=130)
+        with (
+            gr.Accordion("Start from a suggestion", open=False, elem_id="lbw_tuner_start"),
+            gr.Row(elem_classes=["lbw-row"]),
+        ):
+            self.suggestion = gr.Textbox(
+                label="Suggestion", info="the analyzer's .json, or a state of the tuner that was kept", lines=2,
+                max_lines=4, scale=4, elem_id="lbw_tuner_suggestion",
+            )  # fmt: skip
+            self.from_suggestion = gr.Button("Start from it", elem_id="lbw_tuner_from_suggestion", scale=1)
+        self.view = gr.HTML(state_view(first), elem_id="lbw_tuner_view")
+        with gr.Row():
+            self.blocks = gr.Textbox(
+                label="Blocks",
+                info="click on blocks above, or write IN04-IN08, OUT",
+                scale=2,
+                elem_id="lbw_tuner_blocks",
+            )
+            self.value = gr.Textbox("0.5", label="Value", info="for Set value", elem_id="lbw_tuner_value")
+        with gr.Row():
+            self.sorters = {
+                verdict: gr.Button(label, elem_id=f"lbw_tuner_{name}", min_width=90)
+                for verdict, label, name in (
+                    (NEEDED, "✓ Needed", "needed"), (NOT_NEEDED, "✗ Not needed", "not_needed"),
+                    (UNKNOWN, "? Unknown", "unknown"),
+                )
+            }  # fmt: skip
+            self.fix = gr.Button("Fix", elem_id="lbw_tuner_fix", min_width=90)
+            self.open = gr.Button("Open", elem_id="lbw_tuner_open", min_width=90)
+            self.set_value = gr.Button("Set value", elem_id="lbw_tuner_set_value", min_width=90)
+            self.undo = gr.Button("Undo", elem_id="lbw_tuner_undo", min_width=90)
+        with gr.Row(elem_classes=["lbw-row"]):
+            self.groups = gr.Textbox(
+                said.groups, label="Groups", info="blocks that move together: IN04-IN05, IN07 IN08, OUT00-OUT02",
+                scale=4, elem_id="lbw_tuner_groups",
+            )  # fmt: skip
+            self.usual_groups = gr.Button("Usual groups", elem_id="lbw_tuner_usual_groups", scale=1, min_width=130)
+        with gr.Row():
+            self.step = gr.Dropdown(
+                [format_number(step) for step in STEPS], value=said.step, label="Step",
+                info="any number above 0", allow_custom_value=True, elem_id="lbw_tuner_step",
+            )  # fmt: skip
+            self.direction = gr.Radio(
+                [MINUS, PLUS, BOTH], value=said.direction, label="Direction", info="of the step",
+                elem_id="lbw_tuner_direction",
+            )  # fmt: skip
+            self.bounds = gr.Textbox(
+                said.bounds, label="Range", info="values stay within it", elem_id="lbw_tuner_range"
+            )
+            self.seed = gr.Textbox(said.seed, label="Seed", info="of the pictures", elem_id="lbw_tuner_seed")
+        with gr.Row(elem_classes=["lbw-row"]):
+            self.next = gr.Button("Next round", variant="primary", elem_id="lbw_tuner_next")
+            self.stop = gr.Button("Stop", elem_id="lbw_tuner_stop")
+            self.fix_accepted = gr.Checkbox(False, label="Fix what is accepted", elem_id="lbw_tuner_fix_accepted")
+        self.progress = gr.HTML(elem_id="lbw_tuner_progress")
+        self.gallery = gr.Gallery(
+            label="Click on what looks better", columns=5, height="auto", object_fit="contain", allow_preview=False,
+            elem_id="lbw_tuner_gallery",
+        )  # fmt: skip
+        with gr.Row(elem_classes=["lbw-row"]):
+            self.name = gr.Textbox(
+                said.name, label="Identifier", info="the name of the preset", elem_id="lbw_tuner_name"
+            )
+            if has_presets:
+                self.add = gr.Button("Add to presets", elem_id="lbw_tuner_add")
+                self.add_and_save = gr.Button("Add to presets and Save", elem_id="lbw_tuner_add_save")
+        self.preset = _result("Preset", "a line of the preset file", "preset", 2)
+        self.lines = _result("Weights", "a line for each layout that can say them", "lines", 4)
+        self.open_blocks = _result("Open blocks", "for the analyzer's field Blocks", "open_blocks", 1)
+        self.prompt_sr = _result(
+            "Prompt S/R", "for the X/Y/Z plot; the first value must stand in the prompt behind lbw=", "prompt_sr", 4
+        )
+        self.kept = _result("State", "all of this, to go on another day: paste it at Suggestion", "state", 2)
+        self.trainer = TrainerFields()
+        self.fields = [self.name, self.direction, self.step, self.bounds, self.seed, self.groups]
+        self.settings = [self.model, self.step, self.bounds, self.seed, self.groups]
+        self.views = [
+            self.state, self.message, self.view, self.gallery, self.preset, self.lines, self.open_blocks,
+            self.prompt_sr, self.kept, *self.trainer.outputs,
+        ]  # fmt: skip
+        tooltips(
+            {
+                "lbw_tuner_new": "Begins with every block unknown, open, at 0.5.",
+                "lbw_tuner_load": "Takes the values; what is sorted and fixed stays.",
+                "lbw_tuner_from_suggestion": "Begins with the blocks as the analyzer sorted them.",
+                "lbw_tuner_needed": "Fixes the blocks at 1.",
+                "lbw_tuner_not_needed": "Fixes the blocks at 0.",
+                "lbw_tuner_unknown": "Opens the blocks, at 0.5.",
+                "lbw_tuner_fix": "The blocks keep their values and are rendered no more.",
+                "lbw_tuner_open": "The blocks are rendered in the next round.",
+                "lbw_tuner_set_value": "Sets the blocks to the value.",
+                "lbw_tuner_undo": "Takes back the last change.",
+                "lbw_tuner_usual_groups": "Writes the groups that people use for this model.",
+                "lbw_tuner_next": "Renders every open block or group at its value minus and plus the step.",
+                "lbw_tuner_stop": "Ends the round; the pictures that are there stay.",
+                "lbw_tuner_fix_accepted": "The blocks of a picture that is clicked are rendered no more.",
+                "lbw_tuner_add": "Writes the preset into the editor of the presets.",
+                "lbw_tuner_add_save": "Writes the preset into the editor of the presets and saves the file.",
+            }
+        )
+
+
+def new_tuner(title: str) -> Tuner:
+    """Return the tuner that begins with what `title` says in the list of models."""
+    architecture, layout = MODELS[title]
+    return start(ARCHITECTURES[architecture], layout)
+
+
+def _result(label: str, info: str, name: str, lines: int) -> Any:
+    return gr.Textbox(
+        label=label, info=info, lines=lines, max_lines=lines, interactive=False, show_copy_button=True,
+        elem_id=f"lbw_tuner_{name}",
+    )  # fmt: skip

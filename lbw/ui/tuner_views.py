@@ -1,0 +1,72 @@
+"""What the panel *Tuner* shows of its blocks and pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+from lbw.analysis.effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN
+from lbw.analysis.tuner import Proposal, Tuner
+from lbw.core.weights import format_number
+
+from .markup import Text, words
+
+SIGNS = {NEEDED: "✓", NOT_NEEDED: "✗", UNKNOWN: "?"}
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A picture of the gallery: what accepting it changes, and the file that holds it."""
+
+    proposal: Proposal
+    file: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The pictures of the gallery, in its order."""
+
+    pictures: tuple[Shot, ...] = ()
+
+
+def state_view(tuner: Tuner) -> str:
+    """Return the blocks as HTML: each a button that writes its id into the field Blocks."""
+    code = """
+        const block = event.target.closest('button')?.dataset.block;
+        const box = this.getRootNode().querySelector('#lbw_tuner_blocks textarea, #lbw_tuner_blocks input');
+        if (block && box) {
+            const listed = box.value.split(',').map(text => text.trim()).filter(text => text);
+            const others = listed.filter(text => text !== block);
+            box.value = (others.length < listed.length ? others : [...listed, block]).join(', ');
+            box.dispatchEvent(new Event('input', {bubbles: true}));
+        }"""
+    fields = []
+    numbers = {block: number for number, group in enumerate(tuner.groups, 1) for block in group}
+    for block, known in tuner.by_block.items():
+        state = words((SIGNS[known.verdict], "fixed" if known.is_fixed else "still open"))
+        kind = known.verdict.replace(" ", "-")
+        badge = f'<i class="lbw-group" title="moves with its group">{numbers[block]}</i>' if block in numbers else ""
+        fields.append(
+            f'<button type="button" class="lbw-state lbw-{kind} lbw-{"fixed" if known.is_fixed else "open"}" '
+            f'data-block="{escape(block)}" title="{known.verdict}"><b>{escape(block)}</b>'
+            f"{badge}<span>{format_number(known.value)}</span><small>{state}</small></button>"
+        )
+    groups: Text = ("·", len(tuner.groups), "groups") if tuner.groups else ()
+    sums = words(
+        (len(tuner.open_blocks), "/", len(tuner.blocks), "blocks open", *groups, "·", len(tuner.history), "changes")
+    )
+    return f'<div class="lbw-states" onclick="{escape(" ".join(code.split()))}">{"".join(fields)}</div><p>{sums}</p>'
+
+
+def gallery_view(tuner: Tuner, shown: Shown) -> list[tuple[str, str]]:
+    """Return the pictures as the gallery takes them, with what each changes; ✓ where that is accepted."""
+    states = tuner.by_block
+    entries = []
+    for entry in shown.pictures:
+        proposal = entry.proposal
+        is_accepted = proposal.moves and all(
+            move.block in states and states[move.block].value == move.new for move in proposal.moves
+        )
+        sign = f"{SIGNS[NEEDED]} " if is_accepted else ""
+        entries.append((entry.file, sign + proposal.label))
+    return entries
