@@ -273,7 +273,7 @@ def test_a_stop_keeps_the_pictures_that_are_there(tuner: sync_api.Page) -> None:
     expect(field(tuner, "lbw_tuner_preset")).to_have_value("TUNED:0,0,0,0,0,0,0.5,0,0,0,0,0")
     field(tuner, "lbw_tuner_steps").fill("4")
     tuner.locator("#lbw_tuner_next").click()
-    expect(progress).to_contain_text("4 of 4 pictures")
+    expect(progress).to_contain_text("4 / 4 pictures")
 
 
 def test_the_picture_is_what_the_fields_say(tuner: sync_api.Page, folder: Path) -> None:
@@ -281,7 +281,7 @@ def test_the_picture_is_what_the_fields_say(tuner: sync_api.Page, folder: Path) 
     field(tuner, "lbw_tuner_seed").fill("77")
     field(tuner, "lbw_tuner_steps").fill("9")
     tuner.locator("#lbw_tuner_next").click()
-    expect(part(tuner, "lbw_tuner_progress")).to_contain_text("5 of 5 pictures")
+    expect(part(tuner, "lbw_tuner_progress")).to_contain_text("5 / 5 pictures")
     assert (folder / "asked.txt").read_text() == "a house <lora:x:1:lbw=XYZ> Euler 9 77"
     field(tuner, "lbw_tuner_steps").fill("0")
     tuner.locator("#lbw_tuner_next").click()
@@ -310,10 +310,10 @@ def test_another_model_begins_anew_without_groups_that_it_lacks(tuner: sync_api.
     tuner.locator("#lbw_tuner_usual_groups").click()
     expect(part(tuner, "lbw_tuner_view")).to_contain_text("4 groups")
     tuner.locator("#lbw_tuner_new").click()
-    expect(part(tuner, "lbw_tuner_view")).to_contain_text("12 of 12 blocks open · 4 groups · 0 changes")
+    expect(part(tuner, "lbw_tuner_view")).to_contain_text("12 / 12 blocks open · 4 groups · 0 changes")
     field(tuner, "lbw_tuner_type").click()
     part(tuner, "lbw_tuner_type").locator("li, [role=option]").filter(has_text="Flux.1: 57").first.click()
-    expect(part(tuner, "lbw_tuner_view")).to_contain_text("57 of 57 blocks open · 0 changes")
+    expect(part(tuner, "lbw_tuner_view")).to_contain_text("57 / 57 blocks open · 0 changes")
     expect(field(tuner, "lbw_tuner_groups")).to_have_value("")
     expect(part(tuner, "lbw_tuner_message")).not_to_contain_text("Groups")
 
