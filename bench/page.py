@@ -5,7 +5,8 @@
 
 A page counts as usable when the preset editor shows its text and the server's answer to a click on Analyze stands on
 the page; clicks are tried every 50 ms. Beside each page, in turn with it, a bare page of the same Gradio with one text
-box, one button and one answer. The pages have 1,000 presets, and LoRAs to choose from: 500.
+box, one button and one answer. The panels have 1,000 presets and 500 LoRAs to choose from; the studio's page, with the
+bundled model, has the shipped presets or your own, and 500 LoRAs.
 """
 
 from __future__ import annotations
@@ -105,25 +106,7 @@ def panels(folder: Path) -> Any:
     return analyze_page.build(folder)
 
 
-def studio(folder: Path) -> Any:
-    """Return the studio's page, with the bundled model."""
-    from lbw.files.user_presets import PresetStore
-    from lbw.studio import page
-    from lbw.studio.cli import parser
-    from lbw.studio.commands import DEMO_LORAS, renderer
-
-    loras = folder / "loras"
-    if not loras.exists():
-        loras.mkdir()
-        first = min(DEMO_LORAS.glob("*.safetensors"))
-        for number in range(LORAS):
-            (loras / f"lora {number}.safetensors").symlink_to(first)
-    page.PresetStore = lambda: PresetStore(folder)  # type: ignore[assignment, misc]
-    options = parser().parse_args(["studio", "--lora-dir", str(loras), "--device", "cpu"])
-    return page.build(renderer(options), bundled=True)
-
-
-PAGES: dict[str, Callable[[Path], Any]] = {"bare": bare, "panels": panels, "studio": studio}
+PAGES: dict[str, Callable[[Path], Any]] = {"bare": bare, "panels": panels}
 
 
 # The measurement --------------------------------------------------------------------------------------
@@ -142,35 +125,41 @@ def visit(browser: Any, address: str) -> dict[str, float]:
     return found
 
 
+def start(stack: ExitStack, python: Path, kind: str, folder: Path) -> str:
+    """Start a server of pages of a kind, and return the address of one."""
+    log = folder / f"{kind}.log"
+    if kind in PAGES:
+        server_of_each = server.serving(python, ["bench.page", "--serve", kind], log)
+        return stack.enter_context(server_of_each).page(folder / "user")
+    loras = folder / "loras"
+    loras.mkdir()
+    for number in range(LORAS):
+        (loras / f"lora {number}.safetensors").symlink_to(ROOT / "demo" / "loras" / "style.safetensors")
+    port = server.free_port()
+    studio = ["lbw", "studio", "--no-browser", "--port", str(port), "--lora-dir", str(loras)]
+    return stack.enter_context(server.serving(python, studio, log)).answers(port)
+
+
 def compare(browser: Any, python: Path, kind: str, runs: int) -> None:
     """Measure a page and the bare one of the same Gradio in turn, and print a row for each."""
     found: dict[str, list[dict[str, float]]] = {"bare": [], kind: []}
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        user = Path(folder) / "user"
-        user.mkdir()
-        (user / "lbwpresets.txt").write_text("".join(f"PRESET{n}:0,OUT00={n}\n" for n in range(PRESETS)))
-        addresses = {}
-        for each in found:
-            module = ["bench.page", "--serve", each]
-            running = stack.enter_context(server.serving(python, module, Path(folder) / f"{each}.log"))
-            addresses[each] = running.page(user)
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        (folder / "user").mkdir()
+        presets = "".join(f"PRESET{number}:0,OUT00={number}\n" for number in range(PRESETS))
+        (folder / "user" / "lbwpresets.txt").write_text(presets)
+        addresses = {each: start(stack, python, each, folder) for each in found}
         for run in range(-1, runs):
             for each, address in addresses.items():
                 once = visit(browser, address)
                 if run >= 0:
                     found[each].append(once)
-    medians = {
-        each: {name: statistics.median(once[name] for once in all_of_it) for name in ("shown", "usable")}
-        for each, all_of_it in found.items()
-    }
-    for each, values in medians.items():
-        after = statistics.median(once["usable"] - once["shown"] for once in found[each])
-        ratio = values["usable"] / medians["bare"]["usable"]
-        print(
-            f"| {each}, {python.parent.parent.name} | {values['shown']:.0f} | {values['usable']:.0f} | {after:.0f} "
-            f"| {ratio:.2f} |",
-            flush=True,
-        )
+    for each, visits in found.items():
+        shown, usable = ([once[name] for once in visits] for name in ("shown", "usable"))
+        after = [last - first for first, last in zip(shown, usable)]
+        figures = " | ".join(f"{statistics.median(times):.0f}" for times in (shown, usable, after))
+        ratio = statistics.median(usable) / statistics.median(once["usable"] for once in found["bare"])
+        print(f"| {each}, {python.parent.parent.name} | {figures} | {ratio:.2f} |", flush=True)
 
 
 def slider(browser: Any, runs: int) -> None:

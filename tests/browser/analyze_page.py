@@ -27,7 +27,7 @@ from .serve_each import run_script, serve_each
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 TENSORS = {"IN04": 4, "IN07": 4, "IN08": 4, "M00": 4, "OUT00": 4, "OUT01": 4}
-DELAY = 0.3
+DELAY = 0.1
 
 
 @dataclass
@@ -41,11 +41,15 @@ class Painter:
     painted: list[Cell] = field(default_factory=list)
 
     def render(self, cell: Cell) -> Rendered:
+        hold = self.folder / "hold"  # how many pictures to paint before the next waits until the file is gone
+        while hold.exists() and len(self.painted) == int(hold.read_text()) and not self.stopped():
+            time.sleep(0.02)
         if self.stopped():
             raise StoppedError
         time.sleep(DELAY)
         with (self.folder / "painted.txt").open("a") as log:
             log.write(f"{cell.seed} {cell.weights}\n")
+        self.painted.append(cell)
         width, height = self.size
         y, x = np.mgrid[:height, :width]
         shade = (60 + 120 * y / height).astype(np.uint8)

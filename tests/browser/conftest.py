@@ -35,13 +35,13 @@ def python(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture
-def open_page(browser: Any) -> Iterator[Callable[[str], Any]]:
+def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
     """What opens a page that reaches no other machine; no page may end with an error, nor open a dialog."""
     pages = []
     wrong: list[str] = []
 
-    def opened(address: str) -> Any:
-        page = browser.new_page(viewport={"width": 1300, "height": 1000})
+    def opened(address: str, width: int = 1300, height: int = 1000, **window: Any) -> Any:
+        page = browser.new_page(viewport={"width": width, "height": height}, **window)
         pages.append(page)
         page.set_default_timeout(30_000)
         page.route(re.compile(r"^https?://(?!127\.0\.0\.1)"), lambda route: route.abort())

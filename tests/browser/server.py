@@ -31,26 +31,32 @@ def pythons() -> list[Path]:
 
 @dataclass
 class Server:
-    """A process that serves pages of one module; what it prints goes to `log`."""
+    """A process that serves pages; what it prints goes to `log`."""
 
     process: subprocess.Popen[str]
     log: Path
 
     def page(self, folder: Path) -> str:
         """Return the address of a new page, whose files lie in `folder`."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         assert self.process.stdin
         self.process.stdin.write(f"{port} {folder}\n")
         self.process.stdin.flush()
+        return self.answers(port)
+
+    def answers(self, port: int) -> str:
+        """Wait until the process answers at `port`, and return the address."""
         address = f"http://127.0.0.1:{port}/"
         end = time.monotonic() + STARTS_WITHIN
-        while not _answers(address):
+        while True:
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < end, f"no answer: {self.log.read_text()}"
-            time.sleep(0.1)
-        return address
+            try:
+                urllib.request.urlopen(address, timeout=5).close()
+            except OSError:
+                time.sleep(0.1)
+            else:
+                return address
 
     def check(self) -> None:
         """Fail if something went wrong on the server's side."""
@@ -59,11 +65,10 @@ class Server:
 
 @contextmanager
 def serving(python: Path, module: Sequence[str], log: Path) -> Iterator[Server]:
-    """A running server of the pages of a module, which is named with its arguments."""
+    """A running server: a module that calls `serve_each`, or serves by itself; it is named with its arguments."""
     with log.open("w") as out:
         process = subprocess.Popen(
-            [python, "-m", *module], cwd=ROOT, text=True,
-            stdin=subprocess.PIPE, stdout=out, stderr=out,
+            [python, "-m", *module], cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=out, stderr=out,
             env={**os.environ, "PYTHONPATH": str(ROOT), "GRADIO_ANALYTICS_ENABLED": "False"},
         )  # fmt: skip
     try:
@@ -73,9 +78,8 @@ def serving(python: Path, module: Sequence[str], log: Path) -> Iterator[Server]:
         process.wait(20)
 
 
-def _answers(address: str) -> bool:
-    try:
-        urllib.request.urlopen(address, timeout=5).close()
-    except OSError:
-        return False
-    return True
+def free_port() -> int:
+    """Return a port that nobody listens at."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

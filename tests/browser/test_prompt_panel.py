@@ -376,27 +376,20 @@ def test_a_finger_sees_no_keyboard_come_and_go(visit: Callable[..., Person]) -> 
     assert person.page.evaluate("document.activeElement.tagName") != "TEXTAREA"
 
 
-def test_a_slider_reaches_the_prompt_quickly_with_a_thousand_presets(visit: Callable[..., Person]) -> None:
+def test_a_slider_writes_at_once_with_a_thousand_presets(visit: Callable[..., Person]) -> None:
+    """How long it takes is told by bench/page.py."""
     person = visit()
     person.server.more = {f"preset {n}": "0.5" for n in range(1000)}
     person.opened("<lora:flux:1:lbw=" + ",".join(["0.25"] * 61) + "> x")
-    took = person.page.evaluate(
+    written = person.page.evaluate(
         """() => {
             const slider = document.querySelector('.lbw-block[data-block="D05"] input');
-            const times = [];
-            for (let n = 0; n < 20; n++) {
-                const before = performance.now();
-                slider.value = n / 20;
-                slider.dispatchEvent(new Event("input", {bubbles: true}));
-                times.push(performance.now() - before);
-            }
-            return times.sort((a, b) => a - b);
+            slider.value = 0.95;
+            slider.dispatchEvent(new Event("input", {bubbles: true}));
+            return document.querySelector("#txt2img_prompt textarea").value;
         }"""
     )
-    print(  # noqa: T201
-        f"slider to prompt: median {took[10]:.1f} ms, longest {took[-1]:.1f} ms"
-    )
-    assert "0.95" in person.text()
+    assert written.count("0.95") == 1
 
 
 def test_a_second_click_on_a_card_takes_its_tag_out_again(visit: Callable[..., Person]) -> None:
