@@ -1,0 +1,175 @@
+"""The studio's page in a real browser: the panel at a tag, and the page in another language.
+
+It runs where the Python that LBW_GRADIO_PYTHON names can serve it: with a Gradio that the studio takes, and diffusers.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from .test_panels import PYTHON, ROOT, browser, expect, field, part, sync_api, tab  # noqa: F401
+
+expect.set_options(timeout=20_000)  # it renders, on whatever machine there is
+WANTED = "import diffusers, gradio, sys; sys.exit(int(gradio.__version__.split('.')[0]) != 4)"
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """Serve the page in a language, English for an empty one, and return its address."""
+    if subprocess.run([PYTHON, "-c", WANTED], capture_output=True).returncode:
+        pytest.skip(f"{PYTHON} has no Gradio 4 and diffusers")
+    running: dict[str, tuple[str, subprocess.Popen[bytes], Path]] = {}
+
+    def served(language: str) -> str:
+        if language not in running:
+            running[language] = start(tmp_path_factory.mktemp("studio"), language)
+        return running[language][0]
+
+    yield served
+    for _, process, log in running.values():
+        process.terminate()
+        process.wait(20)
+        assert "Traceback" not in log.read_text(), log.read_text()
+
+
+def start(folder: Path, language: str) -> tuple[str, subprocess.Popen[bytes], Path]:
+    """Start the page, and return its address, its process and its log."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = folder / "page.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [PYTHON, "-m", "tests.browser.studio_page", str(port), str(folder), language], cwd=ROOT, stdout=out,
+            stderr=out, env={**os.environ, "PYTHONPATH": str(ROOT), "GRADIO_ANALYTICS_ENABLED": "False"},
+        )  # fmt: skip
+    while "Ctrl-C" not in log.read_text():
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.25)
+    return f"http://127.0.0.1:{port}/", process, log
+
+
+@pytest.fixture
+def visit(browser: sync_api.Browser, serve: Callable[[str], str]) -> Iterator[Callable[..., sync_api.Page]]:  # noqa: F811
+    """Open the page in a language, and return it when all of it is there."""
+    pages = []
+    wrong: list[str] = []
+
+    def come(language: str = "") -> sync_api.Page:
+        page = browser.new_page(viewport={"width": 1300, "height": 1000})
+        page.set_default_timeout(20_000)
+        page.route(re.compile(r"^https?://(?!127\.0\.0\.1)"), lambda route: route.abort())
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(serve(language))
+        page.locator("#lbw_analyze_start[title]").wait_for(state="attached")
+        page.wait_for_function("typeof lbwTag === 'object'")
+        pages.append(page)
+        return page
+
+    yield come
+    for page in pages:
+        page.close()
+    assert wrong == []
+
+
+def go_to_tag(page: sync_api.Page, elem_id: str) -> sync_api.Locator:
+    """Put the caret into the tag of a prompt; return the panel, which knows the LoRA."""
+    box = field(page, elem_id)
+    box.click(position={"x": 3, "y": 4})
+    box.evaluate("box => { const at = box.value.indexOf('<lora:'); box.setSelectionRange(at, at); }")
+    page.keyboard.press("ArrowRight")
+    panel = page.locator(".lbw-panel")
+    expect(panel.locator('.lbw-block[data-block="OUT04"] input')).to_be_enabled()
+    return panel
+
+
+@pytest.mark.parametrize(
+    ("name", "elem_id"), [("Picture", "prompt"), ("Analyze", "lbw_analyze_prompt"), ("Tuner", "tuner_prompt")]
+)
+def test_the_panel_opens_at_the_tag_of_every_prompt(
+    visit: Callable[..., sync_api.Page], name: str, elem_id: str
+) -> None:
+    page = visit()
+    tab(page, name)
+    panel = go_to_tag(page, elem_id)
+    expect(panel).to_have_count(1)
+    expect(panel.locator(".lbw-model")).to_have_text("SDXL")
+    expect(panel.locator(".lbw-status")).to_be_hidden()
+    panel.get_by_label("Preset", exact=True).select_option("XL-STYLE")
+    expect(field(page, elem_id)).to_have_value(re.compile(r"<lora:planted:1:lbw=XL-STYLE>$"))
+
+
+def test_a_picture_is_made_with_what_the_panel_wrote(visit: Callable[..., sync_api.Page]) -> None:
+    page = visit()
+    page.get_by_label("number input for Sampling steps").fill("2")
+    panel = go_to_tag(page, "prompt")
+    slider = panel.locator('.lbw-block[data-block="OUT04"] input')
+    slider.focus()
+    slider.press("0")
+    expect(field(page, "prompt")).to_have_value(re.compile(r"<lora:planted:1:lbw=1,OUT04=0>$"))
+    page.keyboard.press("Escape")
+    page.locator("#generate").click()
+    expect(field(page, "infotext")).to_have_value(re.compile(r'LBW: "<planted:lbw=1(,1){14},0(,1){4}>"'))
+    expect(part(page, "picture").locator("img")).to_be_visible()
+
+
+def test_a_preset_that_is_saved_on_the_page_is_offered_by_the_panel(visit: Callable[..., sync_api.Page]) -> None:
+    page = visit()
+    tab(page, "Presets")
+    editor = field(page, "lbw_presets_text")
+    expect(editor).to_have_value(re.compile("XL-STYLE"))
+    editor.fill("ONLY MINE:0,IN05=1\n")
+    page.locator("#lbw_presets_save").click()
+    expect(part(page, "lbw_presets_message")).to_contain_text("Saved to")
+    tab(page, "Picture")
+    panel = go_to_tag(page, "prompt")
+    panel.get_by_label("Preset", exact=True).select_option("ONLY MINE")
+    expect(field(page, "prompt")).to_have_value(re.compile(r"<lora:planted:1:lbw=ONLY MINE>$"))
+    expect(panel.locator('.lbw-block[data-block="IN05"] output')).to_have_text("● 1")
+
+
+def test_in_japanese_labels_titles_messages_and_verdicts_are_japanese(visit: Callable[..., sync_api.Page]) -> None:
+    page = visit("ja_JP")
+    expect(page.locator("html")).to_have_attribute("lang", "ja-JP")
+    tab(page, r"解析 \(Analyze\)")
+    expect(part(page, "lbw_analyze_message")).to_contain_text("「解析」を押すと、どのブロックが")
+    expect(page.locator("#lbw_analyze_start")).to_have_attribute("title", re.compile("不足している画像を生成"))
+    field(page, "lbw_analyze_prompt").fill("a star")
+    page.locator("#lbw_analyze_start").click()
+    expect(part(page, "lbw_analyze_message")).to_contain_text("プロンプトに lbw=XYZ のタグがありません")
+    field(page, "lbw_analyze_prompt").fill("a star <lora:planted:1:lbw=XYZ>")
+    field(page, "lbw_analyze_blocks").fill("OUT04,IN00")
+    field(page, "lbw_analyze_steps").fill("2")
+    page.locator("#lbw_analyze_start").click()
+    expect(part(page, "lbw_analyze_message")).to_have_text("✓ 完了: 2 枚を生成、 0 枚は以前の結果を使用。")
+    expect(part(page, "lbw_analyze_progress")).to_have_text("2 / 2 枚")
+    rows = part(page, "lbw_analyze_table").locator("tbody tr")
+    expect(rows.locator(".lbw-verdict")).to_have_text(["✓ 必要", "✗ 不要"])
+    expect(rows.first.locator("button")).to_have_attribute("title", "画像を表示")
+    expect(part(page, "lbw_analyze_table").locator("th").last).to_have_text("提案")
+    verdicts = rows.locator(".lbw-verdict > span:last-child")
+    colours = verdicts.evaluate_all("all => all.map(each => getComputedStyle(each).color)")
+    assert len(set(colours)) == 2
+    rows.first.locator("button").click()
+    expect(part(page, "lbw_analyze_large").locator("h4")).to_have_text(
+        re.compile(r"^OUT04 · シード \(seed\) 1 · 変化量: ")
+    )
+    panel = go_to_tag(page, "lbw_analyze_prompt")
+    expect(panel.get_by_label("プリセット", exact=True)).to_be_visible()
+    expect(panel.get_by_label("Preset", exact=True)).to_have_count(0)
+
+
+def test_what_people_write_is_not_translated(visit: Callable[..., sync_api.Page]) -> None:
+    page = visit("ja_JP")
+    field(page, "prompt").fill("Presets")
+    page.locator("#prompt textarea").blur()
+    expect(field(page, "prompt")).to_have_value("Presets")
+    expect(page.get_by_role("tab", name="プリセット", exact=True)).to_be_visible()
