@@ -1,9 +1,7 @@
-"""What was tuned, for the next training: arguments of kohya's sd-scripts, and a preset of LyCORIS.
+"""What was tuned, for the next training: arguments of kohya's sd-scripts.
 
-The order of the numbers is that of sd-scripts: `get_block_index`, `get_block_lr_weight` and `get_block_dims_and_alphas`
-in its `networks/lora.py`, and `create_network` in its `networks/lora_flux.py`. The names of modules are those of its
-models (`library/original_unet.py`, `sdxl_original_unet.py`, `flux_models.py`), in which LyCORIS looks for them
-(`create_modules` in `lycoris/kohya.py`; presets are told in its `docs/Preset.md`).
+The order of the numbers is that of `get_block_index`, `get_block_lr_weight` and `get_block_dims_and_alphas` in its
+`networks/lora.py`, and of `create_network` in its `networks/lora_flux.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lbw.core.architectures import FLUX, SD1, SD2, SDXL, Architecture
-from lbw.core.errors import WeightsError
+from lbw.core.errors import WeightsError, listing
 from lbw.core.weights import format_number
 
 
@@ -45,16 +43,14 @@ class Training:
 class UNet:
     """A U-Net as sd-scripts counts it: blocks of `down_lr_weight`, `mid_lr_weight` and `up_lr_weight`.
 
-    before, after: what `block_dims` counts besides. attention, convolutions: names of each block's modules.
+    before, after: what `block_dims` counts besides.
     """
 
     down: tuple[str, ...]
     mid: tuple[str, ...]
     up: tuple[str, ...]
-    before: tuple[str, ...]
-    after: tuple[str, ...]
-    attention: Mapping[str, str]
-    convolutions: Mapping[str, tuple[str, ...]]
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
 
     @property
     def counted(self) -> tuple[str, ...]:
@@ -66,55 +62,11 @@ def _numbered(prefix: str, count: int) -> tuple[str, ...]:
     return tuple(f"{prefix}{place:02}" for place in range(count))
 
 
-def _sd() -> UNet:
-    """Return the U-Net of SD 1.x and 2.x, whose modules sd-scripts names as diffusers does."""
-    attention = {"M00": "mid_block.attentions.0.*"}
-    convolutions: dict[str, tuple[str, ...]] = {"IN00": ("conv_in",), "M00": ("mid_block.resnets.*",)}
-    for stage in range(4):
-        for n in range(2):
-            block = f"IN{3 * stage + 1 + n:02}"
-            convolutions[block] = (f"down_blocks.{stage}.resnets.{n}.*",)
-            if stage < 3:
-                attention[block] = f"down_blocks.{stage}.attentions.{n}.*"
-        if stage < 3:
-            convolutions[f"IN{3 * stage + 3:02}"] = (f"down_blocks.{stage}.downsamplers.*",)
-        for n in range(3):
-            block = f"OUT{3 * stage + n:02}"
-            convolutions[block] = (f"up_blocks.{stage}.resnets.{n}.*",)
-            if stage > 0:
-                attention[block] = f"up_blocks.{stage}.attentions.{n}.*"
-        convolutions[block] += (f"up_blocks.{stage}.upsamplers.*",) if stage < 3 else ("conv_out",)
-    return UNet(_numbered("IN", 12), ("M00",), _numbered("OUT", 12), (), (), attention, convolutions)
-
-
-def _sdxl() -> UNet:
-    """Return the U-Net of SDXL, named as in the original checkpoint; three of its blocks are in the middle."""
-    sides = {"IN": "input_blocks", "OUT": "output_blocks"}
-    attention = {"M00": "middle_block.1.*"}
-    convolutions: dict[str, tuple[str, ...]] = {"M00": ("middle_block.0.*", "middle_block.2.*")}
-    for side, path in sides.items():
-        for n in range(9):
-            convolutions[f"{side}{n:02}"] = (f"{path}.{n}.0.*",)
-    for block in SDXL.layouts[12]:
-        for side, path in sides.items():
-            if block.startswith(side):
-                attention[block] = f"{path}.{int(block[len(side) :])}.1.*"
-    for n in (2, 5):
-        convolutions[f"OUT{n:02}"] += (f"output_blocks.{n}.2.*",)
-    convolutions |= {"IN00": ("input_blocks.0.0",), "OUT08": (*convolutions["OUT08"], "out.*")}
-    mid = ("M00",) * 3
-    return UNet(_numbered("IN", 9), mid, _numbered("OUT", 9), ("BASE",), ("OUT08",), attention, convolutions)
-
-
-_SD = _sd()
-UNETS = {SD1.name: _SD, SD2.name: _SD, SDXL.name: _sdxl()}
-
-_FLUX_IN = ("img_in", "time_in", "vector_in", "guidance_in", "txt_in")
-"""In the order of `in_dims`."""
-_CLIP_MODULES = ("CLIPAttention", "CLIPSdpaAttention", "CLIPMLP")
-
-
-# sd-scripts --------------------------------------------------------------------------------------
+_SD = UNet(_numbered("IN", 12), ("M00",), _numbered("OUT", 12))
+_SDXL = UNet(_numbered("IN", 9), ("M00",) * 3, _numbered("OUT", 9), before=("BASE",), after=("OUT08",))
+UNETS = {SD1.name: _SD, SD2.name: _SD, SDXL.name: _SDXL}
+FLUX_IN = ("img_in", "time_in", "vector_in", "guidance_in", "txt_in")
+"""What the block IN of Flux holds, in the order of `in_dims`."""
 
 
 def learning_rates(weights: Mapping[str, float], architecture: Architecture, training: Training) -> str:
@@ -125,7 +77,7 @@ def learning_rates(weights: Mapping[str, float], architecture: Architecture, tra
     Raises:
         WeightsError: nothing is left to train, or sd-scripts has no such arguments for `architecture`.
     """
-    _check(weights, architecture)
+    check(weights, architecture)
     rate = format_number(training.rate)
     if architecture is FLUX:
         return _command([f"--unet_lr {rate}", *_flux_encoders(weights, training)], _flux_rates(weights, training))
@@ -140,7 +92,7 @@ def ranks(weights: Mapping[str, float], architecture: Architecture, training: Tr
 
     weights, and what is raised: see `learning_rates`. sd-scripts has one alpha for all blocks of Flux.
     """
-    _check(weights, architecture)
+    check(weights, architecture)
     whole = [f"--network_dim {training.rank}", f"--network_alpha {format_number(training.alpha)}"]
     if architecture is FLUX:
         return _command([*whole, *_flux_encoders(weights)], _flux_ranks(weights, training))
@@ -155,7 +107,22 @@ def ranks(weights: Mapping[str, float], architecture: Architecture, training: Tr
     return _command([*whole, *_encoder(weights)], arguments)
 
 
-def _check(weights: Mapping[str, float], architecture: Architecture) -> None:
+def remarks(weights: Mapping[str, float], architecture: Architecture) -> list[str]:
+    """Return what of `weights` the settings cannot say."""
+    negative = [block for block, weight in weights.items() if weight < 0]
+    found = [f"nothing is trained below 0; as 0 count: {listing(negative)}"] if negative else []
+    if architecture is FLUX:
+        if weights.get("OUT", 0.0) > 0:
+            found.append("sd-scripts does not train OUT (final_layer)")
+        if weights.get("T5", 0.0) > 0:
+            found.append("LyCORIS does not train T5")
+        if _flux_shares(weights):
+            found.append("sd-scripts has one alpha for all blocks of Flux.1, whatever their ranks")
+    return found
+
+
+def check(weights: Mapping[str, float], architecture: Architecture) -> None:
+    """Raise WeightsError where nothing is left to train, or nothing is known of how `architecture` is trained."""
     if architecture is not FLUX and architecture.name not in UNETS:
         raise WeightsError(f"sd-scripts has no settings for blocks of {architecture.title}")
     if not any(weight > 0 for weight in weights.values()):
@@ -186,7 +153,7 @@ def _flux_chosen(weights: Mapping[str, float], training: Training) -> list[str]:
         for kind, prefix in (("double", "D"), ("single", "S"))
     ]
     if weights.get("IN", 0.0) > 0:
-        arguments.append(f"in_dims={_numbers([training.rank_of(weights['IN'])] * len(_FLUX_IN))}")
+        arguments.append(f"in_dims={_numbers([training.rank_of(weights['IN'])] * len(FLUX_IN))}")
     return [*arguments, *(["train_t5xxl=True"] if weights.get("T5", 0.0) > 0 else [])]
 
 
@@ -195,7 +162,7 @@ def _flux_rates(weights: Mapping[str, float], training: Training) -> list[str]:
     shares = _flux_shares(weights)
     inputs = weights.get("IN", 0.0)
     if 0 < inputs != 1:
-        shares[f"({'|'.join(_FLUX_IN)})"] = inputs
+        shares[f"({'|'.join(FLUX_IN)})"] = inputs
     rates = [f"{pattern}={format_number(training.rate_of(weight))}" for pattern, weight in shares.items()]
     return [*arguments, *([f"network_reg_lrs={','.join(rates)}"] if rates else [])]
 
@@ -237,62 +204,3 @@ def _command(options: Sequence[str], arguments: Iterable[str]) -> str:
 
 def _numbers(values: Iterable[float]) -> str:
     return ",".join(map(format_number, values))
-
-
-# LyCORIS -----------------------------------------------------------------------------------------
-
-
-def lycoris_preset(weights: Mapping[str, float], architecture: Architecture, training: Training) -> str:
-    """Return a preset of LyCORIS, as TOML, that trains the blocks above 0 and no other.
-
-    A block that is not at 1 gets its share of the rank. BASE and CLIP are the text encoders' attention and MLP; time
-    embeddings are left out as in LyCORIS' own presets for SDXL, and so is T5, whose layers LyCORIS does not know.
-
-    Raises:
-        WeightsError: nothing is left to train, or the modules of `architecture` are not known.
-    """
-    _check(weights, architecture)
-    names = {
-        name: weight
-        for block in architecture.blocks
-        if (weight := weights.get(block, 0.0)) > 0
-        for name in _modules(block, architecture, training.has_convolutions)
-    }
-    encoder = max(weights.get("BASE", 0.0), weights.get("CLIP", 0.0))
-    if not names and encoder <= 0:
-        raise WeightsError("nothing to train: no block above 0 has attention; choose another, or convolutions too")
-    clip = _CLIP_MODULES if encoder > 0 else ()
-    lines = [
-        f"enable_conv = {str(training.has_convolutions).lower()}",
-        "use_fnmatch = true",
-        "unet_target_module = []",
-        _array("unet_target_name", names),
-        _array("text_encoder_target_module", clip),
-        "text_encoder_target_name = []",
-    ]
-    shares = {f'name_algo_map."{name}"': weight for name, weight in names.items()}
-    shares |= {f"module_algo_map.{name}": encoder for name in clip}
-    for table, weight in shares.items():
-        if training.rank_of(weight) != training.rank:
-            dim, alpha = training.rank_of(weight), format_number(training.alpha_of(weight))
-            lines.append(f"\n[{table}]\ndim = {dim}\nalpha = {alpha}")
-    return "\n".join(lines) + "\n"
-
-
-def _modules(block: str, architecture: Architecture, has_convolutions: bool) -> tuple[str, ...]:
-    """Return the names of the denoiser's modules in `block`, as patterns of file names."""
-    if architecture is FLUX:
-        paths = {"D": "double_blocks", "S": "single_blocks"}
-        if block in ("CLIP", "T5"):
-            return ()
-        if block == "IN":
-            return tuple(name if name in ("img_in", "txt_in") else f"{name}.*" for name in _FLUX_IN)
-        return ("final_layer.*",) if block == "OUT" else (f"{paths[block[0]]}.{int(block[1:])}.*",)
-    unet = UNETS[architecture.name]
-    attention = (unet.attention[block],) if block in unet.attention else ()
-    return attention + (unet.convolutions.get(block, ()) if has_convolutions else ())
-
-
-def _array(name: str, entries: Iterable[str]) -> str:
-    rows = "".join(f'  "{entry}",\n' for entry in entries)
-    return f"{name} = [\n{rows}]" if rows else f"{name} = []"

@@ -77,7 +77,9 @@ def head(language: str | None) -> str:
     Raises:
         LbwError: there is no such language.
     """
-    scripts = "".join(f'<script src=".{SCRIPTS}/{name}.js"></script>' for name in ("lbw_tag", "lbw", "lbw_mask"))
+    scripts = "".join(
+        f'<script src=".{SCRIPTS}/{name}.js"></script>' for name in ("lbw_tag", "lbw", "lbw_mask", "lbw_watch")
+    )
     if language is None:
         return scripts
     table = json.dumps(load_words(language), ensure_ascii=False).replace("<", "\\u003c")

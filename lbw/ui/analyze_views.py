@@ -15,7 +15,7 @@ from lbw.analysis.sheet import beside
 from lbw.core.tag import TAG, parse_items
 
 from .analyze_run import Run
-from .markup import BAD, GOOD, Text, message, plain, words
+from .markup import BAD, GOOD, Text, message, progress, words
 
 _FEW = 160_000
 """Pixels up to which a picture is sent without loss."""
@@ -145,13 +145,7 @@ def progress_view(run: Run | None) -> str:
         more = ("·", "stopping after this step" if run.is_quick else "stopping after this picture")
     elif left is not None:
         more = ("·", "time left:", time_words(left))
-    said = (*said, *more)
-    share = 100 * run.done / run.total
-    return (
-        f'<div class="lbw-progress" role="progressbar" aria-valuemin="0" aria-valuemax="{run.total}" '
-        f'aria-valuenow="{run.done}" aria-valuetext="{plain(said)}"><div style="width:{share:.1f}%"></div>'
-        f"<span>{words(said)}</span></div>"
-    )
+    return progress(run.done, run.total, (*said, *more), is_running=not run.over.is_set())
 
 
 # The table ---------------------------------------------------------------------------------------

@@ -39,6 +39,16 @@ def message(text: Text, kind: str = GOOD) -> str:
     return f'<div class="lbw-message lbw-{kind}" role="{role}"><span>{SIGNS[kind]}</span> {words(text)}</div>'
 
 
+def progress(done: int, total: int, text: Text, is_running: bool) -> str:
+    """Return a bar that says how far something is; while it runs, the page looks after its server (lbw_watch.js)."""
+    share = 100 * done / total
+    return (
+        f'<div class="lbw-progress{" lbw-running" * is_running}" role="progressbar" aria-valuemin="0" '
+        f'aria-valuemax="{total}" aria-valuenow="{done}" aria-valuetext="{escape(plain(text))}">'
+        f'<div style="width:{share:.1f}%"></div><span>{words(text)}</span></div>'
+    )
+
+
 def table(headings: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]], attributes: str = "") -> str:
     """Return a table of `rows`, each a kind and cells that are HTML already."""
     head = "".join(f"<th scope='col'>{escape(heading)}</th>" for heading in headings)

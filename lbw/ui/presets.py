@@ -230,7 +230,9 @@ def check_view(kind: Kind, text: str, is_edited: bool) -> str:
         ((_kind_of(line), _cells(line)) for line in lines),
         line_jump(f"lbw_{kind.name}_text"),
     )
-    return f'{message(said, worst)}<div class="lbw-scroll">{rows}</div>'
+    # The page is not left without a question while it shows this class (lbw_watch.js).
+    mark = " lbw-unsaved" if is_edited else ""
+    return f'{message(said, worst)}<div class="lbw-scroll{mark}">{rows}</div>'
 
 
 def difference_view(theirs: str, mine: str) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 import gradio as gr
 
 from lbw.analysis.cells import whole_number
-from lbw.analysis.trainer import Training, learning_rates, lycoris_preset, ranks
+from lbw.analysis.lycoris_preset import lycoris_preset
+from lbw.analysis.trainer import Training, learning_rates, ranks, remarks
 from lbw.analysis.tuner import Tuner
 from lbw.core.errors import LbwError, WeightsError, quote
 from lbw.core.weights import format_number, parse_number
@@ -66,14 +67,14 @@ class TrainerFields:
             training = _training(*fields)
         except LbwError as error:
             return [message(str(error), REMARK), "", "", ""]
-        texts, said = [], []
+        texts, said = [], remarks(tuner.values, tuner.family)
         for make in (learning_rates, ranks, lycoris_preset):
             try:
                 texts.append(make(tuner.values, tuner.family, training))
             except LbwError as error:
                 texts.append("")
                 said.append(str(error))
-        return [message(next(iter(said), ""), REMARK), *texts]
+        return [message("; ".join(dict.fromkeys(said)), REMARK), *texts]
 
 
 def _training(rank: Any, alpha: Any, rate: Any, has_convolutions: bool) -> Training:

@@ -26,7 +26,7 @@ from lbw.files.user_presets import PresetStore
 
 from .analyzer_host import Question, TunerHost
 from .gradio_versions import listen, on_page_load
-from .markup import BAD, REMARK, message
+from .markup import BAD, REMARK, message, progress
 from .pauses import with_pauses
 from .presets import PresetsPanel
 from .tuner_controls import MODELS, Fields, TunerControls, first_model, new_tuner, title_of
@@ -42,6 +42,8 @@ _FIELDS = len(fields(Fields))
 class TunerPanel(TunerControls):
     """The tuner, within the page that is being built.
 
+    It keeps the latest tuner that somebody changed; a page that is opened anew shows it.
+
     inputs: what `begun` takes the values of. outputs: what it gives updates for, in order.
     """
 
@@ -53,6 +55,7 @@ class TunerPanel(TunerControls):
         self.presets = presets
         self.inputs = [*self.fields, *self.trainer.inputs]
         self.outputs = [*self.views, self.pictures, *self.settings, *self.picture.all]
+        self.latest: Tuner | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="lbw-tuner-")
         self._wire()
 
@@ -103,7 +106,7 @@ class TunerPanel(TunerControls):
         return [*self._views(tuner, Shown(), values), Shown(), *settings, *self.picture.showing(question)]
 
     def _opened(self) -> list[Any]:
-        tuner = new_tuner(first_model(self.host.loaded() or SDXL))
+        tuner = self.latest or new_tuner(first_model(self.host.loaded() or SDXL))
         return self.begun(tuner, [*vars(Fields()).values(), *self.trainer.first])
 
     def _anew(self, *values: Any) -> list[Any]:
@@ -183,18 +186,19 @@ class TunerPanel(TunerControls):
             if len(proposals) < 2:
                 raise WeightsError("Nothing to render: no block is open, or none can move within the range.")
             total = len(proposals)
-            yield ["", message((0, "/", total, "pictures")), [], shown]
+            yield ["", _progress(0, total), [], shown]
             for finished in with_pauses(self.host.rounds(list(proposals), question)):
                 if finished is None:
                     yield [gr.update()] * 4
                     continue
                 cell, picture = finished
                 shown = Shown((*shown.pictures, Shot(proposals[cell], self._file(picture))))
-                yield ["", message((len(shown.pictures), "/", total, "pictures")), gallery_view(tuner, shown), shown]
+                yield ["", _progress(len(shown.pictures), total), gallery_view(tuner, shown), shown]
         except LbwError as error:
-            yield [message(str(error), BAD), *([gr.update()] * 3)]
+            yield [message(str(error), BAD), "", gr.update(), gr.update()]
         except Exception as error:  # whatever the host raises: the person at the page is told
-            yield [message(("The round ended early:", f"{type(error).__name__}: {error}"), BAD), *([gr.update()] * 3)]
+            words = ("The round ended early:", f"{type(error).__name__}: {error}")
+            yield [message(words, BAD), "", gr.update(), gr.update()]
 
     def _file(self, picture: Picture) -> str:
         """Keep `picture` as a file, so that it is encoded once however often the gallery is shown."""
@@ -226,6 +230,8 @@ class TunerPanel(TunerControls):
 
         values: of `inputs`.
         """
+        if tuner.history:
+            self.latest = tuner
         fields = Fields(*values[:_FIELDS])
         try:
             preset = tuner.preset_line(fields.name or "")
@@ -243,6 +249,10 @@ class TunerPanel(TunerControls):
 def tuner_panel(host: TunerHost, store: PresetStore, presets: PresetsPanel | None = None) -> TunerPanel:
     """Put the tuner into the page that is being built; see `TunerPanel`."""
     return TunerPanel(host, store, presets)
+
+
+def _progress(done: int, total: int) -> str:
+    return progress(done, total, (done, "/", total, "pictures"), is_running=done < total)
 
 
 # What the controls say ---------------------------------------------------------------------------

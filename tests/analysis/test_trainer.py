@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from lbw.analysis.trainer import Training, learning_rates, lycoris_preset, ranks
+from lbw.analysis.lycoris_preset import lycoris_preset
+from lbw.analysis.trainer import Training, learning_rates, ranks, remarks
 from lbw.core.architectures import FLUX, SD1, SD2, SDXL, Architecture
 from lbw.core.blocks import locate
 from lbw.core.errors import WeightsError
@@ -143,6 +144,14 @@ def test_nothing_to_train_is_told(make: object, architecture: Architecture) -> N
 def test_blocks_without_attention_are_nothing_for_a_lora_without_convolutions() -> None:
     with pytest.raises(WeightsError, match="no block above 0 has attention"):
         lycoris_preset({"IN01": 1.0}, SDXL, Training())
+
+
+def test_what_the_settings_cannot_say_is_told() -> None:
+    assert remarks({"IN04": 1.0, "OUT00": 0.5}, SDXL) == []
+    assert remarks({"IN04": -0.5, "OUT00": 1.0}, SDXL) == ["nothing is trained below 0; as 0 count: IN04"]
+    assert remarks({"D00": 1.0}, FLUX) == []
+    told = remarks({"T5": 1.0, "D00": 0.5, "OUT": 1.0}, FLUX)
+    assert [next(word for word in ("OUT", "T5", "alpha") if word in words) for words in told] == ["OUT", "T5", "alpha"]
 
 
 # LyCORIS -----------------------------------------------------------------------------------------
