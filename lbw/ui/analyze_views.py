@@ -15,7 +15,7 @@ from lbw.analysis.sheet import beside
 from lbw.core.tag import TAG, parse_items
 
 from .analyze_run import Run
-from .markup import BAD, GOOD, Text, message, progress, words
+from .markup import BAD, GOOD, Text, message, plain, progress, words
 
 _FEW = 160_000
 """Pixels up to which a picture is sent without loss."""

@@ -197,8 +197,8 @@ class TunerPanel(TunerControls):
         except LbwError as error:
             yield [message(str(error), BAD), "", gr.update(), gr.update()]
         except Exception as error:  # whatever the host raises: the person at the page is told
-            words = ("The round ended early:", f"{type(error).__name__}: {error}")
-            yield [message(words, BAD), "", gr.update(), gr.update()]
+            told = message(("The round ended early:", f"{type(error).__name__}: {error}"), BAD)
+            yield [told, "", gr.update(), gr.update()]
 
     def _file(self, picture: Picture) -> str:
         """Keep `picture` as a file, so that it is encoded once however often the gallery is shown."""
