@@ -1,8 +1,8 @@
 """The quick scan on a WebUI: its own generations ask the denoiser for the noise of each cell, and decode nothing.
 
-The generation of a source runs to the last kept step. That of another cell asks the denoiser, with its own weights
-and text, only what the source asked at the kept steps. The denoiser ends both like a user who interrupts: the sampler
-cleans up. The WebUI is handed an empty picture as if it were decoded already, and ends the generation as any other.
+The generation of a source runs to the last kept step. That of another cell asks the denoiser, with the cell's weights
+and text, only what the source asked it at the kept steps. Both then leave the sampler as an interruption does, so that
+it cleans up; and hand over an empty picture as if it were decoded, so that the WebUI ends them as any other.
 """
 
 from __future__ import annotations
