@@ -187,11 +187,11 @@ class WeightsPanel:
         self._wire()
 
     def _build(self) -> None:
-        first = next(iter(LAYOUTS))
+        shown = first_layout(None)
         self.message = gr.HTML(elem_id="lbw_weights_message")
         with gr.Row(elem_classes=["lbw-row"]):
             self.layout = gr.Dropdown(
-                list(LAYOUTS), value=first, label="Weights type", info="how many numbers, and for which models",
+                list(LAYOUTS), value=shown.title, label="Weights type", info="how many numbers, and for which models",
                 elem_id="lbw_weights_type",
             )  # fmt: skip
             self.preset = gr.Dropdown(
@@ -207,7 +207,6 @@ class WeightsPanel:
                 "0.5", label="Custom value", info="the number that Set custom sets", elem_id="lbw_weights_custom_value"
             )
         self.strip = gr.HTML(elem_id="lbw_weights_strip")
-        shown = LAYOUTS[first]
         for kind, blocks in BLOCKS.items():
             with gr.Column(visible=kind == shown.architecture.kind, elem_classes=["lbw-sliders"]) as self.areas[kind]:
                 self.sliders[kind] = {}
@@ -296,6 +295,9 @@ class WeightsPanel:
         except LbwError:  # the editor says what is wrong with the file
             names = []
         values = dict.fromkeys(BLOCKS[first.architecture.kind], 1.0)
+        if first is first_layout(None):  # the sliders stand so already
+            still = [gr.update() for _ in self._whole[: -len(self._shown)]]
+            return [gr.update(choices=names), *still, *_views(values, first, _NUMBERS)]
         return [gr.update(choices=names), *self._showing(first, values, _NUMBERS)]
 
     def _choices(self, text: str) -> Any:
