@@ -98,6 +98,10 @@ class TunerPanel(TunerControls):
 
         values: of `inputs`. question: what its pictures are rendered with; as the fields say if not given.
         """
+        self.latest = tuner
+        return self._beginning(tuner, values, question)
+
+    def _beginning(self, tuner: Tuner, values: Sequence[Any], question: Question | None = None) -> list[Any]:
         low, high = map(format_number, tuner.bounds)
         settings = [
             title_of(tuner), format_number(tuner.step), f"{low},{high}", str(tuner.seed),
@@ -107,7 +111,7 @@ class TunerPanel(TunerControls):
 
     def _opened(self) -> list[Any]:
         tuner = self.latest or new_tuner(first_model(self.host.loaded() or SDXL))
-        return self.begun(tuner, [*vars(Fields()).values(), *self.trainer.first])
+        return self._beginning(tuner, [*vars(Fields()).values(), *self.trainer.first])
 
     def _anew(self, *values: Any) -> list[Any]:
         """Begin with what *Weights type* says; groups are kept where that model has them."""

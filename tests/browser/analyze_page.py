@@ -131,6 +131,7 @@ def build(folder: Path) -> gr.Blocks:
     with gr.Blocks(css=(ROOT / "style.css").read_text(encoding="utf-8"), analytics_enabled=False) as page:
         tab.render()
         run_script("lbw_mask")
+        run_script("lbw_watch")
     return page
 
 

@@ -342,3 +342,18 @@ def test_every_control_says_what_it_is_for(page: sync_api.Page) -> None:
             .map(part => part.id)"""
     )
     assert [elem_id for elem_id in untold if elem_id != "lbw_analyze_swap_axes"] == []
+
+
+def test_a_server_that_is_gone_is_told_and_what_was_found_stays(
+    python: Path, open_page: Callable[[str], Any], tmp_path: Path
+) -> None:
+    (tmp_path / "hold").write_text("3")
+    with serving(python, ["tests.browser.analyze_page"], tmp_path / "page.log") as server:
+        page = open_page(server.page(tmp_path))
+        expect(said(page)).to_contain_text("Press Analyze")
+        press(page, "start")
+        expect(part(page, "lbw_analyze_progress")).to_contain_text("3 / 7 pictures")
+        expect(rows(page)).to_have_count(6)
+        server.process.kill()
+        expect(part(page, "lbw_analyze_progress")).to_contain_text("The server does not answer.")
+        expect(rows(page)).to_have_count(6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .server import ROOT, serving
+from .server import ROOT, Server, serving
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
@@ -20,28 +21,30 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 @pytest.fixture(scope="module")
-def served(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """The page's address, and the folder of its preset files."""
-    place = tmp_path_factory.mktemp("panels")
-    folder = place / "user"
-    folder.mkdir()
-    with serving(python, ["tests.browser.page"], place / "page.log") as server:
-        yield server.page(folder), folder
-        server.check()
+def server(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(python, ["tests.browser.page"], tmp_path_factory.mktemp("panels") / "page.log") as server:
+        yield server
 
 
 @pytest.fixture
-def folder(served: tuple[str, Path]) -> Path:
+def folder(tmp_path: Path) -> Path:
     """The folder of the preset files, with two presets."""
-    for file in served[1].iterdir():
-        file.unlink()
-    (served[1] / "lbwpresets.txt").write_text("ALL:1\nSTYLE:0,OUT01=1\n")
-    return served[1]
+    folder = tmp_path / "user"
+    folder.mkdir()
+    (folder / "lbwpresets.txt").write_text("ALL:1\nSTYLE:0,OUT01=1\n")
+    return folder
 
 
 @pytest.fixture
-def page(open_page: Callable[[str], Any], served: tuple[str, Path], folder: Path) -> sync_api.Page:
-    page = open_page(served[0])
+def address(server: Server, folder: Path) -> Iterator[str]:
+    """The address of a page of its own, as the tuner is kept for those who open it again."""
+    yield server.page(folder)
+    server.check()
+
+
+@pytest.fixture
+def page(open_page: Callable[[str], Any], address: str) -> sync_api.Page:
+    page = open_page(address)
     expect(editor(page)).to_have_value("ALL:1\nSTYLE:0,OUT01=1\n")
     return page
 
@@ -132,10 +135,45 @@ def test_a_file_that_cannot_be_written_or_read_is_told(page: sync_api.Page, fold
     assert (folder / "lbwpresets.txt").read_bytes() == b"\xff"
 
 
-def test_names_from_a_file_are_shown_as_text(page: sync_api.Page, served: tuple[str, Path], folder: Path) -> None:
+def test_a_file_that_is_gone_is_told_before_it_is_made_anew(page: sync_api.Page, folder: Path) -> None:
+    editor(page).fill("MINE:1\n")
+    (folder / "lbwpresets.txt").unlink()
+    page.locator("#lbw_presets_save").click()
+    expect(part(page, "lbw_presets_message")).to_contain_text("nothing was saved")
+    assert not (folder / "lbwpresets.txt").exists()
+    page.locator("#lbw_presets_keep_mine").click()
+    expect(part(page, "lbw_presets_message")).to_contain_text("Saved to")
+    assert (folder / "lbwpresets.txt").read_text() == "MINE:1\n"
+
+
+def test_where_nothing_can_be_written_the_text_stays(page: sync_api.Page, folder: Path) -> None:
+    editor(page).fill("MINE:1\n")
+    shutil.rmtree(folder)
+    folder.write_text("in the way")
+    page.locator("#lbw_presets_save").click()
+    page.locator("#lbw_presets_keep_mine").click()
+    expect(part(page, "lbw_presets_message")).to_contain_text("Not saved:")
+    expect(editor(page)).to_have_value("MINE:1\n")
+    assert folder.read_text() == "in the way"
+
+
+def test_who_leaves_with_unsaved_presets_is_asked(page: sync_api.Page) -> None:
+    def leaves() -> bool:
+        return bool(page.evaluate("() => window.dispatchEvent(new Event('beforeunload', {cancelable: true}))"))
+
+    assert leaves()
+    editor(page).fill("MINE:1\n")
+    expect(part(page, "lbw_presets_check")).to_contain_text("not saved yet")
+    assert not leaves()
+    page.locator("#lbw_presets_save").click()
+    expect(part(page, "lbw_presets_check")).not_to_contain_text("not saved yet")
+    assert leaves()
+
+
+def test_names_from_a_file_are_shown_as_text(page: sync_api.Page, address: str, folder: Path) -> None:
     (folder / "lbwpresets.txt").write_text(f"{HOSTILE}:1\nB:{HOSTILE}\n")
     (folder / "lbwhints.csv").write_text(f"name,architecture,weights,note\n{HOSTILE},{HOSTILE},{HOSTILE},{HOSTILE}\n")
-    page.goto(served[0])
+    page.goto(address)
     expect(part(page, "lbw_presets_check")).to_contain_text(HOSTILE)
     editor(page).fill(f"{HOSTILE}:2\n")
     (folder / "lbwpresets.txt").write_text(f"OTHER{HOSTILE}:1\n")
@@ -288,11 +326,9 @@ def test_the_picture_is_what_the_fields_say(tuner: sync_api.Page, folder: Path) 
     expect(part(tuner, "lbw_tuner_message")).to_contain_text("Steps")
 
 
-def test_the_loaded_model_decides_what_a_page_begins_with(
-    page: sync_api.Page, served: tuple[str, Path], folder: Path
-) -> None:
+def test_the_loaded_model_decides_what_a_page_begins_with(page: sync_api.Page, address: str, folder: Path) -> None:
     (folder / "loaded.txt").write_text("sd1")
-    page.goto(served[0])
+    page.goto(address)
     expect(field(page, "lbw_weights_line")).to_have_value(",".join("1" * 17))
     expect(page.locator("#lbw_weights_OUT11")).to_be_visible()
     expect(page.locator("#lbw_weights_OUT00")).to_be_hidden()
@@ -300,7 +336,7 @@ def test_the_loaded_model_decides_what_a_page_begins_with(
     expect(field(page, "lbw_tuner_type")).to_have_value("SD 1.x: 17 blocks")
     expect(field(page, "lbw_tuner_preset")).to_have_value("TUNED:" + ",".join(["0.5"] * 17))
     (folder / "loaded.txt").write_text("flux")
-    page.goto(served[0])
+    page.goto(address)
     expect(field(page, "lbw_weights_line")).to_have_value(",".join("1" * 57))
     tab(page, "Tuner")
     expect(field(page, "lbw_tuner_type")).to_have_value("Flux.1: 61 blocks")
@@ -351,10 +387,12 @@ def test_a_click_on_a_block_chooses_it_and_one_more_lets_it_go(tuner: sync_api.P
     expect(blocks.filter(has_text="OUT01")).to_contain_text("✓ fixed")
 
 
-def test_a_tuning_is_taken_up_another_day(tuner: sync_api.Page, served: tuple[str, Path]) -> None:
+def test_a_tuning_is_taken_up_another_day(tuner: sync_api.Page, address: str) -> None:
     kept = field(tuner, "lbw_tuner_state").input_value()
-    tuner.goto(served[0])
+    tuner.goto(address)
     tab(tuner, "Tuner")
+    expect(field(tuner, "lbw_tuner_open_blocks")).to_have_value("IN08,OUT00")
+    tuner.locator("#lbw_tuner_new").click()
     expect(field(tuner, "lbw_tuner_open_blocks")).to_have_value(re.compile("^BASE"))
     tuner.get_by_text("Start from a suggestion").click()
     field(tuner, "lbw_tuner_suggestion").fill(kept)
