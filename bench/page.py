@@ -26,6 +26,11 @@ sys.path.insert(0, str(ROOT))
 from tests.browser import chromium, pages, server  # noqa: E402
 
 PRESETS, LORAS = 1000, 500
+COLUMNS = {
+    "shown": "first shown, ms", "usable": "usable, ms", "between": "from shown to usable, ms",
+    "cpu": "the page's own CPU time, ms",
+}  # fmt: skip
+"""What is measured; other work on the machine hardly disturbs the last."""
 
 # Asks what the page must refuse, so that nothing is rendered; `lbw` holds milliseconds since the navigation began.
 PROBE = """
@@ -118,9 +123,13 @@ def visit(browser: Any, address: str) -> dict[str, float]:
     context.route(lambda url: "//127.0.0.1" not in url, lambda route: route.abort())
     context.add_init_script(PROBE)
     page = context.new_page()
+    debugger = context.new_cdp_session(page)
+    debugger.send("Performance.enable", {"timeDomain": "threadTicks"})
     page.goto(address)
     page.wait_for_function("window.lbw.usable", timeout=60_000)
     found: dict[str, float] = page.evaluate("window.lbw")
+    metrics = debugger.send("Performance.getMetrics")["metrics"]
+    found["cpu"] = 1000 * next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
     context.close()
     return found
 
@@ -155,10 +164,11 @@ def compare(browser: Any, python: Path, kind: str, runs: int) -> None:
                 if run >= 0:
                     found[each].append(once)
     for each, visits in found.items():
-        shown, usable = ([once[name] for once in visits] for name in ("shown", "usable"))
-        after = [last - first for first, last in zip(shown, usable)]
-        figures = " | ".join(f"{statistics.median(times):.0f}" for times in (shown, usable, after))
-        ratio = statistics.median(usable) / statistics.median(once["usable"] for once in found["bare"])
+        for once in visits:
+            once["between"] = once["usable"] - once["shown"]
+        medians = {name: statistics.median(once[name] for once in visits) for name in COLUMNS}
+        ratio = medians["usable"] / statistics.median(once["usable"] for once in found["bare"])
+        figures = " | ".join(f"{median:.0f}" for median in medians.values())
         print(f"| {each}, {python.parent.parent.name} | {figures} | {ratio:.2f} |", flush=True)
 
 
@@ -200,8 +210,8 @@ def main() -> None:
         if path is None:
             sys.exit(chromium.MISSING)
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        print("| page | first shown, ms | usable, ms | between, ms | usable, to the bare page |")
-        print("| --- | --- | --- | --- | --- |")
+        print(f"| page | {' | '.join(COLUMNS.values())} | usable, to the bare page |")
+        print(f"| --- {'| --- ' * (len(COLUMNS) + 1)}|")
         for python in server.pythons():
             if python.exists():
                 compare(browser, python, "panels", options.runs)

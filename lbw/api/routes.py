@@ -45,9 +45,11 @@ LIST_SECONDS = 1.0  # how long one listing may read headers that were never read
 
 
 class Server(Protocol):
-    """What the routes ask of the program in whose server they stand. store: the user's preset files."""
+    """What the routes ask of the program in whose server they stand."""
 
-    store: PresetStore
+    @property
+    def store(self) -> PresetStore:
+        """The user's preset files."""
 
     def find(self, name: str) -> str | None:
         """Return the file of the LoRA that a tag calls `name`, None if there is none."""
