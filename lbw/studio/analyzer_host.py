@@ -6,17 +6,15 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from lbw.analysis.cells import Cell, choose, parse_span, whole_number
-from lbw.analysis.effective_blocks import Analysis, Settings
-from lbw.analysis.measure import Mask, Pixels, picture_mask
+from lbw.analysis.cells import Cell
+from lbw.analysis.effective_blocks import Analysis
+from lbw.analysis.measure import Pixels
 from lbw.analysis.prompt import tag_to_analyze
-from lbw.analysis.runner import run
-from lbw.analysis.sheet import beside
 from lbw.analysis.store import CellStore, forget_oldest
 from lbw.analysis.xyz import random_seed
 from lbw.core.architectures import Architecture
-from lbw.core.errors import HostError, WeightsError
-from lbw.ui.analyzer_host import Prepared, Question, Show
+from lbw.core.errors import WeightsError
+from lbw.ui.analyzer_host import Prepared, Question, Show, tuner_round
 
 from .analyze import CellRenderer, context, head_of
 from .commands import DEFAULTS, DEMO_DEFAULTS, SIZES
@@ -74,19 +72,8 @@ class StudioAnalyzerHost:
         name = tag_to_analyze(job.prompt).name
         architecture = maker.host.architecture
         tensors = maker.host.tensors(name)
-        mask: Mask | None = None
-        remarks: tuple[str, ...] = ()
-        if question.mask is not None:
-            mask, remark = picture_mask(question.mask, job.width, job.height)
-            remarks = (remark,) if remark else ()
-        settings = Settings(
-            choices=tuple(choose(question.blocks, architecture, tensors)),
-            seeds=tuple(range(job.seed, job.seed + whole_number(question.seeds, "number of seed", 1, 1000))),
-            span=parse_span(question.span),
-            threshold=whole_number(question.threshold, "difference threshold", 0, 255),
-            background=question.background,
-            swap_axes=question.swap_axes,
-        )
+        settings = question.settings(architecture, tensors, job.seed)
+        mask, remarks = question.region(job.width, job.height)
         forget_oldest(CELLS)
         analysis = Analysis(settings, architecture, tensors, CellStore(CELLS, context(maker, job)), mask)
         renderer = CellRenderer(maker, job, show, stopped)
@@ -101,16 +88,10 @@ class StudioAnalyzerHost:
             LbwError: something in the question is wrong, or a picture failed.
         """
         maker = self.fresh()
-        architecture = maker.host.architecture
-        if not set(todo[0].layout) <= set(architecture.blocks):
-            raise WeightsError(f"the model is {architecture.title}: choose it at Weights type")
         job = _job(question)
         tensors = maker.host.tensors(tag_to_analyze(job.prompt).name)
         store = CellStore(CELLS, context(maker, job))
-        for outcome in run(todo, CellRenderer(maker, job), store, tensors):
-            if outcome.rendered is None:
-                raise HostError(f"a picture failed: {outcome.error}")
-            yield outcome.cell, beside(outcome.rendered.pictures)
+        yield from tuner_round(todo, maker.host.architecture, tensors, CellRenderer(maker, job), store)
 
 
 def _job(question: Question) -> Job:

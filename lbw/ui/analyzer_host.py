@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,12 +10,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lbw.analysis.cells import Cell
-from lbw.analysis.effective_blocks import BLACK, Analysis
-from lbw.analysis.measure import Pixels
+from lbw.analysis.cells import Cell, choose, parse_span, whole_number
+from lbw.analysis.effective_blocks import BLACK, Analysis, Settings
+from lbw.analysis.measure import Mask, Pixels, picture_mask
 from lbw.analysis.noise_scan import NoiseChange, Probe, noise_scan
-from lbw.analysis.runner import Renderer
+from lbw.analysis.runner import Renderer, run
+from lbw.analysis.sheet import beside
+from lbw.analysis.store import CellStore
 from lbw.core.architectures import Architecture
+from lbw.core.errors import HostError, WeightsError
 
 Show = Callable[[int, int, "float | None"], None]
 """Told how far it is: pictures that are done, pictures in all, seconds left or None."""
@@ -44,6 +47,28 @@ class Question:
     background: str = BLACK
     swap_axes: bool = False
     mask: NDArray[np.uint8] | None = None
+
+    def settings(self, architecture: Architecture, tensors: Mapping[str, int], seed: int) -> Settings:
+        """Return what is analyzed of a LoRA with `tensors` in each block, from the source of `seed` on.
+
+        Raises:
+            LbwError: a field cannot be understood.
+        """
+        return Settings(
+            choices=tuple(choose(self.blocks, architecture, tensors)),
+            seeds=tuple(range(seed, seed + whole_number(self.seeds, "number of seed", 1, 1000))),
+            span=parse_span(self.span),
+            threshold=whole_number(self.threshold, "difference threshold", 0, 255),
+            background=self.background,
+            swap_axes=self.swap_axes,
+        )
+
+    def region(self, width: int, height: int) -> tuple[Mask | None, tuple[str, ...]]:
+        """Return where to look in pictures of this size, None for everywhere; and what there is to say about it."""
+        if self.mask is None:
+            return None, ()
+        mask, remark = picture_mask(self.mask, width, height)
+        return mask, (remark,) if remark else ()
 
 
 @dataclass(frozen=True)
@@ -117,3 +142,21 @@ class AnalyzerHost(Protocol):
         Raises:
             LbwError: something in the question is wrong; nothing was rendered.
         """
+
+
+def tuner_round(
+    todo: Sequence[Cell], architecture: Architecture, tensors: Mapping[str, int], renderer: Renderer, store: CellStore
+) -> Iterator[tuple[Cell, Pixels]]:
+    """Yield the pictures of a round of the tuner as they are rendered; those that are kept are used again.
+
+    architecture: that of the loaded model. tensors: how many the LoRA has in each block.
+
+    Raises:
+        WeightsError: the tuner is set to another model. HostError: a picture failed.
+    """
+    if not set(todo[0].layout) <= set(architecture.blocks):
+        raise WeightsError(f"the model is {architecture.title}: choose it at Weights type")
+    for outcome in run(todo, renderer, store, tensors):
+        if outcome.rendered is None:
+            raise HostError(f"a picture failed: {outcome.error}")
+        yield outcome.cell, beside(outcome.rendered.pictures)

@@ -11,17 +11,16 @@ from typing import Any
 
 from modules import call_queue, processing, sd_samplers, shared
 
-from lbw.analysis.cells import Cell, choose, parse_span, whole_number
-from lbw.analysis.effective_blocks import Analysis, Settings
-from lbw.analysis.measure import Mask, Pixels, picture_mask
+from lbw.analysis.cells import Cell, whole_number
+from lbw.analysis.effective_blocks import Analysis
+from lbw.analysis.measure import Pixels
 from lbw.analysis.prompt import tag_to_analyze
-from lbw.analysis.runner import StoppedError, run
-from lbw.analysis.sheet import analysis_head, beside
+from lbw.analysis.runner import StoppedError
+from lbw.analysis.sheet import analysis_head
 from lbw.analysis.store import CellStore, forget_oldest
 from lbw.core.architectures import Architecture
-from lbw.core.errors import HostError, WeightsError
 from lbw.core.presets import merged
-from lbw.ui.analyzer_host import Prepared, Question, Show
+from lbw.ui.analyzer_host import Prepared, Question, Show, tuner_round
 
 from . import cells
 from .analyzer import lora_paths, lora_tensors
@@ -60,20 +59,8 @@ class PanelHost:
         request = tag_to_analyze(question.prompt)
         tensors = lora_tensors(self.hook, architecture, [request])
         p = self._generation(question)
-        count = whole_number(question.seeds, "number of seed", 1, 1000)
-        settings = Settings(
-            choices=tuple(choose(question.blocks, architecture, tensors)),
-            seeds=tuple(range(int(p.seed), int(p.seed) + count)),
-            span=parse_span(question.span),
-            threshold=whole_number(question.threshold, "difference threshold", 0, 255),
-            background=question.background,
-            swap_axes=question.swap_axes,
-        )
-        remarks: list[str] = []
-        mask: Mask | None = None
-        if question.mask is not None:
-            mask, remark = picture_mask(question.mask, int(p.width), int(p.height))
-            remarks += [remark] if remark else []
+        settings = question.settings(architecture, tensors, int(p.seed))
+        mask, remarks = question.region(int(p.width), int(p.height))
         forget_oldest(cells.CELLS)
         how = f"{p.sampler_name}, {p.steps} steps, CFG scale {p.cfg_scale:g}"
         head = analysis_head(request.name, settings, int(p.seed), how)
@@ -82,7 +69,7 @@ class PanelHost:
         analysis = Analysis(settings, architecture, tensors, self._store(p), mask)
         renderer = self._renderer(p, show, stopped)
         probe = NoiseProbe(renderer, stopped)
-        return Prepared(analysis, renderer, probe, request.name, head, stem, tuple(remarks))
+        return Prepared(analysis, renderer, probe, request.name, head, stem, remarks)
 
     def rounds(self, todo: Sequence[Cell], question: Question) -> Iterator[tuple[Cell, Pixels]]:
         """Yield the pictures of a round of the tuner, as they are rendered.
@@ -91,15 +78,10 @@ class PanelHost:
             LbwError: something is wrong, or a picture failed.
         """
         architecture = self.hook.architecture()
-        if not set(todo[0].layout) <= set(architecture.blocks):
-            raise WeightsError(f"the model is {architecture.title}: choose it at Weights type")
         tensors = lora_tensors(self.hook, architecture, [tag_to_analyze(question.prompt)])
         p = self._generation(question)
         renderer = self._renderer(p, lambda done, total, left: None, lambda: False)
-        for outcome in run(todo, renderer, self._store(p), tensors):
-            if outcome.rendered is None:
-                raise HostError(f"a picture failed: {outcome.error}")
-            yield outcome.cell, beside(outcome.rendered.pictures)
+        yield from tuner_round(todo, architecture, tensors, renderer, self._store(p))
 
     def _generation(self, question: Question) -> Any:
         """Return the WebUI's generation for `question`, without scripts, its seed drawn where it is -1."""
