@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from modules import call_queue, processing, sd_samplers, shared
+from modules import call_queue, processing, scripts, sd_samplers, shared
 
 from lbw.analysis.cells import Cell, whole_number
 from lbw.analysis.effective_blocks import Analysis
@@ -101,6 +101,7 @@ class PanelHost:
             override_settings={},
             **{**numbers, "width": numbers["width"] // 8 * 8, "height": numbers["height"] // 8 * 8},
         )
+        p.scripts = scripts.ScriptRunner()  # without any in it: reForge looks for one of its own
         processing.fix_seed(p)
         return p
 
