@@ -143,6 +143,8 @@ class AnalyzePanel(AnalyzeControls):
                 continue
             before, told = progress, time.monotonic()
         yield self._views(run, shown_seed, is_masked=fields[-3])
+        # Gradio sends what comes last once more: not the pictures, and not over what was typed meanwhile.
+        yield [gr.update() for _ in self.views]
 
     def _new(
         self, before: Run | None, mode: str, prompt: str, negative: str, seed: Any, steps: Any, width: Any, height: Any,
