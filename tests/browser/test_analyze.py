@@ -135,7 +135,7 @@ def test_a_block_is_shown_large_beside_its_source(page: sync_api.Page) -> None:
     done(page)
     rows(page).filter(has_text="OUT00").locator("td").nth(2).click()
     large = part(page, "lbw_analyze_large")
-    expect(large).to_contain_text("OUT00, seed 7: 5.6")
+    expect(large).to_contain_text("OUT00 · seed 7 · changed: 5.6")
     expect(large.locator(".lbw-figures img")).to_have_count(4)
     expect(field(page, "lbw_analyze_block")).to_have_value("OUT00")
     divider = large.locator("input[type=range]")
@@ -147,7 +147,7 @@ def test_a_block_is_shown_large_beside_its_source(page: sync_api.Page) -> None:
     box.click()
     box.fill("M00")
     box.press("Enter")
-    expect(large).to_contain_text("M00, seed 7: 3.5")
+    expect(large).to_contain_text("M00 · seed 7 · changed: 3.5")
 
 
 def test_the_suggestion_goes_to_the_tuner_to_the_presets_and_into_a_tag(page: sync_api.Page, folder: Path) -> None:

@@ -263,7 +263,7 @@ def test_a_round_is_rendered_accepted_and_undone(tuner: sync_api.Page, folder: P
     expect(part(tuner, "lbw_tuner_progress")).to_contain_text("5 / 5 pictures")
     gallery = part(tuner, "lbw_tuner_gallery")
     gallery.locator("button", has_text="OUT00 0.5 → 1").first.click()
-    expect(part(tuner, "lbw_tuner_message")).to_contain_text("Accepted: OUT00 0.5 → 1.")
+    expect(part(tuner, "lbw_tuner_message")).to_contain_text("Accepted: OUT00 0.5 → 1")
     expect(field(tuner, "lbw_tuner_preset")).to_have_value("TUNED:0,0,0,0,0.5,0,1,0,0,0,0,0")
     expect(gallery).to_contain_text("✓ OUT00 0.5 → 1")
     gallery.locator("button", has_text="IN08 0.5 → 0").first.click()
