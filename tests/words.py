@@ -22,7 +22,7 @@ FIRST = {
 """Calls with a shown text at that place."""
 PLACES = {
     "_result": (0, 1), "Kind": (1, 4), "message": (0,), "words": (0,), "progress": (2,), "_said": (0, 1),
-    "_shown": (2,), "_conflicting": (2,), "_count": (1, 2),
+    "_shown": (2,), "_conflicting": (2,), "counted": (1, 2),
 }  # fmt: skip
 """Our own functions and classes that take shown texts by place."""
 

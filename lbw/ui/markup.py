@@ -25,6 +25,11 @@ def plain(text: Text) -> str:
     return text if isinstance(text, str) else " ".join(map(str, text))
 
 
+def counted(number: int, one: str, many: str) -> tuple[int, str]:
+    """Return how many there are of something, as parts of a sentence."""
+    return number, one if number == 1 else many
+
+
 def words(text: Text) -> str:
     """Return `text` with each of its parts in an element of its own."""
     parts = (text,) if isinstance(text, str) else text

@@ -16,7 +16,7 @@ from lbw.core.presets import editor_text, file_text, parse_presets
 from lbw.files.user_presets import ELEMENTS, WEIGHTS, PresetStore, Reading
 
 from .gradio_versions import listen, on_page_load, tooltips
-from .markup import BAD, GOOD, REMARK, SIGNS, Text, line_jump, message, table, words
+from .markup import BAD, GOOD, REMARK, SIGNS, Text, counted, line_jump, message, table, words
 
 _ROWS = 3000
 """Lines that the check shows; of a longer file those with something to say about come first."""
@@ -214,10 +214,10 @@ def presets_panel(store: PresetStore, kind: str = PRESETS.name) -> PresetsPanel:
 def check_view(kind: Kind, text: str, is_edited: bool) -> str:
     """Return the check of `text` as HTML: a sum, and a line for each preset."""
     check = kind.check(text)
-    said: Text = (*_count(len(check.names), "preset", "presets"), "·")
-    said = (*said, *_count(len(check.problems), "problem", "problems"))
+    said: Text = (*counted(len(check.names), "preset", "presets"), "·")
+    said = (*said, *counted(len(check.problems), "problem", "problems"))
     if check.remarks:
-        said = (*said, "·", *_count(len(check.remarks), "remark", "remarks"))
+        said = (*said, "·", *counted(len(check.remarks), "remark", "remarks"))
     if is_edited:
         said = (*said, "·", "not saved yet")
     worst = BAD if check.problems else REMARK if check.remarks else GOOD
@@ -251,10 +251,6 @@ def difference_view(theirs: str, mine: str) -> str:
 
 def _is_edited(text: str, known: Reading | None) -> bool:
     return known is not None and text != editor_text(known.text)
-
-
-def _count(number: int, one: str, many: str) -> tuple[int, str]:
-    return number, one if number == 1 else many
 
 
 def _kind_of(line: CheckedLine) -> str:

@@ -9,7 +9,7 @@ from lbw.analysis.effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN
 from lbw.analysis.tuner import Proposal, Tuner
 from lbw.core.weights import format_number
 
-from .markup import Text, words
+from .markup import Text, counted, words
 
 SIGNS = {NEEDED: "✓", NOT_NEEDED: "✗", UNKNOWN: "?"}
 
@@ -51,10 +51,9 @@ def state_view(tuner: Tuner) -> str:
             f'data-block="{escape(block)}" title="{known.verdict}"><b>{escape(block)}</b>'
             f"{badge}<span>{format_number(known.value)}</span><small>{state}</small></button>"
         )
-    groups: Text = ("·", len(tuner.groups), "groups") if tuner.groups else ()
-    sums = words(
-        (len(tuner.open_blocks), "/", len(tuner.blocks), "blocks open", *groups, "·", len(tuner.history), "changes")
-    )
+    groups: Text = ("·", *counted(len(tuner.groups), "group", "groups")) if tuner.groups else ()
+    changes = counted(len(tuner.history), "change", "changes")
+    sums = words((len(tuner.open_blocks), "/", len(tuner.blocks), "blocks open", *groups, "·", *changes))
     return f'<div class="lbw-states" onclick="{escape(" ".join(code.split()))}">{"".join(fields)}</div><p>{sums}</p>'
 
 
