@@ -16,6 +16,7 @@ from PIL import Image
 from lbw.analysis.cells import Cell, choose, parse_span, whole_number
 from lbw.analysis.effective_blocks import Analysis, Settings, Suggestion, suggest
 from lbw.analysis.measure import Mask, picture_mask, rectangle_mask
+from lbw.analysis.png import write_png
 from lbw.analysis.prompt import cell_elements, cell_presets, tag_to_analyze, tags_for_cells
 from lbw.analysis.report import plot_figures, report, write_figures, write_text
 from lbw.analysis.runner import CannotKeepError, Outcome, StoppedError, run
@@ -27,7 +28,7 @@ from lbw.core.tag import TAG, parse_items
 
 from .commands import job_of, renderer
 from .console import bar, table
-from .renderer import Job, Renderer, infotext_png
+from .renderer import Job, Renderer
 
 CELLS = "cells"
 
@@ -242,7 +243,7 @@ def save_sheet(sheet: Sheet, path: Path, infotext: str) -> None:
     """Write a grid as PNG, whole or not at all, and say so where it was scaled."""
     if sheet.remark:
         print(f"lbw: {path.name}: {sheet.remark}", file=sys.stderr)
-    infotext_png(sheet.image, infotext, path)
+    write_png(sheet.image, infotext, path)
 
 
 # XYZ ---------------------------------------------------------------------------------------------

@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lbw.analysis.png import write_png
 from lbw.core.errors import FileError, TagError
 from lbw.files.user_presets import ROOT
 from lbw.hosts.standalone import Library, StandaloneHost, load_pipeline
 
 from .console import progress
-from .renderer import Job, Picture, Renderer, jobs, save_png
+from .renderer import Job, Picture, Renderer, jobs
 from .store import StudioPresets
 
 DEMO = ROOT / "demo"
@@ -81,7 +82,7 @@ def render(options: argparse.Namespace) -> int:
         path = output if single else named or output / f"{job.seed}.png"
         picture = maker.render(job)
         warn(picture, told)
-        save_png(picture, path)
+        write_png(picture.image, picture.infotext, path)
         done.append({"path": str(path), "seed": job.seed, "infotext": picture.infotext})
         if not options.json:
             print(path)

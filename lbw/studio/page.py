@@ -11,11 +11,13 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI
 
+from lbw.analysis.png import encoded
 from lbw.api.jobs import Jobs
 from lbw.core.errors import LbwError
 from lbw.files.user_presets import ROOT, PresetStore
 from lbw.ui.analyze import analyze_panel
 from lbw.ui.hints import hints_panel
+from lbw.ui.markup import picture, png_uri
 from lbw.ui.presets import presets_panel
 from lbw.ui.tuner import tuner_panel
 from lbw.ui.weights import weights_panel
@@ -27,6 +29,9 @@ from .server import Shelf, application, head, serve
 from .store import StudioPresets
 
 EXAMPLE = "a large red star on a white background, flat style"
+
+_SMALLEST = 384
+"""Pixels that a picture is shown in at least: those of the bundled model are small."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -71,7 +76,7 @@ def _page(
     first = names[0] if names else "name"
     css = (ROOT / "style.css").read_text(encoding="utf-8")
     with gr.Blocks(title="LoRA Block Weight", analytics_enabled=False, css=css, head=scripts) as page:
-        gr.Markdown("# LoRA Block Weight")
+        gr.HTML("<h1>LoRA Block Weight</h1>")
         with gr.Tab("Picture"):
             with gr.Row():
                 size_box = gr.Slider(64, 1024, value=size, step=8, label="Size", info="width and height, in pixels")
@@ -83,10 +88,10 @@ def _page(
                 elem_classes=["lbw-prompt"],
             )  # fmt: skip
             render = gr.Button("Generate", variant="primary", elem_id="generate")
-            picture = gr.Image(label="Picture", type="pil", elem_id="picture")
+            shown = gr.HTML(elem_id="picture")
             said = gr.Textbox(label="Infotext and messages", interactive=False, lines=4, elem_id="infotext")
             render.click(
-                lambda *values: _picture(fresh(), *values), [prompt, size_box, steps, cfg, seed], [picture, said]
+                lambda *values: _picture(fresh(), *values), [prompt, size_box, steps, cfg, seed], [shown, said]
             )
         with gr.Tab("Analyze"):
             analyzer = gr.Column()
@@ -113,5 +118,6 @@ def _picture(maker: Renderer, prompt: str, size: float, steps: float, cfg: float
     try:
         made = maker.render(_job(prompt, size, steps, cfg, seed))
     except LbwError as error:
-        return None, str(error)
-    return made.image, "\n".join([made.infotext, *made.problems])
+        return "", str(error)
+    view = picture(png_uri(encoded(made.image, made.infotext)), "picture", max(made.image.width, _SMALLEST))
+    return view, "\n".join([made.infotext, *made.problems])

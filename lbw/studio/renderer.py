@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
-from lbw.core.errors import FileError, quote
+from lbw.core.errors import quote
 from lbw.core.plan import ResolvedLora, at_step, resolve_request
 from lbw.core.tag import TAG, LoraRequest, parse_items
 from lbw.hosts.standalone import StandaloneHost
@@ -158,35 +158,6 @@ def infotext(job: Job, loras: list[ResolvedLora], scheduler: str) -> str:
     if entries:
         text += f", LBW: {json.dumps(entries, ensure_ascii=False)}"
     return "\n".join([*lines, text])
-
-
-def save_png(picture: Picture, path: Path) -> None:
-    """Write the picture with its infotext to `path`, whole or not at all.
-
-    Raises:
-        FileError: it cannot be written.
-    """
-    infotext_png(picture.image, picture.infotext, path)
-
-
-def infotext_png(image: Image.Image, infotext: str, path: Path) -> None:
-    """Write `image` as PNG with `infotext`, whole or not at all.
-
-    Raises:
-        FileError: it cannot be written.
-    """
-    info = PngImagePlugin.PngInfo()
-    if infotext:
-        info.add_text("parameters", infotext)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(part, format="PNG", pnginfo=info)
-        part.replace(path)
-    except OSError as error:
-        raise FileError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def jobs(job: Job, count: int) -> list[Job]:

@@ -26,7 +26,6 @@ from .analyze_controls import PAINTED, QUICK, AnalyzeControls
 from .analyze_run import Run, going_on, preset_name
 from .analyze_views import (
     block_view,
-    data_uri,
     progress_view,
     prompt_with,
     results_view,
@@ -36,7 +35,7 @@ from .analyze_views import (
 )
 from .analyzer_host import AnalyzerHost, Question
 from .gradio_versions import listen, on_page_load
-from .markup import BAD, REMARK, message
+from .markup import BAD, REMARK, data_uri, message
 from .mask_painter import painted_mask, painter_view
 from .presets import PresetsPanel
 from .tuner import TunerPanel

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from lbw.analysis.cells import Cell
 from lbw.analysis.effective_blocks import Analysis, BlockResult, Suggestion, suggest
 from lbw.analysis.measure import Change
 from lbw.analysis.noise_scan import NoiseChange
+from lbw.analysis.png import write_png
 from lbw.analysis.report import report, write_figures
 from lbw.analysis.runner import StoppedError
 from lbw.analysis.sheet import analysis_grid, bar_chart
@@ -218,15 +219,15 @@ class Run:
                 for seed, path in zip(seeds, grids):
                     sheet = analysis_grid(analysis, seed, self._head(seed))
                     source = analysis.store.load(analysis.sources[seed])
-                    write_png(sheet.image, path, source.infotext if source else "")
+                    write_png(sheet.image, source.infotext if source else "", path)
                     if sheet.remark:
                         self.said.append((sheet.remark, REMARK))
             chart = stem.with_name(f"{stem.name}-chart.png")
-            write_png(self.chart(), chart, "")
+            write_png(self.chart(), "", chart)
             settings = {**_plain(self.question), "lora": prepared.lora}
             name = preset_name(prepared.lora)
             write_figures(stem, report(analysis, settings, self.suggestion, name, [path.name for path in grids]))
-        except (FileError, OSError) as error:
+        except FileError as error:
             self.said.append((("Not saved:", str(error)), BAD))
             return
         self.files = [stem.with_name(stem.name + end) for end in (".json", ".csv")] + grids + [chart]
@@ -257,24 +258,6 @@ def preset_name(lora: str) -> str:
         return check_name(name)
     except LbwError:
         return "SUGGESTION"
-
-
-def write_png(image: Image.Image, path: Path, infotext: str) -> None:
-    """Write `image` to `path` with `infotext`, whole or not at all.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    info = PngImagePlugin.PngInfo()
-    if infotext:
-        info.add_itxt("parameters", infotext.encode("utf-8", "backslashreplace").decode("utf-8"))
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(part, format="PNG", pnginfo=info)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _plain(question: Question) -> dict[str, Any]:

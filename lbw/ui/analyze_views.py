@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from html import escape
 
@@ -15,10 +13,8 @@ from lbw.analysis.sheet import beside
 from lbw.core.tag import TAG, parse_items
 
 from .analyze_run import Run
-from .markup import BAD, GOOD, Text, message, plain, progress, words
+from .markup import BAD, GOOD, Text, data_uri, message, plain, progress, words
 
-_FEW = 160_000
-"""Pixels up to which a picture is sent without loss."""
 _SIGNS = {NEEDED: "✓", NOT_NEEDED: "✗", UNKNOWN: "?"}
 _FORMS = {"inside": "{:.3f}", "outside": "{:.3f}", "focus": "{:.2f}"}
 
@@ -55,18 +51,6 @@ def time_words(seconds: float) -> str:
 
 
 # Pictures ----------------------------------------------------------------------------------------
-
-
-def data_uri(image: Image.Image, is_photo: bool = True) -> str:
-    """Return `image` as an address that holds it: large photos with a little loss, all else without."""
-    data = io.BytesIO()
-    if is_photo and image.width * image.height > _FEW:
-        image.save(data, format="JPEG", quality=90, subsampling=0)
-        kind = "jpeg"
-    else:
-        image.save(data, format="PNG", compress_level=3)
-        kind = "png"
-    return f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
 
 
 def sheet_view(image: Image.Image | None, words: str, is_photo: bool = True) -> str:

@@ -13,11 +13,16 @@ from html import escape
 
 from PIL import Image
 
+from lbw.analysis.png import encoded
+
 Text = str | tuple[str | int, ...]
 """What is said: a sentence without numbers and names, or its parts."""
 GOOD, REMARK, BAD = "good", "remark", "bad"
 SIGNS = {GOOD: "✓", REMARK: "!", BAD: "✗"}
 """What stands beside a colour, for those who cannot tell colours apart."""
+
+_FEW = 160_000
+"""Pixels up to which a photo is sent without loss."""
 
 
 def plain(text: Text) -> str:
@@ -63,12 +68,23 @@ def table(headings: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]], at
     return f'<table class="lbw-table" {attributes}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
-def picture(image: Image.Image, words: str, width: int) -> str:
-    """Return `image` as a part of the page, `width` pixels wide at most; `words` say the same to a screen reader."""
+def data_uri(image: Image.Image, is_photo: bool = True) -> str:
+    """Return `image` as an address that holds it: large photos with a little loss, all else without."""
+    if not is_photo or image.width * image.height <= _FEW:
+        return png_uri(encoded(image, compress_level=3))
     data = io.BytesIO()
-    image.save(data, format="PNG")
-    source = "data:image/png;base64," + base64.b64encode(data.getvalue()).decode("ascii")
-    return f'<img class="lbw-picture" src="{source}" alt="{escape(words)}" style="width:{width}px">'
+    image.save(data, format="JPEG", quality=90, subsampling=0)
+    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
+
+
+def png_uri(data: bytes) -> str:
+    """Return the PNG file `data` as an address that holds it."""
+    return f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def picture(address: str, words: str, width: int) -> str:
+    """Return a picture as a part of the page, `width` pixels wide; `words` say the same to a screen reader."""
+    return f'<img class="lbw-picture" src="{address}" alt="{escape(words)}" style="width:{width}px">'
 
 
 def line_jump(elem_id: str) -> str:

@@ -17,7 +17,7 @@ from lbw.core.presets import check_name, parse_presets
 from lbw.core.weights import Drawing, format_number, parse_number, resolve
 
 from .gradio_versions import listen, on_page_load, tooltips
-from .markup import BAD, REMARK, message, picture
+from .markup import BAD, REMARK, data_uri, message, picture
 from .presets import PresetsPanel
 
 LOWEST, HIGHEST, STEP = -1.0, 2.0, 0.05
@@ -383,7 +383,7 @@ def weights_panel(presets: PresetsPanel, loaded: Callable[[], Architecture | Non
 def strip_view(values: Mapping[str, float]) -> str:
     """Return the picture of block weights as HTML, with the same in words."""
     words = ", ".join(f"{block} {format_number(value)}" for block, value in values.items())
-    return picture(strip(values, scale=2), words, _FIELD_WIDTH * min(PER_ROW, len(values)))
+    return picture(data_uri(strip(values, scale=2), is_photo=False), words, _FIELD_WIDTH * min(PER_ROW, len(values)))
 
 
 def _views(values: Mapping[str, float], layout: Layout, form: str) -> list[Any]:
