@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +18,9 @@ from lbw.core.weights import Drawing, format_number, parse_number, resolve
 from .gradio_versions import listen, on_page_load, tooltips
 from .markup import BAD, REMARK, data_uri, message, picture
 from .presets import PresetsPanel
-
-LOWEST, HIGHEST, STEP = -1.0, 2.0, 0.05
-"""What the sliders reach; a preset whose numbers go further widens them."""
+from .sliders import sliders_view, values_in, values_text
 
 _NUMBERS, _NAMES = "list of numbers", "by name"
-_TALLEST = 20
 _FIELD_WIDTH = 58
 
 
@@ -76,33 +72,6 @@ def first_layout(architecture: Architecture | None) -> Layout:
 KINDS = list(dict.fromkeys(a.kind for a in ARCHITECTURES.values()))
 BLOCKS = {kind: max((a.blocks for a in ARCHITECTURES.values() if a.kind == kind), key=len) for kind in KINDS}
 """Every block that a kind of model has: one slider each."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """How sliders stand on the page: columns beside each other, and a row below them."""
-
-    columns: tuple[tuple[str, ...], ...]
-    below: tuple[str, ...] = ()
-
-
-def shape(blocks: Sequence[str]) -> Shape:
-    """Return where the sliders of `blocks` stand: a U-Net down the left and up the right, others in columns."""
-    families: dict[str, list[str]] = {}
-    for block in blocks:
-        families.setdefault(re.sub(r"\d+$", "", block), []).append(block)
-    if len(families.get("IN", [])) > 1 and len(families.get("OUT", [])) > 1:
-        below = [block for family, members in families.items() if family not in ("IN", "OUT") for block in members]
-        return Shape((tuple(families["IN"]), tuple(reversed(families["OUT"]))), tuple(reversed(below)))
-    single = tuple(block for members in families.values() if len(members) == 1 for block in members)
-    long = [members for members in families.values() if len(members) > 1]
-    columns = [
-        tuple(members[first : first + -(-len(members) // parts)])
-        for members in long
-        for parts in [-(-len(members) // _TALLEST)]
-        for first in range(0, len(members), -(-len(members) // parts))
-    ]
-    return Shape(tuple(columns), single)
 
 
 # Weights and text --------------------------------------------------------------------------------
@@ -181,8 +150,6 @@ class WeightsPanel:
         """Build them; loaded: returns the architecture whose layout a page shows at first, None if it is not known."""
         self.presets = presets
         self.loaded = loaded
-        self.sliders: dict[str, dict[str, Any]] = {}
-        self.areas: dict[str, Any] = {}
         self._build()
         self._wire()
 
@@ -207,10 +174,11 @@ class WeightsPanel:
                 "0.5", label="Custom value", info="the number that Set custom sets", elem_id="lbw_weights_custom_value"
             )
         self.strip = gr.HTML(elem_id="lbw_weights_strip")
-        for kind, blocks in BLOCKS.items():
-            with gr.Column(visible=kind == shown.architecture.kind, elem_classes=["lbw-sliders"]) as self.areas[kind]:
-                self.sliders[kind] = {}
-                self._sliders(kind, shape(blocks), shown)
+        first = dict.fromkeys(_blocks(shown), 1.0)
+        self.sliders = gr.HTML(_sliders(first, shown), elem_id="lbw_weights_sliders")
+        self.values = gr.Textbox(
+            values_text(first), label="Values", elem_id="lbw_weights_values", elem_classes=["lbw-unseen"]
+        )
         with gr.Row():
             self.form = gr.Radio(
                 [_NUMBERS, _NAMES], value=_NUMBERS, label="Form", info="how the weights are written",
@@ -226,54 +194,26 @@ class WeightsPanel:
             )
             self.add = gr.Button("Add to presets", elem_id="lbw_weights_add")
             self.add_and_save = gr.Button("Add to presets and Save", variant="primary", elem_id="lbw_weights_add_save")
-        texts = {
-            f"lbw_weights_{block}": f"The weight of {block}: 0 is off, 1 is the LoRA's full strength."
-            for sliders in self.sliders.values()
-            for block in sliders
-        }
         tooltips(
             {
-                **texts,
                 "lbw_weights_load": "Sets the sliders to the preset or the weights.",
                 "lbw_weights_all_0": "Sets every slider to 0.",
                 "lbw_weights_all_1": "Sets every slider to 1.",
                 "lbw_weights_custom": "Sets every slider to the custom value.",
+                "lbw_weights_sliders": "The weight of each block: 0 is off, 1 is the LoRA's full strength.",
                 "lbw_weights_strip": "The weights as they would be applied.",
                 "lbw_weights_add": "Writes the preset into the editor; a preset of that name is replaced.",
                 "lbw_weights_add_save": "Writes the preset into the editor and saves the file.",
             }
         )
 
-    def _sliders(self, kind: str, form: Shape, shown: Layout) -> None:
-        def slider(block: str) -> None:
-            # A block that stands in several kinds of model has a slider in each.
-            known = any(block in others for others in self.sliders.values())
-            self.sliders[kind][block] = gr.Slider(
-                LOWEST, HIGHEST, value=1.0, step=STEP, label=block, visible=block in shown.blocks,
-                elem_id=f"lbw_weights_{kind}_{block}" if known else f"lbw_weights_{block}",
-                elem_classes=["lbw-slider"], min_width=120,
-            )  # fmt: skip
-
-        with gr.Row():
-            for column in form.columns:
-                with gr.Column(min_width=200):
-                    for block in column:
-                        slider(block)
-        with gr.Row():
-            for block in form.below:
-                slider(block)
-
     def _wire(self) -> None:
-        self._all = [slider for sliders in self.sliders.values() for slider in sliders.values()]
         self._shown = [self.line, self.strip]
-        self._whole = [self.message, self.layout, *self.areas.values(), *self._all, *self._shown]
-        for kind, sliders in self.sliders.items():
-            inputs = [self.layout, self.form, *sliders.values()]
-            for slider in sliders.values():
-                listen(slider.input, self._moved(kind), inputs, self._shown)
-        everything = [self.layout, self.form, *self._all]
-        listen(self.layout.input, self._chosen, everything, self._whole)
-        listen(self.form.input, self._chosen, everything, self._whole)
+        self._whole = [self.message, self.layout, self.sliders, self.values, *self._shown]
+        chosen = [self.layout, self.form, self.values]
+        listen(self.values.input, self._moved, chosen, self._shown)
+        listen(self.layout.input, self._chosen, chosen, self._whole)
+        listen(self.form.input, self._moved, chosen, self._shown)
         text, known = self.presets.text, self.presets.known
         listen(self.load_button.click, self._loaded, [self.preset, text, self.layout, self.form], self._whole)
         for button, value in ((self.zero, "0"), (self.one, "1")):
@@ -294,32 +234,18 @@ class WeightsPanel:
             names = self.presets.store.file().names
         except LbwError:  # the editor says what is wrong with the file
             names = []
-        values = dict.fromkeys(BLOCKS[first.architecture.kind], 1.0)
-        if first is first_layout(None):  # the sliders stand so already
-            still = [gr.update() for _ in self._whole[: -len(self._shown)]]
-            return [gr.update(choices=names), *still, *_views(values, first, _NUMBERS)]
-        return [gr.update(choices=names), *self._showing(first, values, _NUMBERS)]
+        return [gr.update(choices=names), *self._showing(first, dict.fromkeys(_blocks(first), 1.0), _NUMBERS)]
 
     def _choices(self, text: str) -> Any:
         return gr.update(choices=parse_presets(text).names)
 
-    def _moved(self, kind: str) -> Any:
-        blocks = list(self.sliders[kind])
+    def _moved(self, title: str, form: str, text: str) -> list[Any]:
+        layout = LAYOUTS[title]
+        return _views(values_in(text, _blocks(layout)), layout, form)
 
-        def moved(title: str, form: str, *numbers: Any) -> list[Any]:
-            layout = LAYOUTS.get(title)
-            if layout is None or layout.architecture.kind != kind:
-                return [gr.update(), gr.update()]
-            return _views(dict(zip(blocks, map(_number, numbers))), layout, form)
-
-        return moved
-
-    def _chosen(self, title: str, form: str, *numbers: Any) -> list[Any]:
-        layout = LAYOUTS.get(title) or next(iter(LAYOUTS.values()))
-        places = [(kind, block) for kind, sliders in self.sliders.items() for block in sliders]
-        kind = layout.architecture.kind
-        values = {block: _number(number) for (of, block), number in zip(places, numbers) if of == kind}
-        return self._showing(layout, values, form)
+    def _chosen(self, title: str, form: str, text: str) -> list[Any]:
+        layout = LAYOUTS[title]
+        return self._showing(layout, values_in(text, _blocks(layout)), form)
 
     def _set_to(self, value: str) -> Any:
         return lambda title, form: self._set(value, title, form)
@@ -329,7 +255,7 @@ class WeightsPanel:
         if number is None:
             return self._said(f"Custom value {quote(value or '')} is no number; write for example 0.5")
         layout = LAYOUTS[title]
-        return self._showing(layout, dict.fromkeys(BLOCKS[layout.architecture.kind], number), form)
+        return self._showing(layout, dict.fromkeys(_blocks(layout), number), form)
 
     def _loaded(self, chosen: str | None, text: str, title: str, form: str) -> list[Any]:
         if not (chosen or "").strip():
@@ -338,7 +264,7 @@ class WeightsPanel:
             found = load(chosen or "", LAYOUTS[title], parse_presets(text).presets)
         except LbwError as error:
             return self._said(str(error))
-        values = {**dict.fromkeys(BLOCKS[found.layout.architecture.kind], 0.0), **found.values}
+        values = {**dict.fromkeys(_blocks(found.layout), 0.0), **found.values}
         return self._showing(found.layout, values, form, message(found.remark, REMARK))
 
     def _add(self, name: str, line: str, text: str, known: Any) -> list[Any]:
@@ -358,18 +284,8 @@ class WeightsPanel:
     # Updates -------------------------------------------------------------------------------------
 
     def _showing(self, layout: Layout, values: Mapping[str, float], form: str, said: str = "") -> list[Any]:
-        """Return updates of the whole panel: the layout's sliders at `values`, all others away."""
-        updates: list[Any] = [said, layout.title]
-        updates += [gr.update(visible=kind == layout.architecture.kind) for kind in self.areas]
-        for kind, sliders in self.sliders.items():
-            for block in sliders:
-                if kind != layout.architecture.kind:
-                    updates.append(gr.update())
-                    continue
-                value = values[block]
-                ends = {"minimum": min(LOWEST, value), "maximum": max(HIGHEST, value)}
-                updates.append(gr.update(value=value, visible=block in layout.blocks, **ends))
-        return [*updates, *_views(values, layout, form)]
+        """Return updates of the whole panel: the layout's sliders at `values`."""
+        return [said, layout.title, _sliders(values, layout), values_text(values), *_views(values, layout, form)]
 
     def _said(self, words: str) -> list[Any]:
         return [message(words, BAD), *[gr.update() for _ in self._whole[1:]]]
@@ -391,6 +307,10 @@ def _views(values: Mapping[str, float], layout: Layout, form: str) -> list[Any]:
     return [text, strip_view({block: values[block] for block in layout.blocks})]
 
 
-def _number(value: Any) -> float:
-    number = parse_number(str(value))
-    return 0.0 if number is None else number
+def _blocks(layout: Layout) -> tuple[str, ...]:
+    """Return the blocks that have a slider: all that the kind of model has."""
+    return BLOCKS[layout.architecture.kind]
+
+
+def _sliders(values: Mapping[str, float], layout: Layout) -> str:
+    return sliders_view(values, layout.blocks, "lbw_weights_", "lbw_weights_values")

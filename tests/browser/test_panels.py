@@ -68,7 +68,6 @@ def tab(page: sync_api.Page, name: str) -> None:
 def slide(page: sync_api.Page, block: str, value: str) -> None:
     number = page.locator(f"#lbw_weights_{block} input[type=number]")
     number.fill(value)
-    number.blur()
 
 
 # Presets -----------------------------------------------------------------------------------------
@@ -206,6 +205,10 @@ def test_sliders_write_a_preset_and_save_it(page: sync_api.Page, folder: Path) -
     slide(page, "OUT01", "0.333")
     expect(field(page, "lbw_weights_line")).to_have_value("0,0,0,0,0,0,0,0.333,0,0,0,0")
     expect(page.locator("#lbw_weights_strip img")).to_have_attribute("alt", re.compile(r"OUT01 0\.333"))
+    page.locator("#lbw_weights_IN08 input[type=range]").press("Home")
+    expect(page.locator("#lbw_weights_IN08 input[type=number]")).to_have_value("-1")
+    expect(field(page, "lbw_weights_line")).to_have_value("0,0,0,0,-1,0,0,0.333,0,0,0,0")
+    slide(page, "IN08", "0")
     field(page, "lbw_weights_name").fill("FINE")
     page.locator("#lbw_weights_add").click()
     expect(editor(page)).to_have_value("ALL:1\nSTYLE:0,OUT01=1\nFINE:0,0,0,0,0,0,0,0.333,0,0,0,0\n")
