@@ -9,6 +9,9 @@ from typing import Any
 
 from gradio.context import Context
 
+_KNOWN: dict[str, frozenset[str]] = {}
+"""The parameters of events, by their kind: to look them up takes longer than all else."""
+
 
 def listen(
     event: Any,
@@ -29,7 +32,8 @@ def listen(
     as handlers that yield must; the others answer at once. When an event comes while the handler still runs, the
     handler runs once more for the latest.
     """
-    known = inspect.signature(event).parameters
+    kind = getattr(event, "__name__", type(event).__name__)
+    known = _KNOWN.get(kind) or _KNOWN.setdefault(kind, frozenset(inspect.signature(event).parameters))
     options: dict[str, Any] = {"api_name": False, "queue": queue, "show_progress": "hidden"}
     if js is not None:
         options["js" if "js" in known else "_js"] = js

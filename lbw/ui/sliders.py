@@ -50,7 +50,7 @@ def sliders_view(values: Mapping[str, float], shown: Collection[str], prefix: st
     """
     code = f"""
         const field = event.target;
-        const [range, number] = field.closest('.lbw-slider').querySelectorAll('input');
+        const [range, number] = field.closest('.lbw-weights-slider').querySelectorAll('input');
         if (field === range) number.value = range.value;
         else if (number.value !== '') {{
             range.min = Math.min(range.min, number.value);
@@ -67,7 +67,7 @@ def sliders_view(values: Mapping[str, float], shown: Collection[str], prefix: st
         ends = f'min="{format_number(min(LOWEST, value))}" max="{format_number(max(HIGHEST, value))}"'
         held = f'value="{format_number(value)}" aria-label="{escape(block)}"'
         return (
-            f'<label class="lbw-slider" id="{prefix}{escape(block)}"{"" if block in shown else " hidden"}>'
+            f'<label class="lbw-weights-slider" id="{prefix}{escape(block)}"{"" if block in shown else " hidden"}>'
             f"<span>{escape(block)}</span><input type='range' {ends} step='{STEP}' {held}>"
             f"<input type='number' step='{STEP}' data-block='{escape(block)}' {held}></label>"
         )
@@ -76,11 +76,11 @@ def sliders_view(values: Mapping[str, float], shown: Collection[str], prefix: st
         return f'<div class="{name}">{"".join(map(slider, blocks))}</div>'
 
     form = shape(list(values))
-    columns = "".join(group(column, "lbw-column") for column in form.columns)
-    below = group(form.below, "lbw-below") if form.below else ""
+    columns = "".join(group(column, "lbw-weights-column") for column in form.columns)
+    below = group(form.below, "lbw-weights-below") if form.below else ""
     return (
-        f'<div class="lbw-sliders" oninput="{escape(" ".join(code.split()))}">'
-        f'<div class="lbw-columns">{columns}</div>{below}</div>'
+        f'<div class="lbw-weights-sliders" oninput="{escape(" ".join(code.split()))}">'
+        f'<div class="lbw-weights-columns">{columns}</div>{below}</div>'
     )
 
 
