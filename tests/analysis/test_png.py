@@ -32,6 +32,6 @@ def test_letters_that_no_file_can_hold_are_written_out() -> None:
 
 def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "there.png").mkdir()
-    with pytest.raises(FileError, match="there.png cannot be written"):
+    with pytest.raises(FileError, match=r"there\.png cannot be written"):
         write_png(IMAGE, INFOTEXT, tmp_path / "there.png")
     assert [path.name for path in tmp_path.iterdir()] == ["there.png"]
