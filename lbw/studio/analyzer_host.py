@@ -15,6 +15,7 @@ from lbw.analysis.xyz import random_seed
 from lbw.core.architectures import Architecture
 from lbw.core.errors import WeightsError
 from lbw.ui.analyzer_host import Prepared, Question, Show, tuner_round
+from lbw.ui.folders import open_folder
 
 from .analyze import CellRenderer, context, head_of
 from .commands import DEFAULTS, DEMO_DEFAULTS, SIZES
@@ -60,6 +61,10 @@ class StudioAnalyzerHost:
             f"{self.example} <lora:{first}:1:lbw=XYZ>", seed=1, steps=int(values["steps"]), width=int(values["width"]),
             height=int(values["height"]), cfg=float(values["cfg"]),
         )  # fmt: skip
+
+    def open_folder(self, folder: Path) -> None:
+        """Show `folder` in the file manager."""
+        open_folder(folder)
 
     def prepare(self, question: Question, show: Show, stopped: Callable[[], bool]) -> Prepared:
         """Return the analysis that `question` describes.

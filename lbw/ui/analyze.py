@@ -104,6 +104,7 @@ class AnalyzePanel(AnalyzeControls):
             self.save.click, self._save, [self.name, self.presets.text, self.presets.known],
             [self.message, *self.presets.outputs],
         )  # fmt: skip
+        listen(self.open_folder.click, self._open_folder, [], [self.message])
         sent = listen(self.send_tag.click, self._tag, [], [self.message, self.tag])
         listen(sent.then, None, [self.tag], [], js=_TO_PROMPT)
 
@@ -269,6 +270,16 @@ class AnalyzePanel(AnalyzeControls):
             return [message(str(error), BAD), ""]
         tag = tag_with(run.question.prompt, _weights(run))
         return [message("The tag is below, to copy." if tag else "The prompt has no tag with XYZ.", REMARK), tag]
+
+    def _open_folder(self) -> str:
+        run = self.latest
+        if run is None or run.prepared is None or not run.files:
+            return message("There are no results yet: press Analyze.", REMARK)
+        try:
+            self.host.open_folder(run.prepared.stem.parent)
+        except LbwError as error:
+            return message(str(error), BAD)
+        return message("The folder opens on the machine that the server runs on.")
 
     # Updates -------------------------------------------------------------------------------------
 

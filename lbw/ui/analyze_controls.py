@@ -137,11 +137,13 @@ class AnalyzeControls:
                 label="Tag", info="with the suggestion; the prompt gets it too", interactive=False, lines=1,
                 show_copy_button=True, elem_id=_id("tag"),
             )  # fmt: skip
-            with gr.Row():
+            with gr.Row(elem_classes=["lbw-row"]):
                 self.folder = gr.Textbox(
-                    label="Open folder", info="where the results lie", interactive=False, show_copy_button=True,
-                    elem_id=_id("folder"),
+                    label="Folder", info="where the results lie", interactive=False, show_copy_button=True,
+                    elem_id=_id("folder"), scale=2,
                 )  # fmt: skip
+                self.open_folder = gr.Button("Open folder", elem_id=_id("open_folder"), min_width=110)
+            with gr.Row():
                 self.files = gr.File(label="Results: JSON, CSV, pictures", file_count="multiple", elem_id=_id("files"))
         self.views = [
             self.message, self.progress, self.table, self.chart, self.grid, self.low, self.high, self.block,
@@ -155,6 +157,7 @@ class AnalyzeControls:
                 _id("to_tuner"): "The tuner begins with the suggestion.",
                 _id("save"): "Writes the suggestion into the editor of the presets and saves the file.",
                 _id("send_tag"): "Writes the LoRA's tag with the suggestion as its block weights.",
+                _id("open_folder"): "In the file manager of the machine that the server runs on.",
                 _id("files"): "JSON, CSV, grid and chart, to download.",
                 _id("table"): "Click on a heading to sort, on a row to see its pictures.",
                 _id("masked"): "The region is a rectangle, or painted on the source picture.",

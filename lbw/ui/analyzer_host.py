@@ -134,6 +134,13 @@ class AnalyzerHost(Protocol):
     def defaults(self) -> Question:
         """Return what the fields hold at first."""
 
+    def open_folder(self, folder: Path) -> None:
+        """Show `folder` in the file manager of the machine that serves the page.
+
+        Raises:
+            HostError: it cannot, or may not.
+        """
+
     def prepare(self, question: Question, show: Show, stopped: Callable[[], bool]) -> Prepared:
         """Return the analysis that `question` describes.
 

@@ -19,8 +19,10 @@ from lbw.analysis.runner import StoppedError
 from lbw.analysis.sheet import analysis_head
 from lbw.analysis.store import CellStore, forget_oldest
 from lbw.core.architectures import Architecture
+from lbw.core.errors import HostError
 from lbw.core.presets import merged
 from lbw.ui.analyzer_host import Prepared, Question, Show, tuner_round
+from lbw.ui.folders import open_folder
 
 from . import cells
 from .analyzer import lora_paths, lora_tensors
@@ -52,6 +54,12 @@ class PanelHost:
         """Return what the fields hold at first."""
         names = self.samplers()
         return Question("", sampler="Euler a" if "Euler a" in names else (names or [""])[0])
+
+    def open_folder(self, folder: Path) -> None:
+        """Show `folder` in the file manager, unless the WebUI is told to hide its folders."""
+        if getattr(shared.cmd_opts, "hide_ui_dir_config", False):
+            raise HostError("this WebUI hides its folders (--hide-ui-dir-config)")
+        open_folder(folder)
 
     def prepare(self, question: Question, show: Show, stopped: Callable[[], bool]) -> Prepared:
         """Return the analysis that `question` describes; see `AnalyzerHost`."""

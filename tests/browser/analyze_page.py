@@ -93,6 +93,10 @@ class Host:
     def defaults(self) -> Question:
         return Question("a star <lora:demo:0.8:lbw=XYZ>", width=200, height=160)
 
+    def open_folder(self, folder: Path) -> None:
+        """Write down which folder was asked for."""
+        (self.folder / "opened.txt").write_text(str(folder))
+
     def prepare(self, question: Question, show: Show, stopped: Callable[[], bool]) -> Prepared:
         name = tag_to_analyze(question.prompt).name
         seed = 7 if question.seed == -1 else question.seed

@@ -357,3 +357,11 @@ def test_a_server_that_is_gone_is_told_and_what_was_found_stays(
         server.process.kill()
         expect(part(page, "lbw_analyze_progress")).to_contain_text("The server does not answer.")
         expect(rows(page)).to_have_count(6)
+
+
+def test_the_folder_of_the_results_is_opened(page: sync_api.Page, folder: Path) -> None:
+    expect(page.locator("#lbw_analyze_open_folder")).to_be_hidden()
+    done(page)
+    press(page, "open_folder")
+    expect(said(page)).to_contain_text("The folder opens")
+    assert (folder / "opened.txt").read_text() == str(folder / "out")
