@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-click = pytest.importorskip("click")
+pytest.importorskip("click")
+
+import click
 
 from lbw.core.errors import HostError
 from lbw.ui.folders import open_folder
