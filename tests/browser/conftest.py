@@ -43,7 +43,7 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
     def opened(address: str, width: int = 1300, height: int = 1000, **window: Any) -> Any:
         page = browser.new_page(viewport={"width": width, "height": height}, **window)
         pages.append(page)
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(60_000)
         page.route(re.compile(r"^https?://(?!127\.0\.0\.1)"), lambda route: route.abort())
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("dialog", lambda dialog: (wrong.append("a dialog"), dialog.dismiss()))

@@ -15,7 +15,7 @@ from .server import ROOT, Server, serving
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=60_000)  # a busy machine takes its time; where all is well nothing waits
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
