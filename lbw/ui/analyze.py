@@ -17,8 +17,9 @@ from PIL import Image
 
 from lbw.analysis.cells import whole_number
 from lbw.analysis.groups import apart
+from lbw.analysis.measure import rectangle_mask
 from lbw.analysis.tuner_start import from_suggestion
-from lbw.core.errors import LbwError, WeightsError, quote
+from lbw.core.errors import LbwError, WeightsError
 from lbw.core.presets import check_name
 from lbw.core.weights import parse_number
 
@@ -33,10 +34,11 @@ from .analyze_views import (
     tag_with,
     words_view,
 )
-from .analyzer_host import AnalyzerHost, Question
+from .analyzer_host import AnalyzerHost
 from .gradio_versions import listen, on_page_load
 from .markup import BAD, REMARK, data_uri, message
 from .mask_painter import painted_mask, painter_view
+from .picture_fields import PictureFields
 from .presets import PresetsPanel
 from .tuner import TunerPanel
 
@@ -156,18 +158,11 @@ class AnalyzePanel(AnalyzeControls):
         Raises:
             LbwError: a field cannot be understood.
         """
-        guidance = parse_number(str(cfg))
-        if guidance is None:
-            raise WeightsError(f"CFG scale {quote(str(cfg))} is no number; write for example 7")
-        question = Question(
-            prompt=prompt or "",
-            negative=negative or "",
-            seed=whole_number(seed, "Seed", -1, 2**32 - 2),
-            steps=whole_number(steps, "Steps", 1, 1000),
-            width=whole_number(width, "Width", 8, 8192),
-            height=whole_number(height, "Height", 8, 8192),
-            cfg=guidance,
-            sampler=sampler or "",
+        picture = PictureFields.question(
+            whole_number(seed, "Seed", -1, 2**32 - 2), prompt, negative, steps, width, height, cfg, sampler
+        )
+        question = replace(
+            picture,
             span=span or "",
             blocks=blocks or "",
             seeds=str(whole_number(seeds, "number of seed", 1, 1000)),
@@ -347,8 +342,6 @@ def _mask(rectangle: str, painted: str, width: Any, height: Any) -> np.ndarray |
     Raises:
         WeightsError: the rectangle is none, or what is painted cannot be read.
     """
-    from lbw.analysis.measure import rectangle_mask
-
     if rectangle.strip():
         return rectangle_mask(rectangle, int(width), int(height)).astype(np.uint8) * 255
     return painted_mask(painted)

@@ -20,16 +20,14 @@ from lbw.analysis.runner import CannotKeepError, Outcome, run
 from lbw.analysis.sheet import Sheet, analysis_grid, analysis_head, bar_chart, first_rendered, plot_sheets
 from lbw.analysis.store import CellStore, forget_oldest
 from lbw.analysis.xyz import AxisType, Grid, build, parse_axis, random_seed, touched_cells
-from lbw.core.architectures import Architecture
-from lbw.core.blocks import locate
-from lbw.core.errors import FileError, HostError, LbwError, WeightsError, quote
+from lbw.core.errors import FileError, LbwError, WeightsError, quote
 from lbw.core.presets import merged
-from lbw.core.tag import TAG, LoraRequest, parse_items
-from lbw.files.lora import open_lora
+from lbw.core.tag import LoraRequest
 
 from . import cells, messages
 from .cells import WebuiRenderer
 from .hook import Hook
+from .lora_files import lora_paths, lora_tensors
 from .options import ARGUMENTS, RequestOptions, read_arguments
 
 MODES = ("Disable", "XYZ plot", "Effective Block Analyzer")
@@ -266,38 +264,6 @@ class Analyzer:
             processed.extra_generation_params[FIGURES] = json.dumps(figures, ensure_ascii=False)
         messages.answer(self.p, processed)
         return processed
-
-
-def lora_tensors(hook: Hook, architecture: Architecture, requests: Sequence[LoraRequest]) -> dict[str, int]:
-    """Return how many modules the LoRAs have in each block; a file that only the host can read counts in all.
-
-    Raises:
-        FileError: a LoRA is not there. HostError: it does not fit the loaded model.
-    """
-    counts: dict[str, int] = {}
-    for request in requests:
-        path = hook.find(request.name)
-        if path is None:
-            raise FileError(f"LoRA {quote(request.name)} was not found")
-        if not path.endswith(".safetensors"):
-            counts.update((block, counts.get(block, 0) + 1) for block in architecture.blocks)
-            continue
-        file = open_lora(path)
-        if file.architecture.kind != architecture.kind:
-            raise HostError(
-                f"LoRA {quote(request.name)} is for {file.architecture.title}, "
-                f"and the loaded model is {architecture.title}"
-            )
-        for module in file.keys:
-            block = locate(module, file.architecture).block
-            counts[block] = counts.get(block, 0) + 1
-    return counts
-
-
-def lora_paths(hook: Hook, prompt: str) -> list[str]:
-    """Return the files of the LoRAs that `prompt` names."""
-    names = [parse_items(match[2].split(":"), {}).name for match in TAG.finditer(prompt)]
-    return [path for path in map(hook.find, names) if path]
 
 
 def mode_of(value: Any) -> int:

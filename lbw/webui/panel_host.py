@@ -25,9 +25,9 @@ from lbw.ui.analyzer_host import Prepared, Question, Show, tuner_round
 from lbw.ui.folders import open_folder
 
 from . import cells
-from .analyzer import lora_paths, lora_tensors
 from .cells import WebuiRenderer
 from .hook import Hook
+from .lora_files import lora_paths, lora_tensors
 from .noise import NoiseProbe
 from .options import RequestOptions
 

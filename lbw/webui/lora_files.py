@@ -1,0 +1,45 @@
+"""What an analysis must know of the files of a prompt's LoRAs, as the WebUI finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lbw.core.architectures import Architecture
+from lbw.core.blocks import locate
+from lbw.core.errors import FileError, HostError, quote
+from lbw.core.tag import TAG, LoraRequest, parse_items
+from lbw.files.lora import open_lora
+
+from .hook import Hook
+
+
+def lora_tensors(hook: Hook, architecture: Architecture, requests: Sequence[LoraRequest]) -> dict[str, int]:
+    """Return how many modules the LoRAs have in each block; a file that only the host can read counts in all.
+
+    Raises:
+        FileError: a LoRA is not there. HostError: it does not fit the loaded model.
+    """
+    counts: dict[str, int] = {}
+    for request in requests:
+        path = hook.find(request.name)
+        if path is None:
+            raise FileError(f"LoRA {quote(request.name)} was not found")
+        if not path.endswith(".safetensors"):
+            counts.update((block, counts.get(block, 0) + 1) for block in architecture.blocks)
+            continue
+        file = open_lora(path)
+        if file.architecture.kind != architecture.kind:
+            raise HostError(
+                f"LoRA {quote(request.name)} is for {file.architecture.title}, "
+                f"and the loaded model is {architecture.title}"
+            )
+        for module in file.keys:
+            block = locate(module, file.architecture).block
+            counts[block] = counts.get(block, 0) + 1
+    return counts
+
+
+def lora_paths(hook: Hook, prompt: str) -> list[str]:
+    """Return the files of the LoRAs that `prompt` names."""
+    names = [parse_items(match[2].split(":"), {}).name for match in TAG.finditer(prompt)]
+    return [path for path in map(hook.find, names) if path]
