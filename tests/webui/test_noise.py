@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import pairwise
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -372,3 +373,10 @@ def test_forge_generates_in_its_main_thread(webui: Webui, monkeypatch: pytest.Mo
     asking.start()
     asking.join(20)
     assert {thread.name for thread in webui.threads} == {"main of Forge"}
+
+
+def test_a_webui_that_hides_its_folders_opens_none(webui: Webui, tmp_path: Path) -> None:
+    panel_host = importlib.import_module("lbw.webui.panel_host")
+    panel_host.shared.cmd_opts = SimpleNamespace(hide_ui_dir_config=True)
+    with pytest.raises(HostError, match="hides its folders"):
+        panel_host.PanelHost(None).open_folder(tmp_path)
