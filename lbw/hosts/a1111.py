@@ -19,6 +19,7 @@ from lbw.core.blocks import locate
 from lbw.core.plan import ResolvedLora
 
 from .base import Host, does_not_fit, shared_model, split_by_name
+from .patch import Patch
 
 _FUSED = ("MultiheadAttention", "QkvLinear")
 _PROJECTIONS = ("_q_proj", "_k_proj", "_v_proj", "_out_proj")
@@ -93,6 +94,19 @@ def _is_planned(names: tuple[Any, ...]) -> bool:
     return any(isinstance(name, PlannedName) for name, *_ in names)
 
 
+def guarded(merge: Callable[[Any], Any], layer: Any) -> Any:
+    """Let the host `merge` a layer; one that it left half done counts as merged with something unknown.
+
+    The host would take it for untouched, and never give it its base weights back.
+    """
+    try:
+        return merge(layer)
+    except BaseException:
+        if layer.__dict__.get("network_weights_backup") is not None:
+            layer.network_current_names = (("interrupted",),)
+        raise
+
+
 class A1111Host(Host):
     """AUTOMATIC1111's `extensions-builtin/Lora`."""
 
@@ -104,27 +118,7 @@ class A1111Host(Host):
         self._views: list[Any] = []
         self._made_from: tuple[Any, ...] = ()
         self._merged: OrderedDict[tuple[Any, ...], dict[str, tuple[Any, ...]]] = OrderedDict()
-        merge = networks.network_apply_weights
-        self._merge = getattr(merge, "lbw_original", merge)
-        networks.network_apply_weights = self._guarded(self._merge)
-
-    @staticmethod
-    def _guarded(merge: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """Return the host's `merge` of one layer, after which a layer that it left half done counts as merged.
-
-        The host would take it for untouched, and never give it its base weights back.
-        """
-
-        def network_apply_weights(layer: Any) -> Any:
-            try:
-                return merge(layer)
-            except BaseException:
-                if layer.__dict__.get("network_weights_backup") is not None:
-                    layer.network_current_names = (("interrupted",),)
-                raise
-
-        network_apply_weights.lbw_original = merge  # type: ignore[attr-defined]
-        return network_apply_weights
+        self._patch = Patch(networks, "network_apply_weights", guarded)
 
     def model(self) -> Any:
         return shared_model()
@@ -215,6 +209,6 @@ class A1111Host(Host):
 
     def close(self) -> None:
         self.before()
-        self.networks.network_apply_weights = self._merge
+        self._patch.remove()
         self._views, self._originals, self._made_from = [], [], ()
         self._merged.clear()

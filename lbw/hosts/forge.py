@@ -13,7 +13,8 @@ for the tensors alone whose patches differ from those that are merged.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -22,6 +23,7 @@ from lbw.core.errors import quote
 from lbw.core.plan import ResolvedLora
 
 from .base import Host, does_not_fit, parameters_of, put_on, shared_model
+from .patch import Patch
 
 Identifier = tuple[Any, ...]
 Patches = dict[str, list[Any]]
@@ -158,25 +160,18 @@ class PartialLoader:
     """Wraps `LoraLoader.refresh`, so that the host undoes and merges the tensors alone whose patches changed."""
 
     def __init__(self, loader_class: Any) -> None:
-        self._class = loader_class
         self._merged: WeakKeyDictionary[Any, tuple[str, dict[Any, tuple[Any, ...]]]] = WeakKeyDictionary()
-        self._original: Callable[..., Any] = loader_class.refresh
-        original = self._original
-
-        def refresh(loader: Any, lora_patches: LoraPatches, *args: Any, **kwargs: Any) -> Any:
-            return self._refresh(loader, lora_patches, *args, **kwargs)
-
-        refresh.lbw_original = getattr(original, "lbw_original", original)  # type: ignore[attr-defined]
-        self._original = refresh.lbw_original  # type: ignore[attr-defined]
-        loader_class.refresh = refresh
+        self._patch = Patch(loader_class, "refresh", self._refresh)
 
     def close(self) -> None:
-        self._class.refresh = self._original
+        self._patch.remove()
 
-    def _refresh(self, loader: Any, lora_patches: LoraPatches, *args: Any, **kwargs: Any) -> Any:
+    def _refresh(
+        self, original: Callable[..., Any], loader: Any, lora_patches: LoraPatches, *args: Any, **kwargs: Any
+    ) -> Any:
         wanted_hash = str(list(lora_patches.keys()))
         if wanted_hash == loader.loaded_hash and not kwargs.get("force_refresh") and len(args) < 2:
-            return self._original(loader, lora_patches, *args, **kwargs)
+            return original(loader, lora_patches, *args, **kwargs)
         wanted = signature(lora_patches)
         known_hash, merged = self._merged.pop(loader, ("", {}))
         online = any(identifier[3] for identifier in lora_patches) or bool(loader.online_backup)
@@ -184,34 +179,32 @@ class PartialLoader:
         # Should the host fail in between, the next refresh must not take what is merged for what it wants.
         loader.loaded_hash = "interrupted"
         if whole:
-            result = self._original(loader, lora_patches, *args, **kwargs)
+            result = original(loader, lora_patches, *args, **kwargs)
         else:
-            result = self._partly(loader, lora_patches, merged, wanted, args, kwargs)
+            touched = {
+                key for key in merged.keys() | wanted.keys() if not same(merged.get(key, ()), wanted.get(key, ()))
+            }
+            with only(loader, touched):
+                result = original(loader, {i: restricted(p, touched) for i, p in lora_patches.items()}, *args, **kwargs)
         loader.loaded_hash = wanted_hash
         self._merged[loader] = (loader.loaded_hash, wanted)
         return result
 
-    def _partly(
-        self,
-        loader: Any,
-        lora_patches: LoraPatches,
-        merged: Mapping[Any, tuple[Any, ...]],
-        wanted: Mapping[Any, tuple[Any, ...]],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        """Let the host refresh the tensors that changed, the others hidden from it."""
-        touched = {key for key in merged.keys() | wanted.keys() if not same(merged.get(key, ()), wanted.get(key, ()))}
-        some = {
-            identifier: {key: entries for key, entries in patches.items() if key in touched}
-            for identifier, patches in lora_patches.items()
-        }
-        kept = {key: weight for key, weight in loader.backup.items() if key not in touched}
-        loader.backup = {key: weight for key, weight in loader.backup.items() if key in touched}
-        try:
-            return self._original(loader, some, *args, **kwargs)
-        finally:
-            loader.backup = {**kept, **loader.backup}
+
+@contextmanager
+def only(loader: Any, touched: Set[Any]) -> Iterator[None]:
+    """Let the host's loader restore the tensors `touched` alone, the others hidden from it."""
+    kept = {key: weight for key, weight in loader.backup.items() if key not in touched}
+    loader.backup = {key: weight for key, weight in loader.backup.items() if key in touched}
+    try:
+        yield
+    finally:
+        loader.backup = {**kept, **loader.backup}
+
+
+def restricted(patches: Patches, touched: Set[Any]) -> Patches:
+    """Return those of `patches` that are for the tensors `touched`."""
+    return {key: entries for key, entries in patches.items() if key in touched}
 
 
 def signature(lora_patches: LoraPatches) -> dict[str, tuple[Any, ...]]:

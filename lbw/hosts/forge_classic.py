@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from lbw.core.blocks import locate
 from lbw.core.plan import ResolvedLora
 
 from .base import Host, does_not_fit, parameters_of, put_on, shared_model
+from .patch import Patch
 
 Patches = dict[str, list[Any]]
 
@@ -95,21 +96,26 @@ class ForgeClassicHost(Host):
     def __init__(self, networks: Any) -> None:
         super().__init__(networks)
         self._calls: list[Added] = []
-        load = networks.load_lora_for_models
-        self._load = getattr(load, "lbw_original", load)
+        self._patch = Patch(networks, "load_lora_for_models", self._load)
 
-        def load_lora_for_models(
-            model: Any, clip: Any, lora: Any, strength_model: float, strength_clip: float, *args: Any, **kwargs: Any
-        ) -> Any:
-            new_model, new_clip = self._load(model, clip, lora, strength_model, strength_clip, *args, **kwargs)
-            filename = kwargs.get("filename", args[0] if args else "default")
-            unet = _difference(model.patches, new_model.patches) if model is not None else {}
-            text = _difference(clip.patcher.patches, new_clip.patcher.patches) if clip is not None else {}
-            self._calls.append(Added(str(filename), unet, text))
-            return new_model, new_clip
-
-        load_lora_for_models.lbw_original = self._load  # type: ignore[attr-defined]
-        networks.load_lora_for_models = load_lora_for_models
+    def _load(
+        self,
+        original: Callable[..., Any],
+        model: Any,
+        clip: Any,
+        lora: Any,
+        strength_model: float,
+        strength_clip: float,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """Let the host load a LoRA, and note what it has added."""
+        new_model, new_clip = original(model, clip, lora, strength_model, strength_clip, *args, **kwargs)
+        filename = kwargs.get("filename", args[0] if args else "default")
+        unet = _difference(model.patches, new_model.patches) if model is not None else {}
+        text = _difference(clip.patcher.patches, new_clip.patcher.patches) if clip is not None else {}
+        self._calls.append(Added(str(filename), unet, text))
+        return new_model, new_clip
 
     def model(self) -> Any:
         return shared_model()
@@ -177,7 +183,7 @@ class ForgeClassicHost(Host):
         applied = getattr(model, "forge_objects_after_applying_lora", None)
         if applied is not None:
             put_on(model, {"unet": _pristine(applied.unet), "clip": _pristine(applied.clip)})
-        self.networks.load_lora_for_models = self._load
+        self._patch.remove()
 
 
 def _same_patches(a: Patches, b: Patches) -> bool:

@@ -13,6 +13,8 @@ from typing import Any
 
 import gradio as gr
 
+from lbw.hosts.patch import Patch
+
 from . import messages
 
 KEY = "lbw weights"
@@ -37,50 +39,43 @@ class Cards:
     """The wrapped pages of LoRAs."""
 
     def __init__(self) -> None:
-        self._wrapped: list[tuple[Any, str]] = []
+        self._patches: list[Patch] = []
 
     def install(self, pages: Iterable[Any]) -> None:
         """Wrap those of the host's `pages` that show LoRAs, each once."""
-        known = {id(owner) for owner, _ in self._wrapped}
+        known = {id(patch.owner) for patch in self._patches}
         for page in pages:
             if getattr(page, "name", None) == PAGE and hasattr(page, "create_item") and id(page) not in known:
-                self._wrap(page, "create_item", self._item_maker(page.create_item))
+                self._patches.append(Patch(page, "create_item", create_item))
                 if hasattr(page, "create_user_metadata_editor"):
-                    editor_maker = self._editor_maker(page.create_user_metadata_editor)
-                    self._wrap(page, "create_user_metadata_editor", editor_maker)
+                    self._patches.append(Patch(page, "create_user_metadata_editor", create_user_metadata_editor))
 
     def uninstall(self) -> None:
         """Give the pages back as they were."""
-        for owner, name in self._wrapped:
-            vars(owner).pop(name, None)
-        self._wrapped.clear()
+        for patch in self._patches:
+            patch.remove()
+        self._patches.clear()
 
-    def _wrap(self, owner: Any, name: str, function: Callable[..., Any]) -> None:
-        setattr(owner, name, function)
-        self._wrapped.append((owner, name))
 
-    def _item_maker(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def create_item(*args: Any, **kwargs: Any) -> Any:
-            item = original(*args, **kwargs)
-            if isinstance(item, dict) and isinstance(item.get("prompt"), str):
-                metadata = item.get("user_metadata")
-                weights = clean(metadata.get(KEY)) if isinstance(metadata, dict) else ""
-                item["prompt"] = with_weights(item["prompt"], weights)
-            return item
+def create_item(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Return the host's item for a card, with the card's block weights in its prompt."""
+    item = original(*args, **kwargs)
+    if isinstance(item, dict) and isinstance(item.get("prompt"), str):
+        metadata = item.get("user_metadata")
+        weights = clean(metadata.get(KEY)) if isinstance(metadata, dict) else ""
+        item["prompt"] = with_weights(item["prompt"], weights)
+    return item
 
-        return create_item
 
-    def _editor_maker(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def create_user_metadata_editor(*args: Any, **kwargs: Any) -> Any:
-            editor = original(*args, **kwargs)
-            parts = ("create_default_buttons", "setup_save_handler", "get_user_metadata", "edit_name_input")
-            if all(hasattr(editor, part) for part in parts):
-                Field(editor)
-            else:
-                messages.log.info("%s: this WebUI's cards have no field for block weights", messages.TITLE)
-            return editor
-
-        return create_user_metadata_editor
+def create_user_metadata_editor(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Return the host's editor, with a field for block weights."""
+    editor = original(*args, **kwargs)
+    parts = ("create_default_buttons", "setup_save_handler", "get_user_metadata", "edit_name_input")
+    if all(hasattr(editor, part) for part in parts):
+        Field(editor)
+    else:
+        messages.log.info("%s: this WebUI's cards have no field for block weights", messages.TITLE)
+    return editor
 
 
 class Field:
@@ -89,12 +84,10 @@ class Field:
     def __init__(self, editor: Any) -> None:
         self.editor = editor
         self.box: Any = None
-        self._create_buttons = editor.create_default_buttons
-        self._setup_save = editor.setup_save_handler
-        editor.create_default_buttons = self.create
-        editor.setup_save_handler = self.setup_save
+        Patch(editor, "create_default_buttons", self.create)
+        Patch(editor, "setup_save_handler", self.setup_save)
 
-    def create(self) -> None:
+    def create(self, create_default_buttons: Callable[..., Any]) -> None:
         """Make the field, then the host's buttons."""
         editor = self.editor
         self.box = gr.Textbox(
@@ -104,12 +97,14 @@ class Field:
             max_lines=1,
         )
         editor.button_edit.click(fn=self.read, inputs=[editor.edit_name_input], outputs=[self.box])
-        self._create_buttons()
+        create_default_buttons()
 
-    def setup_save(self, button: Any, func: Callable[..., Any], components: list[Any]) -> Any:
+    def setup_save(
+        self, setup_save_handler: Callable[..., Any], button: Any, func: Callable[..., Any], components: list[Any]
+    ) -> Any:
         """Let the host's own saving write the field too: both put it into the same table, and one write follows."""
         if self.box is None:
-            return self._setup_save(button, func, components)
+            return setup_save_handler(button, func, components)
 
         def save(name: str, weights: str, *values: Any) -> Any:
             metadata = self.editor.get_user_metadata(name)
@@ -118,7 +113,7 @@ class Field:
                 metadata[KEY] = clean(weights)
             return func(name, *values)
 
-        return self._setup_save(button, save, [self.box, *components])
+        return setup_save_handler(button, save, [self.box, *components])
 
     def read(self, name: str) -> str:
         """Return what the field shows for the LoRA of that card."""

@@ -19,6 +19,7 @@ from lbw.core.presets import merged
 from lbw.core.tag import LoraRequest, parse_items
 from lbw.files.user_presets import PresetStore
 from lbw.hosts.base import Host
+from lbw.hosts.patch import Patch
 
 from . import infotext, messages
 from .options import ON_INVALID, STOP, RequestOptions, setting
@@ -44,31 +45,20 @@ class Hook:
         self.in_force: list[bool] = []
         self._options = RequestOptions()
         self._extra_networks: Any = None
-        self._activate: Any = None
-        self._original: Any = None
+        self._patch: Patch | None = None
 
     # Installing -----------------------------------------------------------------------------------
 
     def install(self, extra_networks: Any) -> None:
         """Put the hook around `extra_networks.activate`; one that an earlier load left there is taken off."""
-        original = extra_networks.activate
-        older = getattr(original, "lbw_hook", None)
-        if older is not None:
-            older.uninstall()
-            original = extra_networks.activate
-
-        def activate(p: Any, extra_network_data: Any) -> Any:
-            return self.activate(original, p, extra_network_data)
-
-        activate.lbw_hook = self  # type: ignore[attr-defined]
-        extra_networks.activate = activate
-        self._extra_networks, self._activate, self._original = extra_networks, activate, original
+        self._extra_networks = extra_networks
+        self._patch = Patch(extra_networks, "activate", self.activate, give_way=self.uninstall)
 
     def uninstall(self) -> None:
         """Take the hook off, and give the host back as it was."""
         self.active = False
-        if self._extra_networks is not None and self._extra_networks.activate is self._activate:
-            self._extra_networks.activate = self._original
+        if self._patch is not None:
+            self._patch.remove()
         if self.host is not None:
             self.host.close()
             self.host = None

@@ -18,6 +18,7 @@ from lbw.analysis.cells import Cell
 from lbw.analysis.noise_scan import Noise, kept_steps
 from lbw.analysis.runner import SkippedError, StoppedError
 from lbw.core.errors import HostError
+from lbw.hosts.patch import Patch
 
 from .cells import WebuiRenderer
 from .hook import calls_per_step
@@ -83,20 +84,17 @@ class Answer:
 
     def sample(self, *args: Any, **kwargs: Any) -> Any:
         """Sample as far as is needed, in place of the generation's own method; return an empty picture."""
-        kind = sd_samplers_cfg_denoiser.CFGDenoiser
-        forward = kind.forward
-
-        def ask(denoiser: Any, *args: Any, **kwargs: Any) -> Any:
-            if denoiser.p is not self.p:
-                return forward(denoiser, *args, **kwargs)
-            return self._ask(forward, denoiser, *args, **kwargs)
-
-        kind.forward = ask
+        patch = Patch(sd_samplers_cfg_denoiser.CFGDenoiser, "forward", self._forward)
         try:
             self._sample(*args, **kwargs)
         finally:
-            kind.forward = forward
+            patch.remove()
         return processing.DecodedSamples([torch.zeros(3, 8, 8)])
+
+    def _forward(self, forward: Any, denoiser: Any, *args: Any, **kwargs: Any) -> Any:
+        if denoiser.p is not self.p:
+            return forward(denoiser, *args, **kwargs)
+        return self._ask(forward, denoiser, *args, **kwargs)
 
     def _ask(self, forward: Any, denoiser: Any, x: torch.Tensor, sigma: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         """Return what the denoiser answers the sampler; end the sampling when the last kept step is answered."""

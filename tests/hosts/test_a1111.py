@@ -126,7 +126,7 @@ def test_pictures_without_block_weights_are_left_to_the_host_alone(a1111: Any) -
 
 
 def test_a_layer_whose_merge_was_interrupted_is_not_taken_for_untouched(a1111: Any) -> None:
-    from lbw.hosts.a1111 import A1111Host
+    from lbw.hosts.a1111 import guarded
 
     layer = nn.Linear(2, 2)
     base = layer.weight.detach().clone()
@@ -137,9 +137,9 @@ def test_a_layer_whose_merge_was_interrupted_is_not_taken_for_untouched(a1111: A
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        A1111Host._guarded(interrupted)(layer)
+        guarded(interrupted, layer)
     # The host restores a layer whose names are not those that it wants; one without names it takes for untouched.
     assert getattr(layer, "network_current_names", ()) != ()
     with pytest.raises(KeyboardInterrupt):
-        A1111Host._guarded(lambda _: (_ for _ in ()).throw(KeyboardInterrupt()))(untouched := nn.Linear(2, 2))
+        guarded(lambda _: (_ for _ in ()).throw(KeyboardInterrupt()), untouched := nn.Linear(2, 2))
     assert getattr(untouched, "network_current_names", ()) == ()

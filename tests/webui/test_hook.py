@@ -13,6 +13,7 @@ from hosts.doubles_webui import Interrupted, Processing, parse
 
 from lbw.core.architectures import SD1
 from lbw.core.errors import FileError
+from lbw.hosts.patch import patch_of
 from lbw.webui.hook import Hook, watch
 from lbw.webui.options import RequestOptions
 
@@ -104,7 +105,8 @@ def test_installing_twice_hooks_once(world: Any) -> None:
     old, world.hook = world.hook, again
     meant = world.paint(TAG).weights
     assert len(calls) == 1
-    assert (old.active, world.extra_networks.activate.lbw_hook) == (False, again)
+    assert (old.active, again.active) == (False, True)
+    assert patch_of(world.extra_networks.activate).give_way == again.uninstall
     world.paint("")
     assert same(world.paint(TAG, hires=TAG).weights, meant)
     assert len(calls) == 4
