@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from ..tables import words
 from . import Weight
 
 Shapes = dict[str, tuple[int, ...]]
@@ -44,7 +45,7 @@ OWN = {
 }
 
 # Of every kind of adapter, what stands after the module's name.
-SUFFIXES = (
+SUFFIXES = words(
     # LoRA: kohya, PEFT, Mochi and BFL, DiffSynth, diffusers before PEFT
     ".lora_down.weight .lora_up.weight .lora_mid.weight .alpha .lora_A.weight .lora_B.weight .lora_A .lora_B "
     ".lora_B.bias .lora_A.default.weight .lora_B.default.weight .lora.down.weight .lora.up.weight "
@@ -60,7 +61,7 @@ SUFFIXES = (
     ".oft_R.weight .oft_R.scaled_oft "
     # a model's own parameters
     ".weight .bias"
-).split()
+)
 
 
 def spelled(name: str, prefix: str) -> str:
