@@ -20,8 +20,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from lbw.core.architectures import ARCHITECTURES, Architecture  # noqa: E402
+from lbw.core.architectures import ARCHITECTURES  # noqa: E402
 from lbw.core.blocks import locate  # noqa: E402
+from lbw.core.family import Architecture  # noqa: E402
 from lbw.core.plan import plan_lora, resolve_request  # noqa: E402
 from lbw.core.presets import parse_presets  # noqa: E402
 from lbw.core.tag import parse_items  # noqa: E402

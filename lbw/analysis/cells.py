@@ -6,9 +6,9 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from lbw.core.architectures import Architecture
-from lbw.core.blocks import select
 from lbw.core.errors import WeightsError, quote
+from lbw.core.family import Architecture
+from lbw.core.selectors import select
 from lbw.core.weights import format_number, parse_number
 
 AUTO = "auto"

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import torch
 
-from lbw.core.architectures import Architecture
 from lbw.core.blocks import Site, locate
 from lbw.core.errors import HostError
+from lbw.core.family import Architecture
 from lbw.files.delta import Parameters, change_without_base, delta, factors, kind
 from lbw.files.lora import LoraFile
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lbw.core.architectures import Architecture
+from lbw.core.family import Architecture
 from lbw.core.weights import format_number
 
 from .cells import Cell, Choice, uniform_cell

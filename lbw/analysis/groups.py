@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 
-from lbw.core.architectures import Architecture
-from lbw.core.blocks import select
 from lbw.core.errors import WeightsError, listing, quote
+from lbw.core.family import Architecture
+from lbw.core.selectors import select
 
 Group = tuple[str, ...]
 _DIGITS = "0123456789"

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lbw.core.architectures import Architecture
+from lbw.core.family import Architecture
 from lbw.core.weights import format_number
 
 from .cells import Cell, Choice, ordered, uniform_cell

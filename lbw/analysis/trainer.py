@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lbw.core.architectures import FLUX, SD1, SD2, SDXL, Architecture
+from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import WeightsError, listing
+from lbw.core.family import Architecture
 from lbw.core.weights import format_number
+
+FLUX, SD1, SD2, SDXL = (ARCHITECTURES[name] for name in ("flux", "sd1", "sd2", "sdxl"))
 
 
 @dataclass(frozen=True)

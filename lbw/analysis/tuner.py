@@ -10,10 +10,11 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from lbw.core.architectures import ARCHITECTURES, Architecture
-from lbw.core.blocks import select
+from lbw.core.architectures import by_name
 from lbw.core.errors import WeightsError, quote
+from lbw.core.family import Architecture
 from lbw.core.presets import check_name
+from lbw.core.selectors import select
 from lbw.core.weights import Drawing, format_number, parse_number, resolve
 
 from .cells import Cell
@@ -81,7 +82,7 @@ class Tuner:
     @property
     def family(self) -> Architecture:
         """The architecture itself."""
-        return ARCHITECTURES[self.architecture]
+        return by_name(self.architecture)
 
     @property
     def blocks(self) -> tuple[str, ...]:
@@ -149,9 +150,7 @@ class Tuner:
         Raises:
             WeightsError, PresetError: the text cannot be understood or does not fit.
         """
-        architecture = self.family
-        filling = replace(architecture, unlisted=dict.fromkeys(architecture.layouts, fill))
-        weights = resolve(text, filling, Drawing(seed=self.seed), presets).blocks
+        weights = resolve(text, self.family, Drawing(seed=self.seed, unlisted=fill), presets).blocks
         states = {block: replace(state, value=weights[block]) for block, state in self.by_block.items()}
         return self.with_states(states, f"weights {quote(text, 40)}")
 

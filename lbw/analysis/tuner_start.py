@@ -6,8 +6,9 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from lbw.core.architectures import ARCHITECTURES, Architecture
+from lbw.core.architectures import ARCHITECTURES, by_name
 from lbw.core.errors import WeightsError, quote
+from lbw.core.family import Architecture
 
 from .effective_blocks import NOT_NEEDED, Suggestion
 from .groups import parse_groups
@@ -90,7 +91,7 @@ def from_json(text: str) -> Tuner:
     """
     try:
         data = json.loads(text)
-        tuner = start(ARCHITECTURES[data["architecture"]], int(data["layout"]))
+        tuner = start(by_name(data["architecture"]), int(data["layout"]))
         low, high = map(float, data["bounds"])
         history = tuple((str(words), _states(states, tuner)) for words, states in data["history"])
         return replace(

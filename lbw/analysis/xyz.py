@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from lbw.core.architectures import Architecture
-from lbw.core.blocks import select, select_in_kind
 from lbw.core.elements import parse_rules
-from lbw.core.errors import LbwError, WeightsError, quote, unknown_preset
+from lbw.core.errors import LbwError, WeightsError, quote
+from lbw.core.family import Architecture
+from lbw.core.preset_names import check_exists, find_preset, is_preset
+from lbw.core.selectors import select, select_in_kind
 from lbw.core.weights import Drawing, format_number, is_entry, parse_number, resolve
 
 from .cells import CHANGED, Cell
@@ -117,8 +118,7 @@ def _values(
         return [str(_seed(value, draw)) for value in numbers(text, whole=True)]
     if which is AxisType.WEIGHTS:
         for value in split(text):
-            if value not in presets:
-                raise unknown_preset(value, presets)
+            check_exists(value, presets)
             resolve(value, architecture, Drawing(), presets)
         return split(text)
     rules = split(text)
@@ -156,11 +156,11 @@ def entries_of(text: str, architecture: Architecture, presets: Mapping[str, str]
     random entries stay random.
     """
     seen: set[str] = set()
-    while text.strip() in presets:
-        if text.strip() in seen:
+    while (key := find_preset(text.strip(), presets, architecture)) is not None:
+        if key in seen:
             resolve(text, architecture, Drawing(), presets)  # which says that it leads back to itself
-        seen.add(text.strip())
-        text = presets[text.strip()]
+        seen.add(key)
+        text = presets[key]
     parts = [part.strip() for part in text.split(",")]
     listed = architecture.layouts.get(len(parts))
     if len(parts) > 1 and listed and all(is_entry(part) for part in parts):
@@ -210,7 +210,7 @@ def build(
             Original Weights on X and Y.
     """
     _check(x, y, z)
-    base = entries_of(presets.get(CHANGED, "1"), architecture, presets, seed)
+    base = entries_of(CHANGED if is_preset(CHANGED, presets) else "1", architecture, presets, seed)
     cells: dict[tuple[int, int, int], Cell] = {}
     for place in itertools.product(range(len(z.values)), range(len(y.values)), range(len(x.values))):
         values = [(axis.type, axis.values[number]) for axis, number in zip((x, y, z), place[::-1])]

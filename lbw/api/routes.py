@@ -13,9 +13,10 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException
 from fastapi.responses import JSONResponse
 
 from lbw.analysis.cells import CHANGED, COMPLEMENT
-from lbw.core.architectures import Architecture
 from lbw.core.elements import parse_elements
 from lbw.core.errors import FileError, HostError, LbwError, quote
+from lbw.core.family import Architecture
+from lbw.core.preset_names import shown_names
 from lbw.core.presets import parse_presets
 from lbw.core.tag import parse_tag
 from lbw.core.weights import Drawing, resolve
@@ -78,7 +79,7 @@ class Api:
         with answering():
             text = user_presets.read_text(store.path(name))
             presets = parse_presets(text).presets if kind == "weights" else parse_elements(text)
-        return Presets(text=text, version=version, names=list(presets), presets=presets)
+        return Presets(text=text, version=version, names=shown_names(presets), presets=presets)
 
     def save(self, kind: str, sent: PresetText) -> Presets | JSONResponse:
         """Replace a preset file, unless it has changed since the version that was sent."""
@@ -163,7 +164,7 @@ class Api:
             self._fitting = (presets, {})
         known = self._fitting[1]
         if architecture.name not in known:
-            known[architecture.name] = [name for name in presets if _fits(name, architecture, presets)]
+            known[architecture.name] = [name for name in shown_names(presets) if _fits(name, architecture, presets)]
         return known[architecture.name]
 
 

@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .architectures import Architecture
-from .blocks import Site, select_in_kind
+from .blocks import Site
 from .errors import PresetError, quote, unknown_preset
+from .family import Architecture
+from .selectors import select_in_kind
 from .weights import format_number, parse_number
 
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from .architectures import Architecture
-from .blocks import Site, locate, select_in_kind
+from .blocks import Site, locate
 from .elements import Rule, resolve_elements
 from .errors import LbwError
+from .family import Architecture
+from .selectors import select_in_kind
 from .tag import LoraRequest
 from .weights import BlockWeights, Drawing, resolve, uniform
 

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .architectures import ARCHITECTURES, SDXL, Architecture, layout_owners
-from .blocks import select_in_kind
+from .architectures import ARCHITECTURES, USUAL, layout_owners
 from .elements import element_entries, parse_rules
 from .errors import LbwError
+from .family import Architecture
+from .preset_names import is_for, is_preset, misspelled_model, split_model
 from .presets import parse_presets
-from .weights import Drawing, resolve
+from .selectors import select_in_kind
+from .weights import Drawing, is_entry, resolve
 
 NAMED, ONE_NUMBER, OTHER_PRESET = "named", "one number", "another preset"
 """What stands in place of a layout where the weights are no list of numbers."""
@@ -67,11 +69,14 @@ def check_presets(text: str) -> Check:
             if remark:
                 lines.append(CheckedLine(line.number, "", remark=remark))
             continue
-        fits = tuple(a.title for a in _fitting(line.weights, file.presets))
+        model = split_model(line.name)[1]
+        fits = tuple(a.title for a in _fitting(line.weights, file.presets) if is_for(model, a))
         problem = ""
         if not fits:
-            problem = "cannot be understood" if explained >= _EXPLAINED else weights_problem(line.weights, file.presets)
             explained += 1
+            problem = "cannot be understood"
+            if explained <= _EXPLAINED:
+                problem = weights_problem(line.weights, file.presets, model)
         remark = _name_remark(line.name, line.number in hidden)
         lines.append(CheckedLine(line.number, line.name, _layout(line.weights, file.presets), fits, problem, remark))
     return Check(tuple(lines), tuple(file.names))
@@ -121,11 +126,14 @@ def _comment_remark(text: str) -> str:
 def _name_remark(name: str, is_hidden: bool) -> str:
     if is_hidden:
         return "does not count: a later one has the same name"
-    return "cannot be written in a tag, which ends at >" if ">" in name else ""
+    if ">" in name:
+        return "cannot be written in a tag, which ends at >"
+    meant = misspelled_model(name)
+    return f"@ is a part of the name, as no such model is known; did you mean @{meant}?" if meant else ""
 
 
 def _layout(weights: str, presets: Mapping[str, str]) -> str:
-    if weights in presets:
+    if is_preset(weights, presets):
         return OTHER_PRESET
     if "=" in weights:
         return NAMED
@@ -134,6 +142,14 @@ def _layout(weights: str, presets: Mapping[str, str]) -> str:
 
 
 def _takes(architecture: Architecture, weights: str, presets: Mapping[str, str]) -> bool:
+    count = weights.count(",") + 1
+    if "=" not in weights and not (count in architecture.layouts if count > 1 else is_entry(weights)):
+        # Most lines of most files: told without the words of an error for each model.
+        return is_preset(weights, presets) and _resolves(architecture, weights, presets)
+    return _resolves(architecture, weights, presets)
+
+
+def _resolves(architecture: Architecture, weights: str, presets: Mapping[str, str]) -> bool:
     try:
         resolve(weights, architecture, Drawing(), presets)
     except LbwError:
@@ -148,22 +164,26 @@ def _fitting_alone(weights: str) -> tuple[Architecture, ...]:
 
 def _fitting(weights: str, presets: Mapping[str, str]) -> Iterable[Architecture]:
     """Return the architectures that take `weights`; what names no preset is looked at once, however often asked."""
-    if weights in presets or weights.partition(",")[0].strip() in presets:
+    if is_preset(weights, presets) or is_preset(weights.partition(",")[0].strip(), presets):
         return [a for a in ARCHITECTURES.values() if _takes(a, weights, presets)]
     return _fitting_alone(weights)
 
 
-def weights_problem(weights: str, presets: Mapping[str, str]) -> str:
-    """Return what is wrong with `weights` that no architecture takes, told of the one that they come nearest to."""
+def weights_problem(weights: str, presets: Mapping[str, str], model: str = "") -> str:
+    """Return what is wrong with `weights` that no architecture takes, told of the one that they come nearest to.
+
+    model: the one that they are meant for, empty for any.
+    """
     entries = weights.split(",")
     selectors = [entry.partition("=")[0] for entry in entries if "=" in entry]
-    nearest = max(ARCHITECTURES.values(), key=lambda a: (sum(_knows(a, selector) for selector in selectors), a is SDXL))
+    meant = [a for a in ARCHITECTURES.values() if is_for(model, a)]
+    nearest = max(meant, key=lambda a: (sum(_knows(a, selector) for selector in selectors), a is USUAL))
     if len(entries) > 1 and not selectors:
         owners = layout_owners(len(entries))
         if not owners:
-            counts = sorted({count for a in ARCHITECTURES.values() for count in a.layouts})
+            counts = sorted({count for a in meant for count in a.layouts})
             return f"{len(entries)} numbers are no layout; there are {', '.join(map(str, counts))}"
-        nearest = owners[0]
+        nearest = nearest if model else owners[0]
     try:
         resolve(weights, nearest, Drawing(), presets)
     except LbwError as error:
@@ -184,7 +204,7 @@ def _blocks_problem(blocks: Iterable[str]) -> str:
     for text in blocks:
         if not any(_knows(a, text) for a in ARCHITECTURES.values()):
             try:
-                select_in_kind(text, SDXL)
+                select_in_kind(text, USUAL)
             except LbwError as error:
                 return str(error)
     return "its rules name blocks of different models"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from .errors import PresetError, quote
+from .preset_names import key_of, shown_names
 
 BOM = "\ufeff"
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")  # other line ends of Unicode end no line here
@@ -17,8 +18,9 @@ _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")  # other line ends of Uni
 class Line:
     """One line of a preset file.
 
-    number: counted from 1. text: the line as it stands, its end included. name, weights: of a preset; None
-    for a comment, which is a line without `:` or with a `#`.
+    number: counted from 1. text: the line as it stands, its end included. name, weights: of a preset, its name with
+    the model that it is for, where it is for one (`NAME@flux`); None for a comment, which is a line without `:` or
+    with a `#`.
     """
 
     number: int
@@ -38,13 +40,16 @@ class PresetFile:
 
     @cached_property
     def presets(self) -> dict[str, str]:
-        """Block weights by name, in the order of the file; of two presets with one name the last counts."""
+        """Block weights by name, with the model where they are for one, in the order of the file.
+
+        Of two presets with one name the last counts.
+        """
         return {line.name: line.weights for line in self.lines if line.name is not None and line.weights is not None}
 
     @cached_property
     def names(self) -> list[str]:
-        """The presets' names, in the order of the file."""
-        return list(self.presets)
+        """The names that tags may use, in the order of the file."""
+        return shown_names(self.presets)
 
     @cached_property
     def duplicates(self) -> list[Line]:
@@ -54,6 +59,7 @@ class PresetFile:
 
     def with_preset(self, name: str, weights: str) -> PresetFile:
         """Return the file with `name` set to `weights`: its line replaced in place, or one added at the end."""
+        name = key_of(name)
         end = "\r\n" if "\r\n" in str(self) else "\n"
         texts = [line.text for line in self.lines]
         place = max((line.number for line in self.lines if line.name == name), default=None)
@@ -76,7 +82,7 @@ def parse_presets(text: str) -> PresetFile:
         content = line.strip().removeprefix(BOM)
         name, colon, weights = content.partition(":")
         if colon and "#" not in content and name.strip():
-            lines.append(Line(number, line, name.strip(), weights.strip()))
+            lines.append(Line(number, line, key_of(name.strip()), weights.strip()))
         else:
             lines.append(Line(number, line, None, None))
     return PresetFile(tuple(lines))

@@ -7,9 +7,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from .architectures import ARCHITECTURES, Architecture, layout_owners
-from .blocks import select
+from .architectures import ARCHITECTURES, layout_owners
 from .errors import PresetError, WeightsError, nearest, quote, unknown_preset
+from .family import Architecture
+from .preset_names import find_preset, shown_names, variants
+from .selectors import select, some
 
 _NUMBER = re.compile(r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$", re.ASCII)
 _DYNAMIC = re.compile(r"^X(?:([+-])((?:\d+\.?\d*|\.\d+)))?$", re.ASCII)
@@ -39,11 +41,15 @@ def is_entry(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Drawing:
-    """What the entries `R`, `U` and `X` are resolved with: the image's seed, the LoRA's name, the tag's `x=`."""
+    """What the entries `R`, `U` and `X` are resolved with: the image's seed, the LoRA's name, the tag's `x=`.
+
+    unlisted: what blocks get that a list of numbers leaves out; as its layout says if None.
+    """
 
     seed: int = 0
     name: str = ""
     x: float = 1.0
+    unlisted: float | None = None
 
     def value(self, entry: str, block: str) -> float:
         """Return the number that `entry` stands for in `block`.
@@ -122,11 +128,11 @@ def resolve(
 def _resolve(
     text: str, architecture: Architecture, drawing: Drawing, presets: Mapping[str, str], within: tuple[str, ...]
 ) -> BlockWeights:
-    if text in presets:
-        if text in within or len(within) >= _NESTING:
-            raise PresetError(f"preset {quote(text)} leads back to itself: {' → '.join((*within, text))}")
+    if (key := find_preset(text, presets, architecture)) is not None:
+        if key in within or len(within) >= _NESTING:
+            raise PresetError(f"preset {quote(text)} leads back to itself: {' → '.join((*within, key))}")
         try:
-            return _resolve(presets[text].strip(), architecture, drawing, presets, (*within, text))
+            return _resolve(presets[key].strip(), architecture, drawing, presets, (*within, key))
         except WeightsError as error:
             raise WeightsError(f"preset {quote(text)}: {error}") from error
     if not text:
@@ -136,7 +142,7 @@ def _resolve(
         return _named_list(entries, architecture, drawing, presets, within)
     if len(entries) == 1:
         if not is_entry(text):
-            raise unknown_preset(text, presets)
+            raise unknown_preset(text, shown_names(presets))
         return BlockWeights({block: drawing.value(text, block) for block in architecture.blocks}, None)
     return _list(entries, architecture, drawing, presets)
 
@@ -149,13 +155,14 @@ def _list(entries: list[str], architecture: Architecture, drawing: Drawing, pres
         owners = layout_owners(count)
         if owners:
             raise WeightsError(
-                f"{count} numbers are the layout of {owners[0].title}, and this LoRA is for {architecture.title}, "
-                f"which takes {accepted} numbers"
+                f"{count} numbers are the layout of {some([a.title for a in owners])}, and this LoRA is for "
+                f"{architecture.title}, which takes {accepted} numbers"
             )
-        close = nearest(entries[0], presets, 1) if not is_entry(entries[0]) else []
+        close = nearest(entries[0], shown_names(presets), 1) if not is_entry(entries[0]) else []
         hint = f"; or did you mean {quote(close[0])}?" if close else ""
         raise WeightsError(f"{count} numbers given; {architecture.title} takes {accepted} numbers{hint}")
-    blocks = dict.fromkeys(architecture.blocks, architecture.unlisted.get(count, 0.0))
+    unlisted = architecture.unlisted.get(count, 0.0) if drawing.unlisted is None else drawing.unlisted
+    blocks = dict.fromkeys(architecture.blocks, unlisted)
     for place, (block, entry) in enumerate(zip(listed, entries), start=1):
         if not is_entry(entry):
             raise WeightsError(
@@ -199,15 +206,16 @@ def uses_dynamic(text: str, presets: Mapping[str, str]) -> bool:
     todo = [text.strip()]
     while todo:
         text = todo.pop()
-        if text in presets and text not in seen:
-            seen.add(text)
-            todo.append(presets[text].strip())
+        found = variants(text, presets) if text not in seen else []
+        seen.add(text)
+        if found:
+            todo += [weights.strip() for weights in found]
             continue
         for entry in text.split(","):
             value = entry.rpartition("=")[2].strip()
             if _DYNAMIC.match(value):
                 return True
-            if value in presets and value not in seen:
+            if value not in seen and variants(value, presets):
                 todo.append(value)
     return False
 

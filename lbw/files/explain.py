@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lbw.core.architectures import ARCHITECTURES
-from lbw.core.blocks import detect, is_module, locate, module_name
-from lbw.core.errors import FileError
+from lbw.core.blocks import is_module, locate, module_name
+from lbw.core.detect import Detection, detect_lora, not_known
+from lbw.core.errors import FileError, LbwError
+from lbw.core.family import Architecture
 from lbw.core.plan import ResolvedLora, plan_lora, resolve_request
 from lbw.core.steps import Step
-from lbw.core.tag import parse_tag
+from lbw.core.tag import LoraRequest, parse_tag
+from lbw.core.weights import Drawing, resolve
 
 from .header import read_header
 
@@ -26,10 +28,10 @@ def explain(tag: str, path: Path, presets: Mapping[str, str], elements: Mapping[
     header = read_header(path)
     modules = list(dict.fromkeys(module_name(key) for key in header.shapes if is_module(key)))
     request = parse_tag(tag, presets)
-    architecture = detect(header.shapes, header.shapes, header.metadata)
+    found = decided_by(request, detect_lora(header.shapes, header.metadata), presets)
+    architecture = found.architecture
     if architecture is None or not modules:
-        known = ", ".join(a.title for a in ARCHITECTURES.values())
-        raise FileError(f"{path} holds no LoRA of a model that is known; known are {known}")
+        raise FileError(not_known(path))
     resolved = resolve_request(request, architecture, presets, elements, seed)
     multipliers = plan_lora(resolved, modules).multipliers
     return {
@@ -45,8 +47,21 @@ def explain(tag: str, path: Path, presets: Mapping[str, str], elements: Mapping[
             {"name": name, "block": locate(name, architecture).block, "multiplier": multipliers[name]}
             for name in modules
         ],
-        "warnings": [str(problem) for problem in resolved.problems] + unused(resolved, modules),
+        "warnings": [*map(str, resolved.problems), *found.remarks, *unused(resolved, modules)],
     }
+
+
+def decided_by(request: LoraRequest, found: Detection, presets: Mapping[str, str]) -> Detection:
+    """Return `found`, decided by the block weights of `request` where the file may be for several models."""
+
+    def fits(architecture: Architecture) -> bool:
+        try:
+            resolve(request.weights or "", architecture, Drawing(), presets)
+        except LbwError:
+            return False
+        return True
+
+    return found.decided(fits) if request.weights else found
 
 
 def step_value(step: Step | None) -> int | str | None:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 
-from lbw.core.architectures import ARCHITECTURES
+from lbw.core.architectures import ARCHITECTURES, by_name
 from lbw.core.errors import FileError, LbwError, nearest, quote
 from lbw.core.weights import Drawing, resolve
 
@@ -76,8 +76,9 @@ def hint_problems(hints: Sequence[Hint]) -> list[str]:
     problems = []
     for number, hint in enumerate(hints, start=1):
         where = f"row {number}, {quote(hint.name, 40)}"
-        architecture = ARCHITECTURES.get(hint.architecture)
-        if architecture is None:
+        try:
+            architecture = by_name(hint.architecture)
+        except KeyError:
             close = nearest(hint.architecture, ARCHITECTURES, 1)
             meant = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(ARCHITECTURES)}"
             problems.append(f"{where}: unknown architecture {quote(hint.architecture, 40)}{meant}")

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lbw.core.architectures import Architecture
-from lbw.core.blocks import detect, is_module, module_name
+from lbw.core.blocks import is_module, module_name
+from lbw.core.detect import detect_lora, not_known
 from lbw.core.errors import FileError
+from lbw.core.family import Architecture
 
 from .header import Header, read_header
 
@@ -38,12 +39,14 @@ def parameter_name(key: str, module: str) -> str:
 class LoraFile:
     """A LoRA file, open for reading; tensors are read when they are asked for.
 
+    architecture: of the model that it is for; remarks: what is to be told of how that was found.
     keys: for each module, by its name in the file, its parameters' keys by their name in kohya's spelling.
     """
 
     path: Path
     header: Header
     architecture: Architecture
+    remarks: tuple[str, ...] = ()
     keys: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def parameters(self) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
@@ -62,8 +65,10 @@ class LoraFile:
             raise FileError(f"{self.path} cannot be read: {error}") from error
 
 
-def open_lora(path: str | Path) -> LoraFile:
+def open_lora(path: str | Path, loaded: Architecture | None = None) -> LoraFile:
     """Return the LoRA file at `path`.
+
+    loaded: the model that it is to be applied to; it decides where the file alone does not say.
 
     Raises:
         FileError: it cannot be read, is no safetensors file, or holds no LoRA of a known architecture.
@@ -75,7 +80,7 @@ def open_lora(path: str | Path) -> LoraFile:
         if is_module(key):
             module = module_name(key)
             keys.setdefault(module, {})[parameter_name(key, module)] = key
-    architecture = detect(header.shapes, header.shapes, header.metadata)
-    if architecture is None:
-        raise FileError(f"{path} holds no LoRA of a model that is known")
-    return LoraFile(path, header, architecture, keys)
+    found = detect_lora(header.shapes, header.metadata, loaded)
+    if found.architecture is None:
+        raise FileError(not_known(path))
+    return LoraFile(path, header, found.architecture, found.remarks, keys)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
-from lbw.core.architectures import Architecture
 from lbw.core.blocks import locate
 from lbw.core.errors import FileError
+from lbw.core.family import Architecture
 
 from .lora import open_lora
 from .user_presets import version

@@ -129,7 +129,8 @@ class A1111Host(Host):
         if layers is None:
             self.networks.assign_network_names_to_compvis_modules(model)
             layers = model.network_layer_mapping
-        weights = {name: layer._parameters.get("weight") for name, layer in layers.items()}
+        # The mapping holds every module; those that only hold others are no layers.
+        weights = {name: layer._parameters.get("weight") for name, layer in layers.items() if layer._parameters}
         return {
             f"{name}.weight" if weight is not None else name: tuple(weight.shape) if weight is not None else ()
             for name, weight in weights.items()

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from lbw.core.architectures import Architecture
-from lbw.core.blocks import detect as detect_architecture
+from lbw.core.detect import detect_model
 from lbw.core.errors import quote
+from lbw.core.family import Architecture
 from lbw.core.plan import ResolvedLora
 
 
@@ -69,8 +69,7 @@ class Host(ABC):
         if model is None:
             return None
         if model not in self._architectures:
-            shapes = self.tensors()
-            self._architectures[model] = detect_architecture(shapes, shapes)
+            self._architectures[model] = detect_model(self.tensors())
         return self._architectures[model]
 
     def lora_files(self) -> dict[str, str]:

@@ -14,9 +14,11 @@ from typing import Any
 
 import torch
 
-from lbw.core.architectures import Architecture
-from lbw.core.blocks import Site, detect, locate
+from lbw.core.architectures import FAMILIES
+from lbw.core.blocks import Site, locate
+from lbw.core.detect import detect_model
 from lbw.core.errors import FileError, HostError, quote
+from lbw.core.family import Architecture
 from lbw.core.plan import ResolvedLora
 from lbw.files.delta import Delta, delta
 from lbw.files.lora import LoraFile, open_lora
@@ -43,7 +45,7 @@ def pipeline_architecture(pipeline: Any) -> Architecture:
         HostError: it is none that is known.
     """
     shapes = {f"{name}.weight": tuple(module.weight.shape) for name, module in pipeline_modules(pipeline)}
-    found = detect(shapes, shapes)
+    found = detect_model(shapes)
     if found is None:
         raise HostError(f"a {type(pipeline).__name__} is of no family whose blocks are known")
     return found
@@ -302,16 +304,17 @@ def _single_file(path: Path, dtype: torch.dtype, config: Path | None) -> Any:
     from lbw.files.header import read_header
 
     shapes = read_header(path).shapes
-    architecture = detect(shapes, shapes)
-    classes = {
-        "sd1": diffusers.StableDiffusionPipeline,
-        "sd2": diffusers.StableDiffusionPipeline,
-        "sdxl": diffusers.StableDiffusionXLPipeline,
-        "flux": diffusers.FluxPipeline,
-    }
-    if architecture is None:
-        raise FileError(f"{path} is a checkpoint of no family that is known; known are SD 1.x, SD 2.x, SDXL and Flux.1")
+    architecture = detect_model(shapes)
+    if architecture is None or architecture.family.is_guess:
+        known = ", ".join(family.title for family in FAMILIES)
+        raise FileError(f"{path} is a checkpoint of no family that is known; known are {known}")
+    name = architecture.family.pipeline[0]
+    pipeline_class = getattr(diffusers, name, None)
+    if pipeline_class is None:
+        raise FileError(
+            f"{path} is a {architecture.title} checkpoint, which diffusers {diffusers.__version__} has no {name} for"
+        )
     if config is not None and not (config / "model_index.json").is_file():
         raise FileError(f"{config} is no configuration folder: it has no model_index.json")
     local = {"config": str(config), "local_files_only": True} if config is not None else {}
-    return classes[architecture.name].from_single_file(str(path), torch_dtype=dtype, **local)
+    return pipeline_class.from_single_file(str(path), torch_dtype=dtype, **local)

@@ -12,13 +12,13 @@ from lbw.analysis.measure import Pixels
 from lbw.analysis.prompt import tag_to_analyze
 from lbw.analysis.store import CellStore, forget_oldest
 from lbw.analysis.xyz import random_seed
-from lbw.core.architectures import Architecture
 from lbw.core.errors import WeightsError
+from lbw.core.family import Architecture
 from lbw.ui.analyzer_host import Prepared, Question, Show, tuner_round
 from lbw.ui.folders import open_folder
 
 from .analyze import CellRenderer, context, head_of
-from .commands import DEFAULTS, DEMO_DEFAULTS, SIZES
+from .commands import DEFAULTS, DEMO_DEFAULTS
 from .renderer import Job, Renderer
 from .scan import NoiseProbe
 
@@ -54,8 +54,8 @@ class StudioAnalyzerHost:
         """Return what the fields hold at first."""
         maker = self.fresh()
         values = dict(DEMO_DEFAULTS if self.bundled else DEFAULTS)
-        if not self.bundled and maker.host.architecture.name in SIZES:
-            values["width"] = values["height"] = SIZES[maker.host.architecture.name]
+        if not self.bundled:
+            values["width"] = values["height"] = maker.host.architecture.family.picture_size
         first = next(iter(self.loras()), "name")
         return Question(
             f"{self.example} <lora:{first}:1:lbw=XYZ>", seed=1, steps=int(values["steps"]), width=int(values["width"]),

@@ -11,6 +11,7 @@ from typing import Any
 
 from lbw.analysis.png import write_png
 from lbw.core.errors import FileError, TagError
+from lbw.core.family import Architecture
 from lbw.files.user_presets import ROOT
 from lbw.hosts.standalone import Library, StandaloneHost, load_pipeline
 
@@ -24,7 +25,6 @@ DEMO_LORAS = DEMO / "loras"
 # What gives good pictures with the bundled model, and what models of the usual size are made for.
 DEMO_DEFAULTS = {"width": 64, "height": 64, "steps": 20, "cfg": 5.0}
 DEFAULTS = {"width": 512, "height": 512, "steps": 20, "cfg": 7.0}
-SIZES = {"sdxl": 1024, "flux": 1024}
 
 
 def renderer(options: argparse.Namespace) -> Renderer:
@@ -40,11 +40,11 @@ def renderer(options: argparse.Namespace) -> Renderer:
     return Renderer(host, store.presets(), store.elements(), Path(model))
 
 
-def job_of(options: argparse.Namespace, architecture: str) -> Job:
+def job_of(options: argparse.Namespace, architecture: Architecture) -> Job:
     """Return the picture that the options describe."""
     values: dict[str, Any] = dict(DEMO_DEFAULTS if options.model is None else DEFAULTS)
-    if options.model is not None and architecture in SIZES:
-        values["width"] = values["height"] = SIZES[architecture]
+    if options.model is not None:
+        values["width"] = values["height"] = architecture.family.picture_size
     if options.size:
         match = re.fullmatch(r"(\d+)x(\d+)", options.size)
         if not match or not all(8 <= int(n) <= 8192 and int(n) % 8 == 0 for n in match.groups()):
@@ -72,7 +72,7 @@ def render(options: argparse.Namespace) -> int:
     if options.count < 1:
         raise TagError(f"--count {options.count} is out of range; 1 or more")
     maker = renderer(options)
-    todo = jobs(job_of(options, maker.host.architecture.name), options.count)
+    todo = jobs(job_of(options, maker.host.architecture), options.count)
     output: Path = options.output
     told: set[str] = set()
     done = []

@@ -9,6 +9,7 @@ from pathlib import Path
 from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import unknown_preset
 from lbw.core.preset_check import check_presets
+from lbw.core.preset_names import is_preset, split_model
 from lbw.core.presets import PresetFile, parse_presets
 from lbw.core.weights import Drawing, architectures_that_take, resolve
 from lbw.files.user_presets import WEIGHTS, PresetStore, read_text
@@ -53,16 +54,18 @@ def check(file: PresetFile, options: argparse.Namespace) -> int:
 
 def show(file: PresetFile, options: argparse.Namespace) -> int:
     """Print what one preset means, for each architecture that it fits."""
-    if options.name is None or options.name not in file.presets:
+    if options.name is None or not is_preset(options.name, file.presets):
         raise unknown_preset(options.name or "", file.names)
     meaning = {
         a.name: dict(resolve(options.name, a, Drawing(), file.presets).blocks)
         for a in architectures_that_take(options.name, file.presets)
     }
+    written = [(key, weights) for key, weights in file.presets.items() if split_model(key)[0] == options.name]
     if options.json:
-        print(json.dumps({"name": options.name, "weights": file.presets[options.name], "blocks": meaning}))
+        print(json.dumps({"name": options.name, "weights": dict(written), "blocks": meaning}))
         return 0
-    print(f"{options.name}: {file.presets[options.name]}")
+    for key, weights in written:
+        print(f"{key}: {weights}")
     for name, blocks in meaning.items():
         print(f"\n{ARCHITECTURES[name].title}")
         table(("block", "weight"), [(block, f"{weight:g}") for block, weight in blocks.items()])

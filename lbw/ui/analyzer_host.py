@@ -17,8 +17,8 @@ from lbw.analysis.noise_scan import NoiseChange, Probe, noise_scan
 from lbw.analysis.runner import Renderer, run
 from lbw.analysis.sheet import beside
 from lbw.analysis.store import CellStore
-from lbw.core.architectures import Architecture
 from lbw.core.errors import HostError, WeightsError
+from lbw.core.family import Architecture
 
 Show = Callable[[int, int, "float | None"], None]
 """Told how far it is: pictures that are done, pictures in all, seconds left or None."""

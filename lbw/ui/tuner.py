@@ -18,7 +18,7 @@ from lbw.analysis.cells import parse_span, whole_number
 from lbw.analysis.groups import groups_text, parse_groups, usual_groups
 from lbw.analysis.tuner import Tuner, chosen, parse_step
 from lbw.analysis.tuner_start import from_json, from_suggestion, suggestion_in
-from lbw.core.architectures import ARCHITECTURES, SDXL
+from lbw.core.architectures import USUAL, by_name
 from lbw.core.errors import LbwError, WeightsError, quote
 from lbw.core.presets import check_name
 from lbw.core.weights import format_number, parse_number
@@ -110,7 +110,7 @@ class TunerPanel(TunerControls):
         return [*self._views(tuner, Shown(), values), Shown(), *settings, *self.picture.showing(question)]
 
     def _opened(self) -> list[Any]:
-        tuner = self.latest or new_tuner(first_model(self.host.loaded() or SDXL))
+        tuner = self.latest or new_tuner(first_model(self.host.loaded() or USUAL))
         return self._beginning(tuner, [*vars(Fields()).values(), *self.trainer.first])
 
     def _anew(self, *values: Any) -> list[Any]:
@@ -133,7 +133,7 @@ class TunerPanel(TunerControls):
             tuner = from_json(text or "")
         except WeightsError:
             try:
-                tuner = from_suggestion(suggestion_in(text or ""), ARCHITECTURES[MODELS[title][0]], MODELS[title][1])
+                tuner = from_suggestion(suggestion_in(text or ""), by_name(MODELS[title][0]), MODELS[title][1])
                 tuner = _set_up(tuner, Fields(*values[:_FIELDS]))
             except LbwError as error:
                 return self._refused(error)

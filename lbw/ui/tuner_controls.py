@@ -10,7 +10,8 @@ import gradio as gr
 from lbw.analysis.effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN
 from lbw.analysis.tuner import BOTH, MINUS, PLUS, STEPS, Tuner
 from lbw.analysis.tuner_start import start, tunable_layouts
-from lbw.core.architectures import ARCHITECTURES, SDXL, Architecture
+from lbw.core.architectures import ARCHITECTURES, USUAL, by_name
+from lbw.core.family import Architecture
 from lbw.core.weights import format_number
 
 from .analyzer_host import TunerHost
@@ -64,7 +65,7 @@ class TunerControls:
 
     def __init__(self, host: TunerHost, has_presets: bool) -> None:
         """Make them; has_presets: whether there is an editor to write into."""
-        first, said = new_tuner(first_model(SDXL)), Fields()
+        first, said = new_tuner(first_model(USUAL)), Fields()
         self.state = gr.State(first)
         self.pictures = gr.State(Shown())
         self.picture = PictureFields(host)
@@ -185,7 +186,7 @@ class TunerControls:
 def new_tuner(title: str) -> Tuner:
     """Return the tuner that begins with what `title` says in the list of models."""
     architecture, layout = MODELS[title]
-    return start(ARCHITECTURES[architecture], layout)
+    return start(by_name(architecture), layout)
 
 
 def _result(label: str, info: str, name: str, lines: int) -> Any:

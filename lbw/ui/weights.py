@@ -9,8 +9,9 @@ from typing import Any
 import gradio as gr
 
 from lbw.analysis.strip import PER_ROW, strip
-from lbw.core.architectures import ARCHITECTURES, Architecture
+from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import LbwError, WeightsError, quote
+from lbw.core.family import Architecture
 from lbw.core.preset_check import weights_problem
 from lbw.core.presets import check_name, parse_presets
 from lbw.core.weights import Drawing, format_number, parse_number, resolve

@@ -13,10 +13,11 @@ from typing import Any
 from lbw.analysis.cells import CHANGED
 from lbw.analysis.ranges import expand, split
 from lbw.analysis.xyz import entries_of
-from lbw.core.architectures import SD1
-from lbw.core.blocks import select
-from lbw.core.errors import LbwError, TagError, WeightsError, quote, unknown_preset
+from lbw.core.architectures import USUAL
+from lbw.core.errors import LbwError, TagError, WeightsError, quote
+from lbw.core.preset_names import check_exists, is_preset
 from lbw.core.presets import merged
+from lbw.core.selectors import select
 from lbw.core.steps import Span, parse_step
 from lbw.core.tag import LoraRequest, change_tag
 from lbw.core.weights import Drawing, is_entry, resolve
@@ -141,7 +142,7 @@ class Axes:
         weights = chosen.weights if chosen.weights is not None else before.weights
         if chosen.block is not None or chosen.value is not None:
             architecture, presets = self.hook.architecture(), self._presets()
-            ground = "1" if weights is None or (weights == CHANGED and CHANGED not in presets) else weights
+            ground = "1" if weights is None or (weights == CHANGED and not is_preset(CHANGED, presets)) else weights
             cell = entries_of(ground, architecture, presets, seed)
             blocks = select(chosen.block, architecture) if chosen.block else architecture.blocks
             weights = cell.with_entry(blocks, chosen.value or "0").weights
@@ -157,12 +158,11 @@ class Axes:
     def _blocks(self) -> list[str]:
         """Return the blocks of the loaded model; no model is loaded only to fill a list."""
         architecture = self.hook.host.architecture() if self.hook.host is not None else None
-        return list((architecture or SD1).blocks)
+        return list((architecture or USUAL).blocks)
 
     def _check_preset(self, value: str) -> None:
         presets = self._presets()
-        if value not in presets:
-            raise unknown_preset(value, presets)
+        check_exists(value, presets)
         self._check_weights(value)
 
     def _check_weights(self, value: str) -> None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lbw import hosts
-from lbw.core.architectures import Architecture
 from lbw.core.errors import FileError, HostError, LbwError, quote
+from lbw.core.family import Architecture
 from lbw.core.plan import ResolvedLora, at_step, resolve_request
 from lbw.core.presets import merged
 from lbw.core.tag import LoraRequest, parse_items

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lbw.core.architectures import Architecture
 from lbw.core.blocks import locate
 from lbw.core.errors import FileError, HostError, quote
+from lbw.core.family import Architecture
 from lbw.core.tag import TAG, LoraRequest, parse_items
 from lbw.files.lora import open_lora
 

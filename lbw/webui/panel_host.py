@@ -18,8 +18,8 @@ from lbw.analysis.prompt import tag_to_analyze
 from lbw.analysis.runner import StoppedError
 from lbw.analysis.sheet import analysis_head
 from lbw.analysis.store import CellStore, forget_oldest
-from lbw.core.architectures import Architecture
 from lbw.core.errors import HostError
+from lbw.core.family import Architecture
 from lbw.core.presets import merged
 from lbw.ui.analyzer_host import Prepared, Question, Show, tuner_round
 from lbw.ui.folders import open_folder

@@ -10,8 +10,10 @@ import numpy as np
 from lbw.analysis.cells import Cell
 from lbw.analysis.runner import SkippedError, StoppedError
 from lbw.analysis.store import Rendered
-from lbw.core.architectures import SDXL
+from lbw.core.architectures import ARCHITECTURES
 from lbw.core.weights import Drawing, resolve
+
+SDXL = ARCHITECTURES["sdxl"]
 
 WIDTH, HEIGHT = 20, 20
 FIRST = 40

@@ -10,9 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbw.analysis.cells import Cell, choose, ordered, parse_span, uniform_cell, whole_number
-from lbw.core.architectures import FLUX, SD1, SDXL, Architecture
+from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import WeightsError
+from lbw.core.family import Architecture
 from lbw.core.weights import Drawing, format_number, resolve
+
+FLUX = ARCHITECTURES["flux"]
+SD1 = ARCHITECTURES["sd1"]
+SDXL = ARCHITECTURES["sdxl"]
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False).map(format_number)
 entries = numbers | st.sampled_from(["R", "U", "X", "X+0.2", "X-0.1"])

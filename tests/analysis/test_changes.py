@@ -16,10 +16,12 @@ import torch
 from safetensors.torch import save_file
 
 from lbw.analysis.changes import Changes, overlaps, read_changes, sizes
-from lbw.core.architectures import SDXL
+from lbw.core.architectures import ARCHITECTURES
 from lbw.core.blocks import Site
 from lbw.core.errors import FileError, HostError
 from lbw.files.lora import open_lora
+
+SDXL = ARCHITECTURES["sdxl"]
 
 TEXT = "lora_te1_text_model_encoder_layers_0_mlp_fc1"  # BASE
 IN4, IN4K = (f"lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_{letter}" for letter in "qk")

@@ -14,12 +14,14 @@ from lbw.analysis.cells import Cell, choose
 from lbw.analysis.effective_blocks import Analysis, BlockResult, Settings, suggest
 from lbw.analysis.measure import Change, rectangle_mask
 from lbw.analysis.store import CellStore, Rendered
-from lbw.core.architectures import SDXL
+from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import FileError
 from lbw.core.presets import parse_presets
 from lbw.core.weights import Drawing, resolve
 
 from .doubles import HEIGHT, WIDTH, Painter, same_areas, weights_of
+
+SDXL = ARCHITECTURES["sdxl"]
 
 PIXELS = WIDTH * HEIGHT  # 400: a pixel is a quarter percent
 AREAS = {"IN04": 4, "IN05": 40, "M00": 12, "OUT01": 100}

@@ -11,9 +11,11 @@ pytest.importorskip("PIL")
 
 from lbw.analysis.cells import Cell, choose
 from lbw.analysis.noise_scan import kept_steps, noise_scan
-from lbw.core.architectures import SDXL
+from lbw.core.architectures import ARCHITECTURES
 
 from .doubles import weights_of
+
+SDXL = ARCHITECTURES["sdxl"]
 
 PULL = {"IN04": 3.0, "M00": 4.0, "OUT01": -12.0}
 TENSORS = {"IN04": 2, "M00": 2, "OUT01": 2, "BASE": 0}

@@ -6,9 +6,11 @@ import pytest
 
 from lbw.analysis.cells import Cell
 from lbw.analysis.prompt import cell_elements, tag_to_analyze, tags_for_cells
-from lbw.core.architectures import SDXL
+from lbw.core.architectures import ARCHITECTURES
 from lbw.core.elements import parse_rules, resolve_elements
 from lbw.core.errors import TagError
+
+SDXL = ARCHITECTURES["sdxl"]
 
 
 @pytest.mark.parametrize(

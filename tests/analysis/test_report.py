@@ -19,11 +19,13 @@ from lbw.analysis.effective_blocks import Analysis, Settings, suggest
 from lbw.analysis.measure import rectangle_mask
 from lbw.analysis.report import report, to_csv, write_figures, write_text
 from lbw.analysis.store import CellStore
-from lbw.core.architectures import SDXL
+from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import FileError
 from lbw.core.presets import parse_presets
 
 from .doubles import Painter, weights_of
+
+SDXL = ARCHITECTURES["sdxl"]
 
 
 def figures(folder: Path, with_mask: bool = False, fails: bool = False) -> dict[str, Any]:

@@ -12,10 +12,12 @@ pytest.importorskip("PIL")
 from lbw.analysis.cells import Cell, uniform_cell
 from lbw.analysis.runner import CannotKeepError, Outcome, SkippedError, run
 from lbw.analysis.store import CellStore, Rendered
-from lbw.core.architectures import SDXL
+from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import FileError
 
 from .doubles import Painter, picture, same_areas, weights_of
+
+SDXL = ARCHITECTURES["sdxl"]
 
 AREAS = {"IN04": 10, "IN05": 20, "OUT00": 30, "OUT01": 40}
 TENSORS = {"IN04": 2, "IN05": 2, "OUT00": 2, "OUT01": 2}

@@ -20,9 +20,11 @@ from lbw.analysis.fonts import font_for, line_height, missing_letters, width_of,
 from lbw.analysis.measure import heat_map
 from lbw.analysis.sheet import Sheet, Tile, analysis_grid, bar_chart, beside, grid
 from lbw.analysis.store import CellStore
-from lbw.core.architectures import SDXL
+from lbw.core.architectures import ARCHITECTURES
 
 from .doubles import Painter, same_areas
+
+SDXL = ARCHITECTURES["sdxl"]
 
 JAPANESE = "花嫁衣装の女の子、夕暮れの海辺にて、とても長い名前のローラ第二版"
 CHINESE = "古风水墨山水画风格模型第三版,适用于风景与人物,请谨慎使用"

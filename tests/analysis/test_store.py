@@ -16,8 +16,10 @@ from PIL import Image
 
 from lbw.analysis.cells import Cell, uniform_cell
 from lbw.analysis.store import CellStore, Rendered, forget_oldest
-from lbw.core.architectures import SDXL
+from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import FileError
+
+SDXL = ARCHITECTURES["sdxl"]
 
 CELL = uniform_cell(SDXL, 1, 42)
 INFOTEXT = 'a cat — 猫 <lora:n:1:lbw=XYZ>\nNegative prompt: "x", ñ, 😀\nSteps: 2, LBW: ＮＡＭＥ'

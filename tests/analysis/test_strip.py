@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from lbw.analysis.strip import PER_ROW, colour, strip
-from lbw.core.architectures import FLUX
+from lbw.core.architectures import ARCHITECTURES
+
+FLUX = ARCHITECTURES["flux"]
 
 
 @pytest.mark.parametrize(

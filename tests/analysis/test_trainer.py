@@ -13,9 +13,15 @@ from torch import nn
 
 from lbw.analysis.lycoris_preset import lycoris_preset
 from lbw.analysis.trainer import Training, learning_rates, ranks, remarks
-from lbw.core.architectures import FLUX, SD1, SD2, SDXL, Architecture
+from lbw.core.architectures import ARCHITECTURES
 from lbw.core.blocks import locate
 from lbw.core.errors import WeightsError
+from lbw.core.family import Architecture
+
+FLUX = ARCHITECTURES["flux"]
+SD1 = ARCHITECTURES["sd1"]
+SD2 = ARCHITECTURES["sd2"]
+SDXL = ARCHITECTURES["sdxl"]
 
 
 def arguments(command: str) -> dict[str, str]:

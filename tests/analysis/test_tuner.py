@@ -16,11 +16,15 @@ from lbw.analysis.effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN, Suggestio
 from lbw.analysis.groups import groups_text, parse_groups, spelled, usual_groups
 from lbw.analysis.tuner import BOTH, MINUS, PLUS, BlockState, Tuner, chosen, parse_step
 from lbw.analysis.tuner_start import from_json, from_suggestion, start, suggestion_in, tunable_layouts
-from lbw.core.architectures import ARCHITECTURES, FLUX, SD1, SDXL
-from lbw.core.blocks import select
+from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import LbwError, WeightsError
 from lbw.core.presets import parse_presets
+from lbw.core.selectors import select
 from lbw.core.weights import Drawing, resolve
+
+FLUX = ARCHITECTURES["flux"]
+SD1 = ARCHITECTURES["sd1"]
+SDXL = ARCHITECTURES["sdxl"]
 
 TWELVE = ["BASE", "IN04", "IN05", "IN07", "IN08", "M00", "OUT00", "OUT01", "OUT02", "OUT03", "OUT04", "OUT05"]
 

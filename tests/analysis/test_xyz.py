@@ -23,9 +23,13 @@ from lbw.analysis.xyz import (
     random_seed,
     touched_cells,
 )
-from lbw.core.architectures import FLUX, SDXL, Architecture
+from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import LbwError, PresetError, WeightsError
+from lbw.core.family import Architecture
 from lbw.core.weights import Drawing, resolve
+
+FLUX = ARCHITECTURES["flux"]
+SDXL = ARCHITECTURES["sdxl"]
 
 XL = {
     "INS": "1,1,1,0,0,0,0,0,0,0,0,0",

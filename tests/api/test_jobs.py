@@ -16,10 +16,12 @@ from lbw.analysis.effective_blocks import Analysis, Settings
 from lbw.analysis.runner import StoppedError
 from lbw.analysis.store import CellStore, Rendered
 from lbw.api.jobs import Jobs
-from lbw.core.architectures import SDXL
+from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import WeightsError
 from lbw.core.weights import Drawing, resolve
 from lbw.ui.analyzer_host import Prepared, Question, Show
+
+SDXL = ARCHITECTURES["sdxl"]
 
 TENSORS = {"IN04": 2, "OUT01": 3}
 

@@ -11,9 +11,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lbw.core.architectures import SDXL
+from lbw.core.architectures import ARCHITECTURES
 from lbw.files.user_presets import PresetStore
 from lbw.webui.hook import Hook
+
+SDXL = ARCHITECTURES["sdxl"]
 
 fastapi = pytest.importorskip("fastapi")
 TestClient = pytest.importorskip("fastapi.testclient").TestClient

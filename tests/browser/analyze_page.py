@@ -16,7 +16,7 @@ from lbw.analysis.measure import picture_mask
 from lbw.analysis.prompt import tag_to_analyze
 from lbw.analysis.runner import StoppedError
 from lbw.analysis.store import CellStore, Rendered
-from lbw.core.architectures import SDXL
+from lbw.core.architectures import ARCHITECTURES
 from lbw.files.user_presets import ROOT, PresetStore
 from lbw.ui.analyze import analyze_panel
 from lbw.ui.analyzer_host import Prepared, Question, Show
@@ -24,6 +24,8 @@ from lbw.ui.presets import presets_panel
 from lbw.ui.tuner import tuner_panel
 
 from .serve_each import run_script, serve_each
+
+SDXL = ARCHITECTURES["sdxl"]
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 TENSORS = {"IN04": 4, "IN07": 4, "IN08": 4, "M00": 4, "OUT00": 4, "OUT01": 4}

@@ -10,7 +10,8 @@ import gradio as gr
 import numpy as np
 
 from lbw.analysis.cells import Cell
-from lbw.core.architectures import ARCHITECTURES, Architecture
+from lbw.core.architectures import ARCHITECTURES
+from lbw.core.family import Architecture
 from lbw.files.user_presets import ROOT, PresetStore
 from lbw.ui.analyzer_host import Question
 from lbw.ui.hints import hints_panel

@@ -11,10 +11,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from lbw.core.architectures import FLUX, SD1, SDXL, Architecture
+from lbw.core.architectures import ARCHITECTURES
+from lbw.core.family import Architecture
 from lbw.core.plan import resolve_request
 from lbw.core.tag import parse_tag
 from lbw.core.weights import architectures_that_take
+
+FLUX = ARCHITECTURES["flux"]
+SD1 = ARCHITECTURES["sd1"]
+SDXL = ARCHITECTURES["sdxl"]
 
 ROOT = Path(__file__).parents[2]
 ATTACK = "<img src=x onerror=window.attacked=1>"

@@ -26,7 +26,44 @@ LAYOUT_61 = ["CLIP", "T5", "IN", *LAYOUT_57, "OUT"]
 
 UNET_LAYOUTS = {12: LAYOUT_12, 17: LAYOUT_17, 20: LAYOUT_20, 26: LAYOUT_26}
 FLUX_LAYOUTS = {61: LAYOUT_61, 57: LAYOUT_57}
-BLOCKS = {"sd1": LAYOUT_26, "sd2": LAYOUT_26, "sdxl": LAYOUT_20, "flux": LAYOUT_61}
+
+
+def ranges(text: str) -> list[str]:
+    """Return the ids of `text`, as MODELS.md writes them: `TE IN D00-D04`."""
+    found: list[str] = []
+    for word in text.split():
+        first, dash, last = word.partition("-")
+        letters = first.rstrip("0123456789")
+        numbers = range(int(first[len(letters) :]), int(last[len(letters) :]) + 1) if dash else ()
+        found += [f"{letters}{n:02}" for n in numbers] or [word]
+    return found
+
+
+# MODELS.md, "Blocks and layouts".
+MODELS = {
+    "chroma": "T5 IN D00-D18 S00-S37 OUT",
+    "flux2-klein-4b": "TE IN D00-D04 S00-S19 OUT",
+    "flux2-klein-9b": "TE IN D00-D07 S00-S23 OUT",
+    "flux2-dev": "TE IN D00-D07 S00-S47 OUT",
+    "lumina2": "TE IN CR00 CR01 NR00 NR01 B00-B25 OUT",
+    "z-image": "TE IN CR00 CR01 NR00 NR01 B00-B29 OUT",
+    "anima": "TE ADP IN B00-B27 OUT",
+    "anima-40": "TE ADP IN B00-B39 OUT",
+    "wan-14b": "TE IN B00-B39 OUT",
+    "wan-5b": "TE IN B00-B29 OUT",
+    "wan-1.3b": "TE IN B00-B29 OUT",
+    "qwen-image": "TE IN B00-B59 OUT",
+    "krea2": "TE IN TF00-TF03 B00-B27 OUT",
+    "ernie-image": "TE IN B00-B35 OUT",
+    "sd3-medium": "CLIP T5 IN J00-J23 OUT",
+    "sd3.5-large": "CLIP T5 IN J00-J37 OUT",
+    "hidream-i1": "TE IN D00-D15 S00-S31 OUT",
+    "hunyuan-image": "TE IN D00-D19 S00-S39 OUT",
+    "hunyuan-video": "TE IN D00-D19 S00-S39 OUT",
+    "ideogram4": "TE IN B00-B33 OUT",
+}
+BLOCKS = {"sd1": LAYOUT_26, "sd2": LAYOUT_26, "sdxl": LAYOUT_20, "sdxl-refiner": LAYOUT_26, "flux": LAYOUT_61}
+BLOCKS |= {name: ranges(text) for name, text in MODELS.items()}
 
 # The predecessor's default presets.
 PREDECESSOR_PRESETS = {

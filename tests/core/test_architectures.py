@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from lbw.core.architectures import ARCHITECTURES, FLUX, SD1, SD2, SDXL, Architecture, layout_owners
+from lbw.core.architectures import ARCHITECTURES, layout_owners
 from lbw.core.blocks import locate
+from lbw.core.family import Architecture
 
 from .tables import BLOCKS, FLUX_LAYOUTS, UNET_LAYOUTS
+
+FLUX = ARCHITECTURES["flux"]
+SD1 = ARCHITECTURES["sd1"]
+SD2 = ARCHITECTURES["sd2"]
+SDXL = ARCHITECTURES["sdxl"]
 
 EVERY = pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=lambda a: a.name)
 
@@ -34,13 +40,25 @@ def test_the_blocks_are_those_of_the_full_layout(architecture: Architecture) -> 
     assert architecture.full_layout == len(BLOCKS[architecture.name])
 
 
-def test_only_the_blocks_that_57_numbers_leave_out_get_1() -> None:
-    assert [(a.name, dict(a.unlisted)) for a in ARCHITECTURES.values() if a.unlisted] == [("flux", {57: 1.0})]
+@EVERY
+def test_only_the_short_layout_of_numbered_blocks_leaves_the_others_at_1(architecture: Architecture) -> None:
+    short = {len(architecture.numbered_blocks): 1.0} if architecture.kind != "unet" else {}
+    assert dict(architecture.unlisted) == short
+    assert all(architecture.layouts[count] == architecture.numbered_blocks for count in short)
 
 
 @pytest.mark.parametrize(
     ("count", "owners"),
-    [(12, ["sd1", "sd2", "sdxl"]), (26, ["sd1", "sd2", "sdxl"]), (57, ["flux"]), (61, ["flux"]), (18, []), (0, [])],
+    [
+        (12, ["sd1", "sd2", "sdxl", "sdxl-refiner"]),
+        (17, ["sd1", "sd2", "sdxl-refiner"]),
+        (26, ["sd1", "sd2", "sdxl-refiner", "lumina2"]),
+        (57, ["flux", "chroma"]),
+        (61, ["flux"]),
+        (28, ["sd3-medium", "flux2-klein-4b", "anima", "krea2"]),
+        (18, []),
+        (0, []),
+    ],
 )
 def test_a_count_of_numbers_leads_to_the_models_that_take_it(count: int, owners: list[str]) -> None:
     assert [a.name for a in layout_owners(count)] == owners
@@ -48,14 +66,18 @@ def test_a_count_of_numbers_leads_to_the_models_that_take_it(count: int, owners:
 
 @EVERY
 def test_tables_lead_only_to_blocks_that_exist(architecture: Architecture) -> None:
-    named = {*architecture.places.values(), *architecture.encoders.values(), architecture.rest}
+    named = {*architecture.family.outside, *architecture.encoders.values(), architecture.family.rest}
     named |= {block for group in architecture.groups.values() for block in group}
     assert named <= set(BLOCKS[architecture.name])
 
 
-@EVERY
+@pytest.mark.parametrize("architecture", [SD1, SD2, SDXL, FLUX], ids=lambda a: a.name)
 def test_every_block_has_a_tensor(architecture: Architecture) -> None:
-    names = ["text_encoder.x", "t5xxl.transformer.encoder.block.0.layer.0.SelfAttention.q", "time_embed.0"]
+    names = [
+        "text_encoder.text_model.encoder.layers.0.mlp.fc1",
+        "t5xxl.transformer.encoder.block.0.layer.0.SelfAttention.q",
+        "time_embed.0",
+    ]
     names += [f"diffusion_model.input_blocks.{n}.0.x" for n in range(12)]
     names += [f"diffusion_model.output_blocks.{n}.0.x" for n in range(12)]
     names += ["diffusion_model.middle_block.1.x", "diffusion_model.img_in", "diffusion_model.final_layer.linear"]

@@ -6,12 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from lbw.core.architectures import FLUX, SD1, SDXL, Architecture
+from lbw.core.architectures import ARCHITECTURES
 from lbw.core.blocks import locate
 from lbw.core.elements import Rule, parse_elements, parse_rules, resolve_elements
 from lbw.core.errors import LbwError, PresetError, WeightsError
+from lbw.core.family import Architecture
 from lbw.core.plan import resolve_request
 from lbw.core.tag import LoraRequest
+
+FLUX = ARCHITECTURES["flux"]
+SD1 = ARCHITECTURES["sd1"]
+SDXL = ARCHITECTURES["sdxl"]
 
 ATTN1 = "transformer_blocks_0_attn1_to_q"
 ATTN2 = "transformer_blocks_0_attn2_to_k"

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from lbw.core.architectures import FLUX, SD1, SDXL
+from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import LbwError
 from lbw.core.plan import Plan, ResolvedLora, at_step, changed, plan_lora, resolve_request
 from lbw.core.tag import fill_in, find_entries, parse_tag
 
 from .tables import PREDECESSOR_PRESETS
+
+FLUX = ARCHITECTURES["flux"]
+SD1 = ARCHITECTURES["sd1"]
+SDXL = ARCHITECTURES["sdxl"]
 
 TE = "lora_te_text_model_encoder_layers_0_mlp_fc1"
 IN04_Q = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q"

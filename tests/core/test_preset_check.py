@@ -6,12 +6,16 @@ import time
 
 import pytest
 
+from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import PresetError
 from lbw.core.preset_check import NAMED, ONE_NUMBER, OTHER_PRESET, CheckedLine, check_elements, check_presets
 from lbw.core.presets import check_name, editor_text, file_text
 from lbw.files.user_presets import ELEMENTS, SHIPPED, WEIGHTS, read_text
 
-UNETS = ("SD 1.x", "SD 2.x", "SDXL")
+UNETS = ("SD 1.x", "SD 2.x", "SDXL", "SDXL refiner")
+FOUR_STAGES = ("SD 1.x", "SD 2.x", "SDXL refiner")
+WITH_D18 = ("Flux.1", "Chroma", "HunyuanImage 2.1", "HunyuanVideo")
+EVERY = tuple(a.title for a in ARCHITECTURES.values())
 
 
 def only(text: str) -> CheckedLine:
@@ -24,12 +28,12 @@ def only(text: str) -> CheckedLine:
     [
         (",".join("1" * 12), "12", UNETS),
         (",".join("1" * 17), "17", UNETS),
-        (",".join("1" * 57), "57", ("Flux.1",)),
-        (",".join("1" * 61), "61", ("Flux.1",)),
+        (",".join("1" * 57), "57", ("Flux.1", "Chroma")),
+        (",".join("1" * 61), "61", ("Flux.1", "Chroma")),
         ("0,OUT00=1", NAMED, UNETS),
-        ("0,OUT11=1", NAMED, ("SD 1.x", "SD 2.x")),
-        ("0,D00-D09=1,S=0.25", NAMED, ("Flux.1",)),
-        ("0.5", ONE_NUMBER, (*UNETS, "Flux.1")),
+        ("0,OUT11=1", NAMED, FOUR_STAGES),
+        ("0,D00-D18=1,S37=0.25", NAMED, WITH_D18),
+        ("0.5", ONE_NUMBER, EVERY),
         ("R,U,X" + ",0" * 9, "12", UNETS),
     ],
 )
@@ -40,14 +44,14 @@ def test_a_lines_layout_and_the_architectures_that_it_fits(weights: str, layout:
 def test_a_preset_may_stand_for_another_or_build_on_it() -> None:
     check = check_presets("A:0,OUT11=1\nB:A\nC:A,IN04=0.5\n")
     assert [(line.layout, line.fits) for line in check.lines] == [
-        (NAMED, UNETS[:2]), (OTHER_PRESET, UNETS[:2]), (NAMED, UNETS[:2]),
+        (NAMED, FOUR_STAGES), (OTHER_PRESET, FOUR_STAGES), (NAMED, FOUR_STAGES),
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("weights", "told"),
     [
-        ("1,1,1", "3 numbers are no layout; there are 12, 17, 20, 26, 57, 61"),
+        ("1,1,1", "3 numbers are no layout; there are 12, 17, 20, 24, 25, 26, 28, 30, 32, 33, 34, 35"),
         ("1,1,1,1,1,o,1,1,1,1,1,1", '"o", number 6 of 12, for block M00, is no number'),
         ("0,D00=high", '"high", for block D00, is no number'),
         ("0,OUT77=1", 'unknown block "OUT77"'),
@@ -110,9 +114,9 @@ def test_a_text_that_is_no_preset_file_does_not_take_long() -> None:
 
 
 def test_an_elemental_presets_rules_are_counted_and_fitted() -> None:
-    check = check_elements("A:IN05-OUT05:attn:1\n:proj:0\n\nB:D00:img:0.5,::1\n\nC:D00::1,IN05::1")
+    check = check_elements("A:IN05-OUT05:attn:1\n:proj:0\n\nB:D18:img:0.5,::1\n\nC:D00::1,IN05::1")
     assert [(line.number, line.name, line.layout, line.fits) for line in check.lines] == [
-        (1, "A", "2 rules", UNETS), (4, "B", "2 rules", ("Flux.1",)), (6, "C", "2 rules", ()),
+        (1, "A", "2 rules", UNETS), (4, "B", "2 rules", WITH_D18), (6, "C", "2 rules", ()),
     ]  # fmt: skip
     assert [line.problem for line in check.problems] == ["its rules name blocks of different models"]
 

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from lbw.core.architectures import SDXL
+from lbw.core.architectures import ARCHITECTURES
 from lbw.core.presets import merged, parse_presets
 from lbw.core.weights import Drawing, resolve
 
 from .tables import LAYOUT_20, PREDECESSOR_PRESETS, weights_of
+
+SDXL = ARCHITECTURES["sdxl"]
 
 SHIPPED = Path(__file__).parents[2] / "presets" / "lbwpresets.txt"
 TEXT = "# mine\nA:1,0\n\nno colon\nB : OUT00=1,OUT01=0.5 \nA:0,1\n# C:1\nD:1 # no\n"

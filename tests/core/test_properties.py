@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from lbw.core.architectures import ARCHITECTURES, Architecture
-from lbw.core.blocks import detect, locate, module_name, select
+from lbw.core.architectures import ARCHITECTURES
+from lbw.core.blocks import locate, module_name
+from lbw.core.detect import detect_lora
 from lbw.core.elements import parse_elements
 from lbw.core.errors import LbwError, TagError
+from lbw.core.family import Architecture
 from lbw.core.plan import Plan, at_step, changed, plan_lora, resolve_request
 from lbw.core.presets import parse_presets
+from lbw.core.selectors import select
 from lbw.core.tag import TAG, fill_in, find_entries, parse_tag
 from lbw.core.weights import BlockWeights, Drawing, format_number, parse_number, resolve
 
@@ -56,6 +60,14 @@ named_lists = st.builds(
     ),
 )
 good_weights = lists | named_lists | st.sampled_from(list(PREDECESSOR_PRESETS)) | finite.map(format_number)
+
+
+def detect(
+    names: Iterable[str],
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Architecture | None:
+    return detect_lora({name: (shapes or {}).get(name, ()) for name in names}, metadata).architecture
 
 
 # Any text ----------------------------------------------------------------------------------------

@@ -60,7 +60,8 @@ def test_the_core_imports_nothing_but_python(path: Path) -> None:
 
 
 def test_importing_the_core_loads_neither_torch_nor_gradio_nor_a_room_above() -> None:
-    modules = [f"lbw.core.{path.stem}" for path in files("core") if path.stem != "__init__"]
+    paths = [path.relative_to(ROOT).with_suffix("") for path in files("core") if path.stem != "__init__"]
+    modules = [".".join(path.parts) for path in paths]
     program = f"import {', '.join(modules)}, sys; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lbw.core.architectures import FLUX, SD1, SDXL, Architecture
+from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import LbwError, PresetError, WeightsError
+from lbw.core.family import Architecture
 from lbw.core.weights import (
     Drawing,
     architectures_that_take,
@@ -17,6 +18,10 @@ from lbw.core.weights import (
 )
 
 from .tables import BLOCKS, LAYOUT_12, LAYOUT_17, LAYOUT_20, LAYOUT_26, LAYOUT_57, LAYOUT_61, PREDECESSOR_PRESETS
+
+FLUX = ARCHITECTURES["flux"]
+SD1 = ARCHITECTURES["sd1"]
+SDXL = ARCHITECTURES["sdxl"]
 
 PRESETS = PREDECESSOR_PRESETS | {"HALF": "0.5", "NAMED": "0,IN04=1", "ALIAS": "MIDD", "XS": "X,1,1,1,1,1,1,1,1,1,1,1"}
 
@@ -291,7 +296,9 @@ def test_a_name_that_resembles_nothing_gets_no_suggestion() -> None:
 
 
 def test_the_models_that_take_a_value_are_found() -> None:
-    assert [a.name for a in architectures_that_take("MIDD", PRESETS)] == ["sd1", "sd2", "sdxl"]
-    assert [a.name for a in architectures_that_take("0,D00=1", PRESETS)] == ["flux"]
-    assert [a.name for a in architectures_that_take("0.5", PRESETS)] == ["sd1", "sd2", "sdxl", "flux"]
+    assert [a.name for a in architectures_that_take("MIDD", PRESETS)] == ["sd1", "sd2", "sdxl", "sdxl-refiner"]
+    assert [a.name for a in architectures_that_take("0,D18=1", PRESETS)] == [
+        "flux", "chroma", "hunyuan-image", "hunyuan-video"
+    ]  # fmt: skip
+    assert architectures_that_take("0.5", PRESETS) == list(ARCHITECTURES.values())
     assert architectures_that_take("NOSUCH", PRESETS) == []

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from lbw.analysis.tuner_start import start
-from lbw.core.architectures import FLUX
+from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import LbwError, WeightsError
 from lbw.ui.analyze_run import Run
+
+FLUX = ARCHITECTURES["flux"]
 
 
 @pytest.fixture

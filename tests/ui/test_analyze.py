@@ -15,7 +15,7 @@ from lbw.analysis.cells import Cell, Choice
 from lbw.analysis.effective_blocks import Analysis, BlockResult, Settings
 from lbw.analysis.noise_scan import NoiseChange
 from lbw.analysis.store import CellStore
-from lbw.core.architectures import SDXL
+from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import WeightsError
 from lbw.ui.analyze_run import Run, going_on, preset_name, reduced, scan_results
 from lbw.ui.analyze_views import (
@@ -29,6 +29,8 @@ from lbw.ui.analyze_views import (
 from lbw.ui.analyzer_host import Prepared, Question
 from lbw.ui.markup import plain
 from tests.analysis.doubles import Painter, same_areas, weights_of
+
+SDXL = ARCHITECTURES["sdxl"]
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 TENSORS = {"IN04": 1, "IN08": 1, "OUT00": 1}

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-from lbw.core.architectures import FLUX, SDXL
+from lbw.core.architectures import ARCHITECTURES
 from lbw.ui.sliders import shape, sliders_view, values_in, values_text
+
+FLUX = ARCHITECTURES["flux"]
+SDXL = ARCHITECTURES["sdxl"]
 
 
 class Fields(HTMLParser):

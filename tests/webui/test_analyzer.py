@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lbw.core.architectures import SD1
+from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import FileError, HostError, LbwError, TagError, WeightsError
 from lbw.core.weights import Drawing, resolve
 
 from .test_script import Component
+
+SD1 = ARCHITECTURES["sd1"]
 
 SIZE = 32
 TAG = "a cat <lora:style:1:lbw=XYZ>"

@@ -11,11 +11,13 @@ import pytest
 from hosts.doubles_model import same
 from hosts.doubles_webui import Interrupted, Processing, parse
 
-from lbw.core.architectures import SD1
+from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import FileError
 from lbw.hosts.patch import patch_of
 from lbw.webui.hook import Hook, watch
 from lbw.webui.options import RequestOptions
+
+SD1 = ARCHITECTURES["sd1"]
 
 TAG = "<lora:a:1:lbw=0,OUT11=0.5,BASE=1>"
 

@@ -23,10 +23,12 @@ import torch
 from lbw.analysis.cells import Cell, choose, uniform_cell
 from lbw.analysis.noise_scan import noise_scan
 from lbw.analysis.runner import StoppedError
-from lbw.core.architectures import SD1
+from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import HostError
 from lbw.core.weights import Drawing, resolve
 from lbw.webui.options import RequestOptions
+
+SD1 = ARCHITECTURES["sd1"]
 
 STEPS, SCANNED = 10, 3
 SIGMAS = np.linspace(9.0, 0.0, STEPS + 1)

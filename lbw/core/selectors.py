@@ -1,0 +1,91 @@
+"""Which blocks a selector means: ids, groups and ranges of them."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from .architectures import ARCHITECTURES
+from .errors import WeightsError, listing, quote
+from .family import Architecture
+
+_ID = re.compile(r"^([A-Z]+?)0*(\d+)$", re.ASCII)
+
+
+def _spelled(text: str) -> str:
+    """Return a block id in one spelling: upper case, no leading zeros, MID as M00."""
+    text = text.strip().upper()
+    match = _ID.match(text)
+    if match:
+        letters, number = match.groups()
+        return f"{'M' if letters == 'MID' else letters}{number}"
+    return text
+
+
+@lru_cache(maxsize=256)
+def _ids(architecture: Architecture) -> dict[str, str]:
+    return {_spelled(block): block for block in architecture.blocks}
+
+
+def _one(text: str, architecture: Architecture, whole: str) -> tuple[str, ...]:
+    """Return the blocks of one block id or group."""
+    spelled = _spelled(text)
+    block = _ids(architecture).get(spelled)
+    if block:
+        return (block,)
+    if spelled in architecture.groups:
+        return architecture.groups[spelled]
+    where = f" in {quote(whole)}" if whole.strip() != text.strip() else ""
+    owners = list(dict.fromkeys(a.family.title for a in ARCHITECTURES.values() if spelled in _ids(a)))
+    other = f"; it is a block of {some(owners)}, and this LoRA is for {architecture.title}" if owners else ""
+    raise WeightsError(
+        f"unknown block {quote(text)}{where}{other}; the blocks of {architecture.title} are "
+        f"{listing(architecture.blocks)}, and the groups {', '.join(architecture.groups)}"
+    )
+
+
+def some(titles: list[str]) -> str:
+    """Return the first few of `titles` as text."""
+    return ", ".join(titles[:4]) + (f" and {len(titles) - 4} more" if len(titles) > 4 else "")
+
+
+@lru_cache(maxsize=4096)
+def select(text: str, architecture: Architecture) -> tuple[str, ...]:
+    """Return the blocks that `text` selects, in layout order.
+
+    `text` holds block ids, groups and ranges `A-B`, separated by spaces; a leading `NOT` inverts.
+
+    Raises:
+        WeightsError: an id does not exist in `architecture`.
+    """
+    words = text.split()
+    inverted = bool(words) and words[0].upper() == "NOT"
+    chosen: set[str] = set()
+    for word in words[inverted:]:
+        first, dash, last = word.partition("-")
+        if not dash:
+            chosen.update(_one(word, architecture, text))
+            continue
+        ends = [architecture.blocks.index(b) for end in (first, last) for b in _one(end, architecture, text)]
+        chosen.update(architecture.blocks[min(ends) : max(ends) + 1])
+    if not words[inverted:]:
+        raise WeightsError(f"{quote(text)} names no block; write for example IN04, IN04-IN08 or OUT")
+    return tuple(b for b in architecture.blocks if (b in chosen) != inverted)
+
+
+@lru_cache(maxsize=4096)
+def select_in_kind(text: str, architecture: Architecture) -> tuple[str, ...]:
+    """Return the blocks that `text` selects, as `select` does, where ids of all models of this kind are understood.
+
+    So `IN00-IN11` serves an SDXL LoRA too, which has blocks up to IN08.
+
+    Raises:
+        WeightsError: an id does not exist in any model of the kind of `architecture`.
+    """
+    kin = [a for a in ARCHITECTURES.values() if a.kind == architecture.kind]
+    widest = max(kin, key=lambda a: len(a.blocks))
+    try:
+        chosen = select(text, widest)
+    except WeightsError:
+        return select(text, architecture)
+    return tuple(b for b in chosen if b in architecture.blocks)
