@@ -16,7 +16,10 @@ settings.load_profile("lbw")
 collect_ignore = [] if importlib.util.find_spec("torch") else ["api", "hosts", "webui"]
 
 
-@pytest.fixture(params=["AUTOMATIC1111", "Forge", "reForge", "Classic"])
+HOSTS = ("AUTOMATIC1111", "Forge", "reForge", "Classic", "Neo", "Neo on the fly", "Neo partly loaded")
+
+
+@pytest.fixture(params=HOSTS)
 def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A running double of each host in turn."""
     from hosts.worlds import make_world

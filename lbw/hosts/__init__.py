@@ -6,6 +6,7 @@ A host is told by what it has loaded, never by its version.
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from .base import Host
 
@@ -20,7 +21,17 @@ def detect() -> Host | None:
         from .forge import ForgeHost
 
         return ForgeHost(networks, lora)
-    if "ldm_patched.modules.model_patcher" in sys.modules:
+    patchers = sys.modules.get("backend.patcher.base")
+    if _loads_part_by_part(patchers):
+        from .forge_neo import ForgeNeoHost
+
+        return ForgeNeoHost(networks, patchers)
+    patchers = sys.modules.get("ldm_patched.modules.model_patcher")
+    if _loads_part_by_part(patchers):
+        from .reforge import ReForgeHost
+
+        return ReForgeHost(networks, patchers)
+    if patchers is not None:
         from .forge_classic import ForgeClassicHost
 
         return ForgeClassicHost(networks)
@@ -29,3 +40,8 @@ def detect() -> Host | None:
 
         return A1111Host(networks)
     return None
+
+
+def _loads_part_by_part(patchers: Any) -> bool:
+    """Tell whether a host's module of patchers is made like ComfyUI's."""
+    return hasattr(patchers, "LowVramPatch") and hasattr(getattr(patchers, "ModelPatcher", None), "partially_load")

@@ -18,7 +18,7 @@ from typing import Any
 from lbw.core.blocks import locate
 from lbw.core.plan import ResolvedLora
 
-from .base import Host, does_not_fit, shared_model, split_by_name
+from .base import Host, does_not_fit, not_loaded, shared_model, split_by_name
 from .patch import Patch
 
 _FUSED = ("MultiheadAttention", "QkvLinear")
@@ -155,7 +155,7 @@ class A1111Host(Host):
             if resolved is not None and not network.modules and not network.bundle_embeddings:
                 problems.append(does_not_fit(resolved.request.name, resolved.architecture))
         for name, left in waiting.items():
-            problems += [f'LoRA "{name}" could not be loaded: see the console' for _ in left[:1]]
+            problems += [not_loaded(name) for _ in left[:1]]
         made_from = tuple((id(n), r and (r.digest, r.is_plain, r.request.dyn)) for n, r in pairs)
         if made_from != self._made_from or any(a is not b for a, b in zip(originals, self._originals)):
             twice = len(set(map(id, originals))) < len(originals)

@@ -121,9 +121,42 @@ def put_on(model: Any, owners: Mapping[str, Any]) -> None:
     model.forge_objects = applied.shallow_copy()
 
 
-def does_not_fit(name: str, architecture: Architecture) -> str:
-    """Return the message for a LoRA none of whose tensors exist in the loaded model."""
-    return f"LoRA {quote(name)} does not fit the loaded model ({architecture.title}): it changes nothing"
+def inner(owner: Any) -> Any:
+    """Return the patcher of `owner`, which is one, or a CLIP that holds one."""
+    return getattr(owner, "patcher", owner)
+
+
+def pristine_of(owner: Any) -> Any:
+    """Return what the host made, where `owner` is our clone of it."""
+    return getattr(owner, "lbw_pristine", owner)
+
+
+def does_not_fit(name: str, architecture: Architecture, part: str = "it") -> str:
+    """Return the message for a LoRA none of whose tensors, or of a part's, exist in the loaded model."""
+    return f"LoRA {quote(name)} does not fit the loaded model ({architecture.title}): {part} changes nothing"
+
+
+def not_loaded(name: str) -> str:
+    """Return the message for a LoRA whose file the host could not load."""
+    return f"LoRA {quote(name)} could not be loaded: see the console"
+
+
+def bypass() -> str:
+    """Return the kind of the loaded model where a Forge host merges LoRAs into it in a way of its own, else nothing."""
+    arguments = getattr(sys.modules.get("backend.args"), "dynamic_args", {})
+    if arguments.get("nunchaku"):
+        return "nunchaku"
+    return "int8" if str(arguments.get("ops") or "").endswith("Int8") else ""
+
+
+def bypassed(title: str, kind: str, loras: Iterable[ResolvedLora]) -> list[str]:
+    """Return a message for each of `loras` that has block weights, which do not reach a model of `kind`."""
+    return [
+        f"LoRA {quote(lora.request.name)} is applied without block weights: {title} merges into a model in {kind} by "
+        "itself, and takes no multipliers there"
+        for lora in loras
+        if not lora.is_plain
+    ]
 
 
 def split_by_name(loras: Iterable[ResolvedLora]) -> dict[str, list[ResolvedLora]]:

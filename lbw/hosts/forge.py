@@ -1,4 +1,4 @@
-"""Forge and Forge Neo.
+"""Forge, and Forge Neo up to 2025-10.
 
 The host keeps, on a clone of each model's patcher, `lora_patches`: for each LoRA file an identifier (file,
 strength, …) and its patches, each of which begins with its strength. Its loader merges when the text of the
@@ -12,17 +12,16 @@ for the tensors alone whose patches differ from those that are merged.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from lbw.core.blocks import locate
-from lbw.core.errors import quote
 from lbw.core.plan import ResolvedLora
 
-from .base import Host, does_not_fit, parameters_of, put_on, shared_model
+from .base import Host, bypass, bypassed, does_not_fit, inner, parameters_of, pristine_of, put_on, shared_model
+from .entries import same
 from .patch import Patch
 
 Identifier = tuple[Any, ...]
@@ -62,28 +61,18 @@ def plan_patches(pristine: LoraPatches, loras: Sequence[tuple[str, ResolvedLora]
     return result
 
 
-def _inner(owner: Any) -> Any:
-    """Return the patcher of `owner`, which is one, or a CLIP that holds one."""
-    return getattr(owner, "patcher", owner)
-
-
-def _pristine(owner: Any) -> Any:
-    """Return what the host made, where `owner` is our clone of it."""
-    return getattr(owner, "lbw_pristine", owner)
-
-
 def replace(owner: Any, loras: Sequence[tuple[str, ResolvedLora]], encoder: bool) -> Any:
     """Return `owner` with block weights: itself if it has them already, what the host made if there are none."""
-    pristine = _pristine(owner)
+    pristine = pristine_of(owner)
     if pristine is None:
         return None
-    wanted = plan_patches(_inner(pristine).lora_patches, loras, encoder)
-    if list(wanted) == list(_inner(owner).lora_patches):
+    wanted = plan_patches(inner(pristine).lora_patches, loras, encoder)
+    if list(wanted) == list(inner(owner).lora_patches):
         return owner
-    if list(wanted) == list(_inner(pristine).lora_patches):
+    if list(wanted) == list(inner(pristine).lora_patches):
         return pristine
     ours = pristine.clone()
-    _inner(ours).lora_patches = wanted
+    inner(ours).lora_patches = wanted
     ours.lbw_pristine = pristine
     return ours
 
@@ -95,7 +84,7 @@ class ForgeHost(Host):
 
     def __init__(self, networks: Any, lora: Any) -> None:
         super().__init__(networks)
-        self._loader = PartialLoader(lora.LoraLoader)
+        self._loader = PartialRefresh(lora.LoraLoader)
 
     def model(self) -> Any:
         model = shared_model()
@@ -118,45 +107,43 @@ class ForgeHost(Host):
 
     def switch(self, loras: Sequence[ResolvedLora]) -> None:
         model = self.model()
-        pristine = _pristine(model.forge_objects_after_applying_lora.unet)
+        applied = model.forge_objects_after_applying_lora.unet
+        pristine = pristine_of(applied)
         sampling = model.forge_objects.unet
-        if sampling is not pristine:
-            sampling.lora_patches = plan_patches(pristine.lora_patches, self._with_files(loras), encoder=False)
-            try:
-                sampling.refresh_loras()
-            except BaseException:
-                # The host takes a patcher that it has loaded for merged: the next picture needs another one.
-                put_on(model, {"unet": pristine})
-                raise
+        if sampling is pristine:
+            return
+        planned = plan_patches(pristine.lora_patches, self._with_files(loras), encoder=False)
+        # The denoiser's patcher may be a clone that another extension has made of ours, with patches of its own.
+        was_planned = getattr(sampling, "lbw_planned", None) or applied.lora_patches
+        strangers = {own: patches for own, patches in sampling.lora_patches.items() if own not in was_planned}
+        sampling.lora_patches, sampling.lbw_planned = {**planned, **strangers}, planned
+        try:
+            sampling.refresh_loras()
+        except BaseException:
+            # The host takes a patcher that it has loaded for merged: the next picture needs another one.
+            put_on(model, {"unet": pristine})
+            raise
 
     def _with_files(self, loras: Sequence[ResolvedLora]) -> list[tuple[str, ResolvedLora]]:
         return [(self.find(resolved.request.name) or "", resolved) for resolved in loras]
 
     def _problems(self, applied: Any, tags: Sequence[tuple[str, ResolvedLora]]) -> list[str]:
         """Return messages for LoRAs of which nothing reached the model."""
-        arguments = getattr(sys.modules.get("backend.args"), "dynamic_args", {})
-        bypass = "nunchaku" if arguments.get("nunchaku") else ""
-        bypass = "int8" if str(arguments.get("ops") or "").endswith("Int8") else bypass
-        if bypass:
-            return [
-                f"LoRA {quote(r.request.name)} is applied without block weights: {self.title} merges into a model in "
-                f"{bypass} by itself, and takes no multipliers there"
-                for _, r in tags
-                if not r.is_plain
-            ]
-        owners = [_pristine(owner) for owner in (applied.unet, applied.clip) if owner is not None]
-        loaded = {identifier[0] for owner in owners for identifier in _inner(owner).lora_patches}
+        if kind := bypass():
+            return bypassed(self.title, kind, [resolved for _, resolved in tags])
+        owners = [pristine_of(owner) for owner in (applied.unet, applied.clip) if owner is not None]
+        loaded = {identifier[0] for owner in owners for identifier in inner(owner).lora_patches}
         return [does_not_fit(r.request.name, r.architecture) for f, r in tags if f not in loaded]
 
     def close(self) -> None:
         model = self.model()
         applied = getattr(model, "forge_objects_after_applying_lora", None)
         if applied is not None:
-            put_on(model, {"unet": _pristine(applied.unet), "clip": _pristine(applied.clip)})
+            put_on(model, {"unet": pristine_of(applied.unet), "clip": pristine_of(applied.clip)})
         self._loader.close()
 
 
-class PartialLoader:
+class PartialRefresh:
     """Wraps `LoraLoader.refresh`, so that the host undoes and merges the tensors alone whose patches changed."""
 
     def __init__(self, loader_class: Any) -> None:
@@ -214,20 +201,3 @@ def signature(lora_patches: LoraPatches) -> dict[str, tuple[Any, ...]]:
         for key, entries in patches.items():
             result.setdefault(key, []).extend(tuple(entry) for entry in entries)
     return {key: tuple(entries) for key, entries in result.items()}
-
-
-def same(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
-    """Tell whether two lists of patches are the same: numbers equal, everything else identical."""
-    if len(a) != len(b):
-        return False
-    return all(len(x) == len(y) and all(_same(v, w) for v, w in zip(x, y)) for x, y in zip(a, b))
-
-
-def _same(a: Any, b: Any) -> bool:
-    if a is b:
-        return True
-    if isinstance(a, (int, float, str)) and isinstance(b, (int, float, str)):
-        return a == b
-    if isinstance(a, (tuple, list)) and type(a) is type(b):
-        return len(a) == len(b) and all(_same(v, w) for v, w in zip(a, b))
-    return False

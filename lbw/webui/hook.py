@@ -18,6 +18,7 @@ from lbw.core.plan import ResolvedLora, at_step, resolve_request
 from lbw.core.presets import merged
 from lbw.core.tag import LoraRequest, parse_items
 from lbw.files.user_presets import PresetStore
+from lbw.hosts import unknown
 from lbw.hosts.base import Host
 from lbw.hosts.patch import Patch
 
@@ -77,15 +78,17 @@ class Hook:
 
     def find(self, name: str) -> str | None:
         """Return the file of the LoRA that a tag calls `name`, None if there is none."""
-        return self._host().find(name)
+        return self.lora_files().get(name) if self.unknown() else self._host().find(name)
 
     def lora_files(self) -> dict[str, str]:
-        """Return the files of all LoRAs that the host knows, by name.
+        """Return the files of all LoRAs that the WebUI has, by name."""
+        return unknown.lora_files() if self.unknown() else self._host().lora_files()
 
-        Raises:
-            HostError: this WebUI is not known.
-        """
-        return self._host().lora_files()
+    def unknown(self) -> str:
+        """Return the name and the version of the WebUI if it is none that is known; empty if it is."""
+        if self.host is None:
+            self.host = hosts.detect()
+        return "" if self.host is not None else unknown.webui_name()
 
     def architecture(self) -> Architecture:
         """Return the architecture of the model that the WebUI is set to, which is loaded if it is not.
@@ -108,18 +111,16 @@ class Hook:
             return None
 
     def _host(self) -> Host:
-        if self.host is None:
-            self.host = hosts.detect()
-        if self.host is None:
-            raise HostError("this WebUI is none that is known")
+        if name := self.unknown():
+            raise HostError(f"{name} is none of the WebUIs that are known")
+        assert self.host is not None
         return self.host
 
     def activate(self, original: Any, p: Any, data: Any) -> Any:
         """Activate the LoRAs of a pass: ours around the host's own."""
         if not self.active:
             return original(p, data)
-        if self.host is None:
-            self.host = hosts.detect()
+        self.unknown()  # finds the host, if it is not found yet
         prepared = self._prepare(p, data)
         if self.host is not None:
             self.host.before()
@@ -189,11 +190,9 @@ class Hook:
             return options.presets, options.elements
 
     def _nothing_known(self, request: LoraRequest) -> str:
-        if self.host is None:
-            return f"LoRA {quote(request.name)} is applied without block weights: this WebUI is none that is known"
-        return (
-            f"LoRA {quote(request.name)} is applied without block weights: the blocks of the loaded model are not known"
-        )
+        name = self.unknown()
+        reason = f"{name} is none that is known" if name else "the blocks of the loaded model are not known"
+        return f"LoRA {quote(request.name)} is applied without block weights: {reason}"
 
     # Sampling -------------------------------------------------------------------------------------
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from lbw.core.errors import LbwError
+from lbw.hosts.unknown import has_loras
+from lbw.ui.markup import BAD, Text, message
 
 TITLE = "LoRA Block Weight"
 WARNINGS = "LBW warnings"
@@ -37,6 +39,27 @@ def forget(p: Any) -> None:
     """Begin anew for the generation `p`, which may be a copy of one that was told something."""
     p.__dict__["lbw_told"] = {}
     p.extra_generation_params.pop(WARNINGS, None)
+
+
+def host_notice(name: str) -> str:
+    """Return HTML that says that block weights do nothing on the WebUI `name`, and what to do about it.
+
+    Empty where `name` is, as it is for a WebUI that is known.
+    """
+    if not name:
+        return ""
+    if has_loras():
+        text: Text = (
+            "Block weights do nothing on this WebUI:", name, "is none that this extension knows.",
+            "LoRAs are applied without them. Look for an update of this extension; if there is none, report this line "
+            "to its authors. Presets, the sliders at a tag and the explanation of a tag work as ever.",
+        )  # fmt: skip
+    else:
+        text = (
+            "Block weights do nothing on this WebUI:", name,
+            "has not loaded its own extension for LoRAs. Enable it under Extensions, and restart the WebUI.",
+        )  # fmt: skip
+    return message(text, BAD)
 
 
 def answer(p: Any, processed: Any) -> None:

@@ -120,7 +120,10 @@ class BlockWeightScript(scripts.Script):
         tab = "img2img" if is_img2img else "txt2img"
         runner = scripts.scripts_img2img if is_img2img else scripts.scripts_txt2img
         # Not the host's InputAccordion: that one would switch block weights off when somebody only closes it.
-        with gr.Accordion(messages.TITLE, open=False, elem_id=f"lbw_{tab}"):
+        notice = messages.host_notice(hook.unknown())
+        with gr.Accordion(messages.TITLE, open=bool(notice), elem_id=f"lbw_{tab}"):
+            if notice:
+                gr.HTML(notice, elem_id=f"lbw_{tab}_notice")
             enabled = gr.Checkbox(value=True, label="Active", elem_id=f"lbw_{tab}_active")
             gr.HTML(
                 # A sentence lies in one piece beside its examples: the WebUI translates piece by piece.

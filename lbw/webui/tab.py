@@ -17,7 +17,7 @@ from lbw.ui.tuner import tuner_panel
 from lbw.ui.weights import weights_panel
 
 from .hook import Hook
-from .messages import TITLE
+from .messages import TITLE, host_notice
 from .panel_host import PanelHost
 
 # The host's fields that a question is taken from, without the tab's name before them.
@@ -43,6 +43,8 @@ class Tab:
     def build(self) -> list[tuple[Any, str, str]]:
         """Return the tab, as the host's `on_ui_tabs` takes it."""
         with gr.Blocks(analytics_enabled=False) as page:
+            if notice := host_notice(self.host.hook.unknown()):
+                gr.HTML(notice, elem_id="lbw_notice")
             with gr.Tabs(elem_id="lbw_tabs"):
                 analyze_tab = gr.Tab("Analyze", elem_id="lbw_tab_analyze")
                 with gr.Tab("Presets", elem_id="lbw_tab_presets"):

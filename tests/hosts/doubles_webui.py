@@ -183,8 +183,12 @@ class Networks:
 class World(ABC):
     """A running WebUI with the hook installed.
 
-    merges, restores: what was merged and undone, by layer. reads: what was read, by LoRA.
+    merges, restores: what was merged and undone, by layer. attaches: what is added at each forward from then on.
+    reads: what was read, by LoRA. merges_by_tensor: whether what is the same stays as it is.
     """
+
+    title: str
+    merges_by_tensor = True
 
     networks: Networks
 
@@ -192,6 +196,7 @@ class World(ABC):
         self.folder = folder
         self.merges: Counter[str] = Counter()
         self.restores: Counter[str] = Counter()
+        self.attaches: Counter[str] = Counter()
         self.reads: Counter[str] = Counter()
         self.fail_after: int | None = None
         self.failure: type[BaseException] = RuntimeError
@@ -251,6 +256,14 @@ class World(ABC):
     def merging(self, tensor: str) -> None:
         """Count that a layer is merged; fail if it is time to."""
         self.merges[_layer(tensor)] += 1
+        self._perhaps_fail()
+
+    def attaching(self, tensor: str) -> None:
+        """Count that patches are to be added to a layer at each forward; fail if it is time to."""
+        self.attaches[_layer(tensor)] += 1
+        self._perhaps_fail()
+
+    def _perhaps_fail(self) -> None:
         if self.fail_after is not None:
             self.fail_after -= 1
             if self.fail_after < 0:
@@ -318,11 +331,11 @@ class World(ABC):
         return picture
 
     def touched_by(self, *prompts: str, **fields: Any) -> set[str]:
-        """Return the layers that are merged or restored while `prompts` are painted."""
-        for counter in (self.merges, self.restores, self.reads):
+        """Return the layers that are touched while `prompts` are painted."""
+        for counter in (self.merges, self.restores, self.attaches, self.reads):
             counter.clear()
         self.paint(*prompts, **fields)
-        return set(self.merges) | set(self.restores)
+        return set(self.merges) | set(self.restores) | set(self.attaches)
 
 
 def _layer(tensor: str) -> str:

@@ -81,7 +81,7 @@ def test_weights_that_are_updated_in_place_are_switched_and_given_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = make_world("Classic", tmp_path, monkeypatch)
-    monkeypatch.setattr(type(world).__mro__[1].patcher_class, "weight_inplace_update", True)
+    monkeypatch.setattr("hosts.doubles_classic.ClassicPatcher.weight_inplace_update", True)
     base = world.weights()
     name = f"{OUT11}.weight"
     calls = world.paint("<lora:a:1:lbw=0.5:step=2-4>").passes[0].calls
@@ -104,18 +104,5 @@ def test_a_clone_made_before_a_switch_does_not_take_what_is_merged_since_for_its
     first = {name: weight for name, weight in world.weights().items() if name.startswith(OUT11)}
     clone = started(world, "<lora:a:1:lbw=0,OUT11=1:start=2>").clone()
     world.sample(4)
-    clone.load()
+    world.bring_up(clone)
     assert all(torch.equal(world.weights()[name], weight) for name, weight in first.items())
-
-
-def test_weights_that_are_merged_only_when_they_are_used_find_the_patches_in_force(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = make_world("reForge", tmp_path, monkeypatch)
-    patcher = started(world, "<lora:a:1:lbw=0,OUT11=1,IN04=1:stop=2><lora:b:1:lbw=0,IN04=1>")
-    table = patcher.patches
-    world.sample(4)
-    key = f"diffusion_model.{IN04}.weight"
-    assert patcher.patches is table
-    assert f"diffusion_model.{OUT11}.weight" not in table
-    assert [entry[0] for entry in table[key]] == [1]

@@ -11,15 +11,25 @@ import torch
 from safetensors.torch import save
 
 from .doubles_a1111 import A1111World
-from .doubles_classic import ClassicWorld, ReForgeWorld
+from .doubles_classic import ClassicWorld
+from .doubles_comfy import PartlyLoadedReForgeWorld, ReForgeWorld
 from .doubles_forge import ForgeWorld
 from .doubles_model import DENOISER, FC1, copies, denoiser, encoder
+from .doubles_neo import (
+    NeoWorld,
+    OnlineNeoWorld,
+    PartlyLoadedNeoWorld,
+    PartlyLoadedOnlineNeoWorld,
+    WrappersNeoWorld,
+)
 from .doubles_webui import Weights
 from .reference import EVERYWHERE, lora
 
 torch.set_num_threads(1)  # the layers are too small to share
 
-WORLDS = {kind.title: kind for kind in (A1111World, ForgeWorld, ReForgeWorld, ClassicWorld)}
+_REFORGE = (ReForgeWorld, PartlyLoadedReForgeWorld)
+_NEO = (NeoWorld, OnlineNeoWorld, PartlyLoadedNeoWorld, PartlyLoadedOnlineNeoWorld, WrappersNeoWorld)
+WORLDS = {kind.title: kind for kind in (A1111World, ForgeWorld, ClassicWorld, *_REFORGE, *_NEO)}
 
 
 @lru_cache

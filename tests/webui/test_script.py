@@ -79,6 +79,8 @@ def script(a1111: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     modules.images, modules.processing = SimpleNamespace(), SimpleNamespace()
     modules.ui_extra_networks = SimpleNamespace(extra_pages=[])
     modules.call_queue, modules.sd_samplers = SimpleNamespace(), SimpleNamespace(samplers=[])
+    for name in ("sd_samplers_cfg_denoiser", "sd_samplers_common", "sd_samplers_timesteps"):
+        setattr(modules, name, SimpleNamespace())
     monkeypatch.setitem(sys.modules, "gradio", gradio)
     sys.modules.pop("lbw.webui.script", None)
     loaded = importlib.import_module("lbw.webui.script")

@@ -1,0 +1,161 @@
+"""What the hosts have in common that keep the patches of all LoRAs in one list a tensor.
+
+Which LoRA an entry belongs to can be known only while it is added, so the host's `load_lora_for_models` is wrapped to
+count what each file adds. Then a clone of the patcher is made whose entries carry our multipliers; what the host made
+is kept untouched beside it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lbw.core.blocks import locate
+from lbw.core.plan import ResolvedLora
+
+from .base import Host, does_not_fit, inner, not_loaded, parameters_of, pristine_of, put_on, shared_model
+from .entries import Added, Counts, Table, counts_of, difference, plan_table, same_table, with_strangers
+from .patch import Patch
+
+Owners = Sequence[tuple[Mapping[str, Counts], ResolvedLora | None]]  # what was added by table, and for which tag
+
+
+class ListsHost(Host):
+    """A host of the Forge family. tables: the fields of its patchers that hold entries."""
+
+    tables: tuple[str, ...] = ("patches",)
+
+    def __init__(self, networks: Any) -> None:
+        super().__init__(networks)
+        self._calls: list[Added] = []
+        self._made: tuple[Any, ...] = ()
+        self._patch = Patch(networks, "load_lora_for_models", self._load)
+
+    @abstractmethod
+    def merge(self, patcher: Any, wanted: Mapping[str, dict[str, list[Any]]]) -> None:
+        """Give the loaded `patcher`, and the weights, the entries `wanted`, by table."""
+
+    def _load(
+        self,
+        original: Callable[..., Any],
+        model: Any,
+        clip: Any,
+        lora: Any,
+        strength_model: float,
+        strength_clip: float,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """Let the host load a LoRA, and note what it has added."""
+        names = tuple(map(str, lora))
+        before = [counts_of(inner(owner), self.tables) for owner in (model, clip)]
+        loaded = original(model, clip, lora, strength_model, strength_clip, *args, **kwargs)
+        added = [difference(old, counts_of(inner(owner), self.tables)) for old, owner in zip(before, loaded)]
+        self._calls.append(Added(str(kwargs.get("filename", args[0] if args else "default")), *added, names))
+        self._made = tuple(loaded)
+        return loaded
+
+    def model(self) -> Any:
+        model = shared_model()
+        return model if hasattr(model, "forge_objects") else None  # before the first picture a stand-in may be there
+
+    def tensors(self) -> Mapping[str, tuple[int, ...]]:
+        return parameters_of(self.model().forge_objects)
+
+    def before(self) -> None:
+        self._calls, self._made = [], ()
+
+    def apply(self, loras: Sequence[ResolvedLora]) -> list[str]:
+        model = self.model()
+        applied = getattr(model, "forge_objects_after_applying_lora", None)
+        if applied is None:
+            return []
+        if self._made and applied.unet is self._made[0]:
+            # The host has just made these patchers; where it has not, they still carry what they were made of.
+            applied.unet.lbw_added = self._calls
+        owners, left = self._owners(applied, loras)
+        put_on(
+            model,
+            {
+                "unet": self._replaced(applied.unet, [(added.unet, resolved) for added, resolved in owners]),
+                "clip": self._replaced(applied.clip, [(added.clip, resolved) for added, resolved in owners]),
+            },
+        )
+        problems = [text for added, resolved in owners if resolved is not None for text in _problems(added, resolved)]
+        return problems + [not_loaded(resolved.request.name) for resolved in left]
+
+    def _owners(
+        self, applied: Any, loras: Sequence[ResolvedLora]
+    ) -> tuple[list[tuple[Added, ResolvedLora | None]], list[ResolvedLora]]:
+        """Return what each file added, in the order in which it did, with the tag that asked for it; and other tags."""
+        waiting = [(self.find(resolved.request.name), resolved) for resolved in loras]
+        owners: list[tuple[Added, ResolvedLora | None]] = []
+        for added in getattr(pristine_of(applied.unet), "lbw_added", ()):
+            place = next((i for i, (filename, _) in enumerate(waiting) if filename == added.filename), None)
+            owners.append((added, None if place is None else waiting.pop(place)[1]))
+        return owners, [resolved for _, resolved in waiting]
+
+    def _replaced(self, owner: Any, owners: Owners) -> Any:
+        """Return `owner` with block weights: itself if it has them, what the host made if there are none."""
+        pristine = pristine_of(owner)
+        if pristine is None or all(resolved is None or resolved.is_plain for _, resolved in owners):
+            return pristine
+        planned = self._planned(pristine, owners)
+        # What the host made is never switched: a LoRA that stops at some step needs a clone though nothing differs yet.
+        if owner is not pristine and all(same_table(getattr(inner(owner), name), own) for name, own in planned.items()):
+            return owner
+        ours = pristine.clone()
+        for name, own in planned.items():
+            setattr(inner(ours), name, own)
+        if hasattr(inner(ours), "patches_uuid"):
+            inner(ours).patches_uuid = uuid.uuid4()
+        ours.lbw_pristine = pristine
+        return ours
+
+    def _planned(self, pristine: Any, owners: Owners) -> dict[str, dict[str, list[Any]]]:
+        """Return what the host made, by table, with the multipliers of each entry's owner."""
+        return {
+            name: plan_table(getattr(inner(pristine), name), [(added.get(name, {}), r) for added, r in owners])
+            for name in self.tables
+        }
+
+    def switch(self, loras: Sequence[ResolvedLora]) -> None:
+        model = self.model()
+        applied = model.forge_objects_after_applying_lora
+        pristine = pristine_of(applied.unet)
+        sampling = model.forge_objects.unet
+        if sampling is pristine:
+            return
+        owners, _ = self._owners(applied, loras)
+        planned = self._planned(pristine, [(added.unet, resolved) for added, resolved in owners])
+        # The denoiser's patcher may be a clone that another extension has made of ours, with patches of its own.
+        was_planned: Mapping[str, Table] = getattr(sampling, "lbw_planned", None) or vars(applied.unet)
+        wanted = {
+            name: with_strangers(own, was_planned[name], getattr(sampling, name)) for name, own in planned.items()
+        }
+        try:
+            self.merge(sampling, wanted)
+        except BaseException:
+            # The host may take a patcher that it has loaded for merged: the next picture needs another one.
+            put_on(model, {"unet": pristine})
+            raise
+        sampling.lbw_planned = planned
+
+    def close(self) -> None:
+        model = self.model()
+        applied = getattr(model, "forge_objects_after_applying_lora", None)
+        if applied is not None:
+            put_on(model, {"unet": pristine_of(applied.unet), "clip": pristine_of(applied.clip)})
+        self._patch.remove()
+
+
+def _problems(added: Added, resolved: ResolvedLora) -> list[str]:
+    """Return messages for a LoRA of which the host has dropped all, or all that is for the denoiser."""
+    name, architecture = resolved.request.name, resolved.architecture
+    if not added.unet and not added.clip and (resolved.request.te or resolved.request.unet):
+        return [does_not_fit(name, architecture)]
+    if not added.unet and resolved.request.unet and any(locate(key, architecture).encoder == 0 for key in added.names):
+        return [does_not_fit(name, architecture, "its part for the denoiser")]
+    return []
