@@ -113,9 +113,12 @@ class Clues:
         return 0 if not answers else 1 if answers == {True} else -1
 
     def _counts(self, family: Family) -> int:
-        """Tell whether some known model of `family` has as many blocks as the file speaks of."""
+        """Return 2 where a model of `family` has just the blocks that the file speaks of, 1 where more, 0 where none."""
         counts = self.counts(family)
-        return int(any(_holds(size, counts) for size in family.sizes))
+        holding = [size for size in family.sizes if _holds(size, counts)]
+        main = family.main_letters
+        exact = any(all(counts.get(letter) == size.counts.get(letter) for letter in main) for size in holding)
+        return 2 if exact else int(bool(holding))
 
     def _widths(self, family: Family) -> int:
         """Return 1 where the width is that of a model of `family`, 0 where it is not known, -1 where it is another."""
