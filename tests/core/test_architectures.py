@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import pytest
 
 from lbw.core.architectures import ARCHITECTURES, layout_owners
 from lbw.core.blocks import locate
 from lbw.core.family import Architecture
+from lbw.core.weights import Drawing, resolve
 
-from .tables import BLOCKS, FLUX_LAYOUTS, UNET_LAYOUTS
+from .tables import BLOCKS, FLUX_LAYOUTS, UNET_LAYOUTS, words
 
 FLUX = ARCHITECTURES["flux"]
 SD1 = ARCHITECTURES["sd1"]
 SD2 = ARCHITECTURES["sd2"]
 SDXL = ARCHITECTURES["sdxl"]
+
+
+def weighted(text: str, architecture: Architecture) -> list[str]:
+    """Return the blocks that `text` gives 1, in layout order; all others get 0."""
+    blocks = resolve(text, architecture, Drawing(), {}).blocks
+    assert set(blocks.values()) <= {0.0, 1.0}
+    return [block for block in BLOCKS[architecture.name] if blocks[block]]
+
 
 EVERY = pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=lambda a: a.name)
 
@@ -69,6 +80,26 @@ def test_tables_lead_only_to_blocks_that_exist(architecture: Architecture) -> No
     named = {*architecture.family.outside, *architecture.encoders.values(), architecture.family.rest}
     named |= {block for group in architecture.groups.values() for block in group}
     assert named <= set(BLOCKS[architecture.name])
+
+
+@EVERY
+def test_early_middle_and_late_are_thirds_of_the_numbered_blocks_in_every_model(architecture: Architecture) -> None:
+    parts = [weighted(f"0,{third}=1", architecture) for third in ("EARLY", "MIDDLE", "LATE")]
+    if architecture.kind == "unet":
+        ins, outs = ([b for b in BLOCKS[architecture.name] if b.startswith(side)] for side in ("IN", "OUT"))
+        assert parts == [ins, ["M00"], outs]
+        return
+    outside = words("BASE CLIP T5 TE ADP IN OUT CR00 CR01 NR00 NR01 TF00 TF01 TF02 TF03")
+    assert [*chain(*parts)] == [block for block in BLOCKS[architecture.name] if block not in outside]
+    early, middle, late = map(len, parts)
+    assert early == late
+    assert abs(early - middle) <= 1
+
+
+@EVERY
+def test_base_is_all_text_encoders_in_every_model(architecture: Architecture) -> None:
+    encoders = [b for b in BLOCKS[architecture.name] if b in ("BASE", "CLIP", "T5", "TE", "ADP")]
+    assert weighted("0,BASE=1", architecture) == weighted("0,ENCODER=1", architecture) == encoders
 
 
 @pytest.mark.parametrize("architecture", [SD1, SD2, SDXL, FLUX], ids=lambda a: a.name)

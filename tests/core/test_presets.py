@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from lbw.core.architectures import ARCHITECTURES
+from lbw.core.errors import PresetError
 from lbw.core.presets import merged, parse_presets
 from lbw.core.weights import Drawing, resolve
 
-from .tables import LAYOUT_20, PREDECESSOR_PRESETS, weights_of
+from .tables import BLOCKS, LAYOUT_20, LAYOUT_57, PREDECESSOR_PRESETS, weights_of
 
 SDXL = ARCHITECTURES["sdxl"]
 
@@ -96,3 +97,21 @@ def test_the_predecessors_presets_are_shipped_with_its_numbers() -> None:
 def test_a_shipped_preset_means_these_blocks_of_sdxl(name: str, weights: str) -> None:
     shipped = parse_presets(SHIPPED.read_text(encoding="utf-8")).presets
     assert resolve(name, SDXL, Drawing(), shipped).blocks == weights_of(weights, LAYOUT_20)
+
+
+@pytest.mark.parametrize("architecture", ["flux", "chroma"])
+@pytest.mark.parametrize(("name", "first", "last"), [("FLUX-CONTENT", 0, 9), ("FLUX-STYLE", 10, 37)])
+def test_content_and_style_are_runs_of_the_single_blocks_and_all_that_is_not_numbered_stays(
+    architecture: str, name: str, first: int, last: int
+) -> None:
+    """SplitFlux, arXiv 2511.15258: the single blocks up to about the tenth carry content, later ones style."""
+    shipped = parse_presets(SHIPPED.read_text(encoding="utf-8")).presets
+    numbered = {block: float(f"S{first:02}" <= block <= f"S{last:02}") for block in LAYOUT_57}
+    others = {block: 1.0 for block in BLOCKS[architecture] if block not in LAYOUT_57}
+    assert resolve(name, ARCHITECTURES[architecture], Drawing(), shipped).blocks == others | numbered
+
+
+def test_content_and_style_of_flux_are_not_taken_for_a_model_that_they_were_not_found_on() -> None:
+    shipped = parse_presets(SHIPPED.read_text(encoding="utf-8")).presets
+    with pytest.raises(PresetError, match=r"is for Chroma, Flux\.1, and this LoRA is for Flux\.2 Klein 9B"):
+        resolve("FLUX-STYLE", ARCHITECTURES["flux2-klein-9b"], Drawing(), shipped)

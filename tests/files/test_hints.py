@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lbw.core.architectures import by_name
 from lbw.core.errors import FileError
+from lbw.core.preset_names import find_preset
 from lbw.core.presets import parse_presets
 from lbw.files.hints import HINTS, Hint, hint_problems, hints_of_rows, hints_text, parse_hints, rows_of_hints
 from lbw.files.user_presets import SHIPPED, WEIGHTS, PresetStore, read_text
@@ -20,9 +22,14 @@ def test_the_shipped_hints_are_flawless_and_say_what_the_presets_of_their_names_
     hints = parse_hints(read_text(SHIPPED / HINTS))
     assert hint_problems(hints) == []
     presets = parse_presets(read_text(SHIPPED / WEIGHTS)).presets
-    assert {hint.name: hint.weights for hint in hints} == {
-        name: presets[name] for name in ("XL-CHARACTER", "XL-STYLE", "XL-LAYOUT")
-    }
+    named = {name: weights for name, weights in presets.items() if name.startswith(("XL-", "FLUX-"))}
+    found = {}
+    for hint in hints:
+        key = find_preset(hint.name, presets, by_name(hint.architecture))
+        assert key is not None
+        found[key] = hint.weights
+    assert found == named
+    assert len(hints) == len(named) == 7
     assert hints_text(hints) == read_text(SHIPPED / HINTS)
 
 
