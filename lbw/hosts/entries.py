@@ -60,12 +60,12 @@ def plan_table(pristine: Table, owners: Sequence[tuple[Counts, ResolvedLora | No
     """Return `pristine` with each owner's multipliers as the strengths of its entries; zeros are left out.
 
     owners: in the order in which they added entries, how many to which tensor, and what was asked for; None for
-        a LoRA that no tag named.
+        a LoRA that no tag named. What was there before any of them stays as it is.
     """
     result: dict[str, list[Any]] = {}
     for key, entries in pristine.items():
-        place = 0
-        kept: list[Any] = []
+        place = len(entries) - sum(counts.get(key, 0) for counts, _ in owners)
+        kept = list(entries[:place])
         for counts, resolved in owners:
             own = entries[place : place + counts.get(key, 0)]
             place += len(own)
@@ -75,7 +75,6 @@ def plan_table(pristine: Table, owners: Sequence[tuple[Counts, ResolvedLora | No
             multiplier = resolved.multiplier(locate(key, resolved.architecture)) if own else 0.0
             if multiplier != 0:
                 kept += [weighted(entry, multiplier) for entry in own]
-        kept += entries[place:]
         if kept:
             result[key] = kept
     return result

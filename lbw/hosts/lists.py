@@ -7,9 +7,11 @@ is kept untouched beside it.
 
 from __future__ import annotations
 
+import operator
 import uuid
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lbw.core.blocks import locate
@@ -22,6 +24,15 @@ from .patch import Patch
 Owners = Sequence[tuple[Mapping[str, Counts], ResolvedLora | None]]  # what was added by table, and for which tag
 
 
+@dataclass(frozen=True)
+class _Call:
+    """A call of `load_lora_for_models`: denoiser and text encoders as given, and as they were returned."""
+
+    added: Added
+    given: tuple[Any, ...]
+    loaded: tuple[Any, ...]
+
+
 class ListsHost(Host):
     """A host of the Forge family. tables: the fields of its patchers that hold entries."""
 
@@ -29,8 +40,7 @@ class ListsHost(Host):
 
     def __init__(self, networks: Any) -> None:
         super().__init__(networks)
-        self._calls: list[Added] = []
-        self._made: tuple[Any, ...] = ()
+        self._calls: list[_Call] = []
         self._patch = Patch(networks, "load_lora_for_models", self._load)
 
     @abstractmethod
@@ -53,8 +63,8 @@ class ListsHost(Host):
         before = [counts_of(inner(owner), self.tables) for owner in (model, clip)]
         loaded = original(model, clip, lora, strength_model, strength_clip, *args, **kwargs)
         added = [difference(old, counts_of(inner(owner), self.tables)) for old, owner in zip(before, loaded)]
-        self._calls.append(Added(str(kwargs.get("filename", args[0] if args else "default")), *added, names))
-        self._made = tuple(loaded)
+        filename = str(kwargs.get("filename", args[0] if args else "default"))
+        self._calls.append(_Call(Added(filename, *added, names), (model, clip), tuple(loaded)))
         return loaded
 
     def model(self) -> Any:
@@ -65,16 +75,17 @@ class ListsHost(Host):
         return parameters_of(self.model().forge_objects)
 
     def before(self) -> None:
-        self._calls, self._made = [], ()
+        self._calls = []
 
     def apply(self, loras: Sequence[ResolvedLora]) -> list[str]:
         model = self.model()
         applied = getattr(model, "forge_objects_after_applying_lora", None)
         if applied is None:
             return []
-        if self._made and applied.unet is self._made[0]:
+        if calls := self._calls_that_made(applied):
             # The host has just made these patchers; where it has not, they still carry what they were made of.
-            applied.unet.lbw_added = self._calls
+            applied.unet.lbw_added = [call.added for call in calls]
+        self._calls = []
         owners, left = self._owners(applied, loras)
         put_on(
             model,
@@ -85,6 +96,15 @@ class ListsHost(Host):
         )
         problems = [text for added, resolved in owners if resolved is not None for text in _problems(added, resolved)]
         return problems + [not_loaded(resolved.request.name) for resolved in left]
+
+    def _calls_that_made(self, applied: Any) -> list[_Call]:
+        """Return the calls that led to the patchers of `applied`; other extensions may load LoRAs for theirs."""
+        owners, chain = (applied.unet, applied.clip), []
+        for call in reversed(self._calls):
+            if all(map(operator.is_, call.loaded, owners)):
+                chain.insert(0, call)
+                owners = call.given
+        return chain
 
     def _owners(
         self, applied: Any, loras: Sequence[ResolvedLora]

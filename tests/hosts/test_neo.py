@@ -161,6 +161,44 @@ def test_where_a_file_cannot_be_read_what_the_host_keeps_from_before_is_not_take
     assert same(world.paint("", "<lora:b:1:lbw=0.5>").passes[1].weights, meant)
 
 
+@pytest.mark.parametrize("title", ["Classic", *PART_BY_PART])
+def test_loras_that_other_extensions_load_for_models_of_their_own_are_not_taken_for_the_prompts(
+    title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(title, tmp_path, monkeypatch)
+    meant = world.paint("<lora:a:1:lbw=0,IN04=1><lora:b:1:lbw=0.5>").weights
+    world.paint("")
+    load_networks, objects = world.networks.load_networks, world.model_data.sd_model.forge_objects_original
+
+    def load(*args: Any) -> None:
+        tensors = world.networks.read(str(tmp_path / "dora.safetensors"))
+        world.networks.load_lora_for_models(objects.unet, objects.clip, tensors, 1.0, 1.0, "dora")
+        load_networks(*args)
+        made = world.model_data.sd_model.forge_objects
+        world.networks.load_lora_for_models(made.unet, made.clip, tensors, 1.0, 1.0, "dora")
+
+    monkeypatch.setattr(world.networks, "load_networks", load)
+    painted = world.paint("<lora:a:1:lbw=0,IN04=1><lora:b:1:lbw=0.5>")
+    assert painted.p.comments == []
+    assert same(painted.weights, meant)
+
+
+@pytest.mark.parametrize("title", ["Classic", *PART_BY_PART])
+def test_patches_that_were_there_before_any_lora_stay_as_they_are(
+    title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(title, tmp_path, monkeypatch)
+    delta = torch.ones(8, 8)
+    key = f"diffusion_model.{OUT11}.weight"
+    world.networks.add(world.model_data.sd_model.forge_objects_original.unet, "theirs", {key: (("diff", delta),)}, 2.0)
+    found = world.paint("<lora:a:1:lbw=0,OUT11=0.5>", "<lora:a:1:lbw=0>")
+    base, half = (one.unet[f"{OUT11}.weight"] for one in reversed(found.passes))
+    lora_alone = make_world(title, tmp_path, monkeypatch)
+    change = [lora_alone.paint(tag).weights[f"{OUT11}.weight"] for tag in ("<lora:a:1:lbw=0,OUT11=0.5>", "")]
+    torch.testing.assert_close(base, change[1] + 2 * delta)
+    torch.testing.assert_close(half, change[0] + 2 * delta)
+
+
 @pytest.mark.parametrize("name", ["a", "unet", "text"])
 def test_a_lora_that_fits_is_told_nothing_of_whatever_sides_it_has(parts: Any, name: str) -> None:
     assert parts.paint(f"<lora:{name}:1:lbw=0.5>", f"<lora:{name}:1>", f"<lora:{name}:0>").p.comments == []

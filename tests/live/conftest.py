@@ -4,6 +4,10 @@ LBW_WEBUI_URL     address of a running WebUI with --api, e.g. http://127.0.0.1:7
 LBW_LORA_DIR      the LoRA folder that this WebUI reads
 LBW_CHECKPOINT    the checkpoint that it has loaded (safetensors, original LDM layout, SD 1 or SDXL)
 LBW_TIMEOUT       seconds to wait for one request, 900 where not given
+LBW_SIZE          width and height of the pictures, 64 where not given
+
+A checkpoint of random weights will do, and a small one makes it quick: an SD 1 whose U-Net is 320 wide at every level,
+with a small decoder, takes a second a picture on two cores. Any picture that is not blank can show what a tag does.
 """
 
 from __future__ import annotations

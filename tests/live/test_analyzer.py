@@ -13,8 +13,7 @@ import pytest
 from PIL import Image
 
 from .conftest import PROMPT, Files
-from .test_passes import HIRES
-from .webui import DEFAULTS, SCRIPT_TITLE, Answer, RequestError, WebUI, decode, encode
+from .webui import DEFAULTS, SCRIPT_TITLE, Answer, RequestError, WebUI, decode, encode, same
 
 pytestmark = pytest.mark.live
 
@@ -58,10 +57,10 @@ def test_each_percentage_is_that_of_pictures_rendered_alone(webui: WebUI, files:
     found = by_block(answer)
     assert list(found) == blocks
     source = webui.render(tag(name, "1"))
+    changed = {block: webui.render(tag(name, f"1,{block}=0.25")) for block in blocks}
     for block in blocks:
-        changed = webui.render(tag(name, f"1,{block}=0.25"))
-        assert found[block]["percent"] == [pytest.approx(percent([source.picture], [changed.picture], 12))]
-        assert found[block]["percent"][0] > 0
+        assert found[block]["percent"] == [pytest.approx(percent([source.picture], [changed[block].picture], 12))]
+    assert not same(source, changed[blocks[0]])
     ranked = sorted(blocks, key=lambda block: -found[block]["mean"])
     assert figures(answer)["ranking"] == ranked
     assert len(answer.pictures) == 2
@@ -86,7 +85,9 @@ def test_blocks_without_tensors_change_nothing_and_cost_nothing(
     answer = webui.render(tag(files.only[block], "XYZ"), seed=11, **analyzer(blocks="12ALL"))
     found = by_block(answer)
     assert len(found) == 12
-    assert found[block]["percent"][0] > 0
+    source, changed = (webui.render(tag(files.only[block], w), seed=11) for w in ("1", f"1,{block}=0"))
+    assert not same(source, changed)
+    assert found[block]["percent"] == [pytest.approx(percent([source.picture], [changed.picture]))]
     assert all(entry["percent"] == [0.0] for name, entry in found.items() if name != block)
     assert figures(answer)["rendered"] == 2
     assert list(by_block(webui.render(tag(files.only[block], "XYZ"), seed=11, **analyzer()))) == [block]
@@ -122,9 +123,9 @@ def test_a_batch_is_compared_as_a_whole(webui: WebUI, files: Files, places: dict
 def test_the_hires_pass(webui: WebUI, files: Files, places: dict[str, str]) -> None:
     block = places["last"]
     name = files.only[block]
-    answer = webui.render(tag(name, "XYZ"), **HIRES, **analyzer(blocks=block))
-    source = webui.render(tag(name, "1"), **HIRES)
-    changed = webui.render(tag(name, f"1,{block}=0"), **HIRES)
+    answer = webui.render(tag(name, "XYZ"), **webui.hires, **analyzer(blocks=block))
+    source = webui.render(tag(name, "1"), **webui.hires)
+    changed = webui.render(tag(name, f"1,{block}=0"), **webui.hires)
     assert source.picture.shape[0] == 2 * DEFAULTS["height"]
     assert by_block(answer)[block]["percent"] == [pytest.approx(percent([source.picture], [changed.picture]))]
 

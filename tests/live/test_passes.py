@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -11,19 +9,11 @@ from .conftest import PROMPT, Files
 from .webui import Answer, RequestError, WebUI, encode, same
 
 pytestmark = pytest.mark.live
-HIRES: dict[str, Any] = {
-    "enable_hr": True,
-    "hr_scale": 2,
-    "hr_upscaler": "Latent",
-    "hr_second_pass_steps": 2,
-    "denoising_strength": 0.7,
-    "hr_additional_modules": ["Use same choices"],  # Forge cannot do without it
-}
 
 
 def hires(webui: WebUI, tag: str, hires_tag: str) -> Answer:
     """A picture whose hires pass has a prompt of its own."""
-    return webui.render(f"{PROMPT} {tag}", hr_prompt=f"{PROMPT} {hires_tag}", **HIRES)
+    return webui.render(f"{PROMPT} {tag}", hr_prompt=f"{PROMPT} {hires_tag}", **webui.hires)
 
 
 def test_the_hires_pass_has_block_weights_of_its_own(webui: WebUI, files: Files) -> None:
@@ -46,8 +36,8 @@ def test_steps_count_anew_in_the_hires_pass(webui: WebUI, files: Files) -> None:
 
 
 def test_a_hires_pass_without_prompt_of_its_own_has_the_weights_of_the_first(webui: WebUI, files: Files) -> None:
-    weighted = webui.render(f"{PROMPT} <lora:{files.unet}:1:lbw=0.5>", **HIRES)
-    assert same(weighted, webui.render(f"{PROMPT} <lora:{files.unet}:0.5>", **HIRES))
+    weighted = webui.render(f"{PROMPT} <lora:{files.unet}:1:lbw=0.5>", **webui.hires)
+    assert same(weighted, webui.render(f"{PROMPT} <lora:{files.unet}:0.5>", **webui.hires))
 
 
 def test_img2img_keeps_the_laws(webui: WebUI, files: Files, none: Answer) -> None:
@@ -67,8 +57,9 @@ def test_img2img_keeps_the_laws(webui: WebUI, files: Files, none: Answer) -> Non
 
 
 def test_inpainting_keeps_the_laws(webui: WebUI, files: Files, none: Answer) -> None:
-    mask = np.zeros((64, 64, 3), np.uint8)
-    mask[16:48, 16:48] = 255
+    mask = np.zeros_like(none.picture)
+    quarter = len(mask) // 4
+    mask[quarter:-quarter, quarter:-quarter] = 255
     payload = {
         "denoising_strength": 0.7,
         "mask": encode(mask),

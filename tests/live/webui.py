@@ -5,24 +5,27 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
 import urllib.error
 import urllib.request
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 SCRIPT_TITLE = "LoRA Block Weight"
+SIZE = int(os.environ.get("LBW_SIZE", "64"))
 DEFAULTS: dict[str, Any] = {
     "negative_prompt": "",
     "seed": 7,
     "steps": 1,
     "cfg_scale": 3,
-    "width": 64,
-    "height": 64,
+    "width": SIZE,
+    "height": SIZE,
     "sampler_name": "Euler",
 }
 
@@ -91,6 +94,19 @@ class WebUI:
         except urllib.error.HTTPError as error:
             raise RequestError(error.code, error.read().decode(errors="replace")) from None
         return json.loads(text) if text else None
+
+    @cached_property
+    def hires(self) -> dict[str, Any]:
+        """What asks for a hires pass; hosts without upscalers of latents scale the picture."""
+        modes = self.call("/sdapi/v1/latent-upscale-modes", method="GET")
+        return {
+            "enable_hr": True,
+            "hr_scale": 2,
+            "hr_upscaler": "Latent" if modes else "None",
+            "hr_second_pass_steps": 2,
+            "denoising_strength": 0.7,
+            "hr_additional_modules": ["Use same choices"],  # Forge cannot do without it
+        }
 
     def generate(self, path: str, payload: dict[str, Any]) -> Answer:
         """Sends a generation request as it stands, always."""
