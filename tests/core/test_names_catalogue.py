@@ -82,7 +82,7 @@ CLASSES: dict[str, tuple[str, Any]] = {
     "wan-1.3b": ("WanTransformer3DModel", _wan),
     "qwen-image": ("QwenImageTransformer2DModel", {}),
     "krea2": ("Krea2Transformer2DModel", {}),
-    "ernie": (
+    "ernie-image": (
         "ErnieImageTransformer2DModel",
         {
             "hidden_size": 4096,

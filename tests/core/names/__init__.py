@@ -3,10 +3,10 @@
 A file per family, written once from the classes that it names, built on the meta device. Names are facts; no code
 of those projects is here. A file reads:
 
-    size NAME h=3072 D=19      an architecture: its width, and the lengths of its stacks
+    size NAME h=3072 D=19      a model: its width, and the lengths of its stacks
     [naming]                   "original": of the published checkpoint; "diffusers": of the diffusers class; others
     BLOCKS NAME DIMENSIONS     a weight of shape DIMENSIONS: numbers, or multiples of a letter of `size`
-    … @NAME,NAME               only in these architectures
+    … @NAME,NAME               only in these models
 
 BLOCKS is a block, or a stack's letters: all of it (`D`), all but its last (`D<last`), its last (`D=last`), or some
 (`D:0-12`); `#` in NAME is then the block's number, `{#-2}` two less. `{0-4}` stands for five names. NAME is a
@@ -39,12 +39,17 @@ class Weight(NamedTuple):
 
 
 class Model(NamedTuple):
-    """An architecture. namings: its weights in each naming. source: where the names were read."""
+    """A published model. namings: its weights in each naming. source: where the names were read."""
 
     name: str
     source: str
     stacks: dict[str, int]
     namings: dict[str, tuple[Weight, ...]]
+
+    @property
+    def architecture(self) -> str:
+        """The architecture of its blocks; the mediums of SD 3 and SD 3.5 have the same."""
+        return "sd3-medium" if self.name == "sd3.5-medium" else self.name
 
 
 def _numbers(text: str) -> list[int]:
@@ -83,7 +88,7 @@ def _dimension(text: str, size: dict[str, int]) -> int:
     return int(match[1] or 1) * (size[match[2]] if match[2] else 1)
 
 
-def _read(path: Path) -> Iterator[Model]:
+def _read(path: Path, changes: dict[str, int] | None = None) -> Iterator[Model]:
     sizes: dict[str, dict[str, int]] = {}
     found: dict[str, dict[str, list[Weight]]] = {}
     source = naming = ""
@@ -92,7 +97,7 @@ def _read(path: Path) -> Iterator[Model]:
             source = line.partition(": ")[2]
         elif line.startswith("size "):
             _, name, *pairs = line.split()
-            sizes[name] = {key: int(value) for key, value in (pair.split("=") for pair in pairs)}
+            sizes[name] = {key: int(value) for key, value in (pair.split("=") for pair in pairs)} | (changes or {})
             found[name] = {}
         elif line.startswith("["):
             naming = line.strip("[]")
@@ -115,5 +120,10 @@ def _read(path: Path) -> Iterator[Model]:
 
 @lru_cache(maxsize=1)
 def models() -> dict[str, Model]:
-    """Return every architecture of the catalogue by name."""
+    """Return every model of the catalogue by name."""
     return {model.name: model for path in sorted(FOLDER.glob("*.txt")) for model in _read(path)}
+
+
+def resized(name: str, **size: int) -> Model:
+    """Return the model `name` in another `size`."""
+    return next(model for path in sorted(FOLDER.glob("*.txt")) for model in _read(path, size) if model.name == name)

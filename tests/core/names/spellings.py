@@ -37,7 +37,7 @@ PREFIXES = {
     "fused": {"transformer.": "diffusers' PEFT", "lycoris_": "LyCORIS"},
 }
 # Families whose original names are diffusers' too get both tables; others have a prefix of their own.
-SAME_IN_DIFFUSERS = ("qwen-image", "ernie", "hidream-i1")
+SAME_IN_DIFFUSERS = ("qwen-image", "ernie-image", "hidream-i1")
 OWN = {
     ("ideogram4", "original"): {"conditional_transformer.": "seen; diffusers strips it"},
     ("ideogram4", "diffusers"): {"conditional_transformer.": "seen; diffusers strips it"},
