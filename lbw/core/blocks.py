@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from .family import Architecture, Family, flat
-from .names import ENCODER, denoiser_path, is_module, longest, module_name, names_of
+from .names import ENCODER, denoiser_path, flat_name, is_module, longest, module_name, names_of
 
 __all__ = ["Site", "encoder_sort", "is_module", "locate", "module_name"]
 
@@ -15,7 +15,9 @@ _SECOND = re.compile(
     r"^(?:base_model_model_)?(?:(?:lora|oft|lycoris)_(?:te|text_encoder_?)2_|text_encoder_2_|te2_|"
     r"conditioner_embedders_1_|clip_g_|embedders_1_|1_(?:model|transformer)_|text_encoders_clip_g_)"
 )
-_T5 = re.compile(r"t5xxl|(?:^|_)encoder_block_\d+_layer_|SelfAttention|DenseReluDense")
+_T5 = re.compile(
+    r"t5xxl|(?:^|_)encoder_block_\d+_layer_|SelfAttention|DenseReluDense|(?:^|_)(?:shared|encoder_final_layer_norm)$"
+)
 _CLIP_LAYER = re.compile(r"(?:text_model_encoder_layers|transformer_resblocks)_(\d+)(?:_(.*))?$")
 _CLIP = re.compile(r"text_model|resblocks|clip_[lgh]_|text_projection|logit_scale")
 _LANGUAGE_LAYER = re.compile(r"(?:^|_)(layers_\d+(?:_.*)?)$")
@@ -47,12 +49,12 @@ class Site(NamedTuple):
 @lru_cache(maxsize=1 << 15)
 def locate(name: str, architecture: Architecture) -> Site:
     """Return where the tensor or module `name` stands, in any naming that files or hosts use."""
-    flat_name = flat(module_name(name))
-    encoder = ENCODER.match(flat_name)
+    module = flat_name(module_name(name))
+    encoder = ENCODER.match(module)
     if encoder:
-        return _in_encoder(flat_name, encoder.end(), architecture)
+        return _in_encoder(module, encoder.end(), architecture)
     guess = architecture.family if architecture.family.is_guess else None
-    return _in_denoiser(denoiser_path(flat_name, guess), architecture)
+    return _in_denoiser(denoiser_path(module, guess), architecture)
 
 
 def encoder_sort(flat_name: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from .architectures import ARCHITECTURES, FAMILIES, guessed, sized
 from .blocks import encoder_sort, locate
 from .family import Architecture, Family, Size, flat
-from .names import ENCODER, denoiser_path, is_module, longest, module_name, names_of, stack_of
+from .names import ENCODER, denoiser_path, flat_name, is_module, longest, module_name, names_of, stack_of
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -36,11 +36,11 @@ class Clues:
             if not is_module(key):
                 continue
             name = module_name(key)
-            flat_name = flat(name)
-            if ENCODER.match(flat_name):
-                self.encoders.append(flat_name)
+            compared = flat_name(name)
+            if ENCODER.match(compared):
+                self.encoders.append(compared)
             elif name not in self.denoiser:
-                path = denoiser_path(flat_name)
+                path = denoiser_path(compared)
                 self.denoiser[name] = path
                 stack = stack_of(path)
                 if stack:
@@ -51,8 +51,11 @@ class Clues:
 
     # Candidates -----------------------------------------------------------------------------------
 
-    def candidates(self) -> list[Family]:
-        """Return the families that the file can be of, the likeliest first; none where it is of no known one."""
+    def candidates(self, is_packed: bool = False) -> list[Family]:
+        """Return the families that the file can be of, the likeliest first; none where it is of no known one.
+
+        is_packed: the tensors may be quantised, so that shapes that fit no family rule none out.
+        """
         if not self.denoiser:
             return self._by_encoders()
         shares = {family: self._share(family) for family in FAMILIES}
@@ -60,10 +63,10 @@ class Clues:
         if best < _ENOUGH:
             return []
         found = [family for family, share in shares.items() if share == best]
-        for question in (self._tells, self._ratios, self._counts, self._widths):
+        for question in (self._tells, self._counts, self._widths, self._ratios):
             answers = {family: question(family) for family in found}
             found = [family for family in found if answers[family] == max(answers.values())]
-        return found
+        return found if is_packed else [family for family in found if self._ratios(family) >= 0]
 
     def _by_encoders(self) -> list[Family]:
         if not self.encoders:
@@ -106,7 +109,7 @@ class Clues:
             stack = stack_of(path)
             if stack and stack[2] in wanted:
                 size = self._size(name)
-                if size and size[1]:
+                if size and all(size):
                     answers.add(abs(size[0] / size[1] - wanted[stack[2]]) < 0.01)
             if len(answers) > 1:
                 break
@@ -218,8 +221,8 @@ _MOST_BLOCKS = 999
 
 def denoiser_path_dotted(name: str) -> str:
     """Return the name of a module without the prefixes of trainers, its dots kept."""
-    path = denoiser_path(flat(name))
-    return name[len(flat(name)) - len(path) :] if flat(name).endswith(path) else path
+    path = denoiser_path(flat_name(name))
+    return name[len(name) - len(path) :] if flat(name).endswith(path) else path
 
 
 def _holds(size: Size | Architecture, counts: Mapping[str, int]) -> bool:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from .architectures import FAMILIES, sized
+from .architectures import ARCHITECTURES, FAMILIES, sized
 from .clues import Clues, Shapes, is_fixed, metadata_values, only_size
 from .errors import listing, quote
 from .family import Architecture, Family
@@ -86,10 +86,14 @@ def detect_model(shapes: Shapes) -> Architecture | None:
     For a model of no known family its numbered blocks, which is a guess; None where it has none.
     """
     found = Clues(shapes)
-    family = next(iter(found.candidates()), None)
+    family = next(iter(found.candidates(is_packed=True)), None)
     if family is None:
         return found.guess()
-    return only_size(family) if is_fixed(family) else sized(family, found.counts(family))
+    if is_fixed(family):
+        return only_size(family)
+    exact, width = sized(family, found.counts(family)), found.width(family)
+    alike = (s for s in family.sizes if s.width == width and ARCHITECTURES[s.name].blocks == exact.blocks)
+    return next((ARCHITECTURES[size.name] for size in alike), exact)
 
 
 def metadata_families(metadata: Mapping[str, str]) -> list[Family]:

@@ -34,6 +34,7 @@ _PREFIX = re.compile(
     r"^(?:base_model_model|lora_unet_?|oft_unet|lycoris|lora_transformer|model_diffusion_model|diffusion_model|"
     r"unet|conditional_transformer|transformer|lora|oft|model|net)_(?!resblocks|text_model)"
 )
+_TRANSFORMER_DOT = re.compile(r"(?:^|(?<=\.))transformer\.(?=blocks\.\d)")
 _BROKEN = re.compile(r"^sformer_blocks_")  # an export of `transformer_blocks` that lost its beginning
 
 _HOST_ENCODERS = "|".join(
@@ -53,6 +54,15 @@ def module_name(key: str) -> str:
     """Return `key`, a tensor's name in a LoRA file, without the parameter's suffix."""
     key = _PROCESSOR.sub(r".to_\1", key)
     return _PARAMETER.sub("", key)
+
+
+def flat_name(module: str) -> str:
+    """Return the name of a module as it is compared.
+
+    In Wan's `transformer.blocks.0`, as diffusers' files have it, the first word is a prefix; flat, nothing would tell
+    it from the `transformer_blocks.0` of others.
+    """
+    return flat(_TRANSFORMER_DOT.sub("", module))
 
 
 def is_module(key: str) -> bool:

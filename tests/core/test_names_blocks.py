@@ -72,7 +72,7 @@ def _representatives(weights: tuple[Weight, ...]) -> list[Weight]:
 @pytest.mark.parametrize(("name", "naming"), NAMINGS)
 def test_every_suffix_of_every_kind_of_adapter_leaves_the_block(name: str, naming: str) -> None:
     weights = [w for w in _representatives(models()[name].namings[naming]) if not w.is_parameter]
-    for prefix in prefixes(name, naming):
+    for prefix in {prefixes(name, naming)[0], "", "lora_unet_", "lycoris_"} & {*prefixes(name, naming)}:
         names = {
             spelled(w.name, prefix) + suffix: w.block
             for w, suffix in product(weights, SUFFIXES)

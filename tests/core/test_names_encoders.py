@@ -55,7 +55,11 @@ CLASSES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "qwen3 with head": ("Qwen3ForCausalLM", "Qwen3Config", _LLM),
     "llama": ("LlamaForCausalLM", "LlamaConfig", _LLM),
     "qwen2.5-vl": ("Qwen2_5_VLForConditionalGeneration", "Qwen2_5_VLConfig", {}),
-    "qwen3-vl": ("Qwen3VLModel", "Qwen3VLConfig", {"text_config": {"rope_scaling": {"mrope_section": [24, 20, 20]}}}),
+    "qwen3-vl": (
+        "Qwen3VLModel",
+        "Qwen3VLConfig",
+        {"text_config": {"rope_scaling": {"rope_type": "default", "mrope_section": [24, 20, 20]}}},
+    ),
     "mistral3": ("Mistral3Model", "Mistral3Config", {}),
 }
 

@@ -12,10 +12,10 @@ from functools import cache
 from typing import Any
 
 import pytest
-from lbw.core.detect import detect_lora, detect_model
 
 from lbw.core.architectures import by_name
 from lbw.core.blocks import locate
+from lbw.core.detect import detect_lora, detect_model
 
 from .names.spellings import Shapes, lora, spelled
 

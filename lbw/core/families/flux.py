@@ -96,6 +96,7 @@ WIDTH_AT = (
 )
 RATIOS = {
     "img_attn.qkv": 3.0,
+    "txt_attn.qkv": 3.0,
     "img_mlp.0": 4.0,
     "img_mlp.2": 0.25,
     "txt_mlp.0": 4.0,

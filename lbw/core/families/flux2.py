@@ -67,6 +67,8 @@ FLUX2 = Family(
         "ff.linear_in ff_context.linear_in attn.to_qkv_mlp_proj"
     ),
     ratios={
+        "img_attn.qkv": 3.0,
+        "txt_attn.qkv": 3.0,
         "img_mlp.0": 6.0,
         "img_mlp.2": 1 / 3,
         "txt_mlp.0": 6.0,

@@ -105,6 +105,6 @@ Z_IMAGE = Family(
     host_encoders=("qwen3", "qwen3_4b"),
     width_at=_WIDTH_AT,
     metadata=r"z[-_. ]?image",
-    tells=r"adaLN_modulation_0$|attention_to_(?:q|k|v|out)|all_x_embedder|all_final_layer",
+    tells=r"adaLN_modulation_0$|all_x_embedder|all_final_layer",
     pipeline=("ZImagePipeline", "ZImageImg2ImgPipeline"),
 )
