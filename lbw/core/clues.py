@@ -63,7 +63,7 @@ class Clues:
         if best < _ENOUGH:
             return []
         found = [family for family, share in shares.items() if share == best]
-        for question in (self._tells, self._counts, self._widths, self._ratios):
+        for question in (self._tells, self._widths, self._counts, self._ratios):
             answers = {family: question(family) for family in found}
             found = [family for family in found if answers[family] == max(answers.values())]
         return found if is_packed else [family for family in found if self._ratios(family) >= 0]

@@ -1,7 +1,8 @@
 """Which model a LoRA file is for, or a checkpoint is, told from names, shapes and metadata (MODELS.md).
 
-Every family whose names are those of the file is a candidate. What only one of them has, the shapes, the counts of
-blocks and the metadata then rule candidates out, in this order; the loaded model decides between those that are left.
+Every family whose names are those of the file is a candidate. What only one of them has, the width, the counts of
+blocks, other shapes and the metadata then rule candidates out, in this order; the loaded model decides between those
+that are left.
 Nothing is taken for the nearest: where the names are of no family, there is no candidate.
 """
 

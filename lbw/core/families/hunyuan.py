@@ -7,7 +7,7 @@ diffusers`, whose model has the same blocks, and from musubi-tuner.
 from __future__ import annotations
 
 from ..family import Family, Renamed, Size, Stack
-from .flux import FLUX, FUSED, RATIOS
+from .flux import FLUX, FUSED
 
 _SIDES = ("img", "txt")
 _DOUBLE = " ".join(
@@ -71,7 +71,6 @@ HUNYUAN = Family(
     fused=FUSED,
     host_encoders=("qwen25_7b", "byt5_small"),
     width_at=FLUX.width_at,
-    ratios=RATIOS,
     metadata=r"hunyuan[-_. ]?(?:image|video)|framepack",
     pipeline=("HunyuanImagePipeline",),
 )
