@@ -116,7 +116,7 @@ class Clues:
         return 0 if not answers else 1 if answers == {True} else -1
 
     def _counts(self, family: Family) -> int:
-        """Return 2 where a model of `family` has just the blocks that the file speaks of, 1 where more, 0 where none."""
+        """Return 2 where a model of `family` has just the blocks that the file speaks of, 1 where more, else 0."""
         counts = self.counts(family)
         holding = [size for size in family.sizes if _holds(size, counts)]
         main = family.main_letters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from math import prod
 
 import pytest
 
@@ -85,6 +86,31 @@ def test_every_suffix_of_every_kind_of_adapter_leaves_the_block(name: str, namin
 def test_a_suffix_is_no_part_of_the_modules_name(suffix: str) -> None:
     for name in ("lora_unet_double_blocks_0_img_mlp_0", "transformer.transformer_blocks.12.attn.to_out.0"):
         assert module_name(name + suffix) == name
+
+
+RENAMED = [name for name, model in models().items() if "diffusers" in model.namings]
+
+
+@pytest.mark.parametrize("name", RENAMED)
+def test_each_name_of_diffusers_leads_to_a_module_of_the_original_and_together_they_fill_it(name: str) -> None:
+    """What the original fuses is the parts that diffusers keeps, one under the other; everything else is as it was."""
+    model = models()[name]
+    where = by_name(model.architecture)
+    original = {locate(w.name, where).path: w for w in model.namings["original"]}
+    numbers = dict.fromkeys(original, 0)
+    lost, misshapen = [], []
+    for w in model.namings["diffusers"]:
+        site = locate(w.name, where)
+        target = original.get(site.path)
+        if target is None:
+            lost.append((w.name, site.path))
+            continue
+        numbers[site.path] += prod(w.shape)
+        if w.shape[1:] != target.shape[1:] and len(w.shape) == len(target.shape):
+            misshapen.append((w.name, site.path))
+    assert lost == []
+    assert misshapen == []
+    assert {path: total for path, total in numbers.items() if total != prod(original[path].shape)} == {}
 
 
 @pytest.mark.parametrize("name", ["flux", "chroma", "flux2-dev"])

@@ -9,7 +9,11 @@ from ..family import Family, Renamed, Size, Stack
 from .flux import DOUBLE, FLUX, FUSED, RATIOS, SINGLE, WIDTH_AT
 
 _COUNTS = {"D": 19, "S": 38}
-_OUTSIDE = {"x_embedder": "img_in", "context_embedder": "txt_in", "proj_out": "final_layer.linear"}
+_OUTSIDE = {"x_embedder": "img_in", "context_embedder": "txt_in", "proj_out": "final_layer.linear"} | {
+    f"distilled_guidance_layer.layers.{n}.{theirs}": f"distilled_guidance_layer.layers.{n}.{ours}"
+    for n in range(5)
+    for theirs, ours in (("linear_1", "in_layer"), ("linear_2", "out_layer"))
+}
 
 CHROMA = Family(
     name="chroma",

@@ -30,6 +30,34 @@ _OTHER_DOUBLE = {
 }
 _OTHER_SINGLE = {"modulation.linear": "modulation.lin", "q_norm": "norm.query_norm", "k_norm": "norm.key_norm"}
 
+_TEXT = {
+    "context_embedder": "txt_in",
+    "context_embedder.proj_in": "txt_in.input_embedder",
+    "context_embedder.time_text_embed.timestep_embedder.linear_1": "txt_in.t_embedder.mlp.0",
+    "context_embedder.time_text_embed.timestep_embedder.linear_2": "txt_in.t_embedder.mlp.2",
+    "context_embedder.time_text_embed.text_embedder": "txt_in.c_embedder",
+    "context_embedder_2.norm": "byt5_in.layernorm",
+    "context_embedder_2.linear_1": "byt5_in.fc1",
+    "context_embedder_2.linear_2": "byt5_in.fc2",
+    "context_embedder_2.linear_3": "byt5_in.fc3",
+}
+# The refiner of the text within `txt_in`: two blocks that belong to IN.
+_REFINER = {
+    f"context_embedder.token_refiner.refiner_blocks.{n}.{theirs}": f"txt_in.individual_token_refiner.blocks.{n}.{ours}"
+    for n in range(2)
+    for theirs, ours in {
+        "norm1": "norm1",
+        "norm2": "norm2",
+        "attn.to_q": "self_attn_qkv:q",
+        "attn.to_k": "self_attn_qkv:k",
+        "attn.to_v": "self_attn_qkv:v",
+        "attn.to_out.0": "self_attn_proj",
+        "ff.net.0.proj": "mlp.fc1",
+        "ff.net.2": "mlp.fc2",
+        "norm_out.linear": "adaLN_modulation.1",
+    }.items()
+}
+
 HUNYUAN = Family(
     name="hunyuan",
     title="Hunyuan",
@@ -57,18 +85,20 @@ HUNYUAN = Family(
             "",
             {
                 "x_embedder": "img_in",
-                "context_embedder_2": "byt5_in",
-                "context_embedder": "txt_in",
-                "time_guidance_embed.timestep_embedder.linear_1": "time_in.in_layer",
-                "time_guidance_embed.timestep_embedder.linear_2": "time_in.out_layer",
-                "time_guidance_embed.timestep_embedder_r": "time_r_in",
-                "time_guidance_embed.guidance_embedder": "guidance_in",
+                **_TEXT,
+                **_REFINER,
+                "time_guidance_embed.timestep_embedder.linear_1": "time_in.mlp.0",
+                "time_guidance_embed.timestep_embedder.linear_2": "time_in.mlp.2",
+                "time_guidance_embed.timestep_embedder_r.linear_1": "time_r_in.mlp.0",
+                "time_guidance_embed.timestep_embedder_r.linear_2": "time_r_in.mlp.2",
+                "time_guidance_embed.guidance_embedder.linear_1": "guidance_in.mlp.0",
+                "time_guidance_embed.guidance_embedder.linear_2": "guidance_in.mlp.2",
                 "norm_out.linear": "final_layer.adaLN_modulation.1:scale,shift",
                 "proj_out": "final_layer.linear",
             },
         ),
     ),
-    fused=FUSED,
+    fused=FUSED | {"self_attn_qkv": "q k v"},
     host_encoders=("qwen25_7b", "byt5_small"),
     width_at=FLUX.width_at,
     metadata=r"hunyuan[-_. ]?(?:image|video)|framepack",
