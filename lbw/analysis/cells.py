@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -87,13 +86,15 @@ def choose(text: str, architecture: Architecture, touched: Collection[str]) -> l
         if not chosen:
             raise WeightsError("Blocks: this LoRA has no tensors in any block of the loaded model")
         return chosen
-    named = re.fullmatch(r"(\d+)ALL", text, re.IGNORECASE)
-    if named:
-        layout = architecture.layouts.get(int(named[1]))
-        if layout is None:
-            known = ", ".join(f"{count}ALL" for count in architecture.layouts)
-            raise WeightsError(f"Blocks: {architecture.title} has no layout {text}; it has {known}, or write {AUTO}")
-        return [Choice(block, (block,)) for block in layout if block in architecture.blocks]
+    try:
+        layout = architecture.layout_called(text)
+    except LookupError as error:
+        known = ", ".join(f"{count}ALL" for count in architecture.layouts)
+        raise WeightsError(
+            f"Blocks: {architecture.title} has no layout {quote(text, 20)}; it has {known}, or write {AUTO}"
+        ) from error
+    if layout is not None:
+        return [Choice(block, (block,)) for block in layout]
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts:
         raise WeightsError(f"Blocks is empty; write {AUTO}, 12ALL, or for example IN04-IN08,OUT01")

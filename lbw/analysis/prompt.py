@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lbw.core.errors import TagError
-from lbw.core.tag import TAG, LoraRequest, parse_items
+from lbw.core.tag import LoraRequest, requests_in
 
 from .cells import CHANGED, COMPLEMENT, Cell
 
@@ -18,7 +18,7 @@ def tags_for_cells(prompt: str) -> list[LoraRequest]:
     Raises:
         TagError: there is none.
     """
-    requests = [parse_items(match[2].split(":"), {}) for match in TAG.finditer(prompt)]
+    requests = requests_in(prompt, {})
     found = [r for r in requests if r.weights in (CHANGED, COMPLEMENT) or r.elements == CHANGED]
     if not found:
         raise TagError(f"no tag with lbw=XYZ in the prompt; {_EXAMPLE}")

@@ -6,13 +6,15 @@ import csv
 import io
 import re
 
+from lbw.core import limits
 from lbw.core.errors import WeightsError, quote
-from lbw.core.weights import format_number, parse_number
+from lbw.core.weights import DECIMAL, format_number, parse_number
 
-_NUM = r"[+-]?\s*(?:\d+\.?\d*|\.\d+)"
-_STEPS = re.compile(rf"\s*({_NUM})\s*-\s*({_NUM})\s*(?:\(\s*([+-]\s*(?:\d+\.?\d*|\.\d+))\s*\))?\s*", re.ASCII)
-_COUNT = re.compile(rf"\s*({_NUM})\s*-\s*({_NUM})\s*\[\s*(\d+)\s*\]\s*", re.ASCII)
-MOST = 10_000
+# After the spaces were made single ones: a text is matched in one way at most.
+_NUM = rf"[+-]? ?{DECIMAL}"
+_STEPS = re.compile(rf"({_NUM}) ?- ?({_NUM}) ?(?:\( ?([+-] ?{DECIMAL}) ?\))?", re.ASCII)
+_COUNT = re.compile(rf"({_NUM}) ?- ?({_NUM}) ?\[ ?(\d+) ?\]", re.ASCII)
+MOST = limits.AXIS_VALUES
 """Values that one axis may have."""
 
 
@@ -43,7 +45,8 @@ def expand(value: str, whole: bool = False) -> list[str] | None:
     Raises:
         WeightsError: a range that never reaches its end, or that has too many values.
     """
-    count = _COUNT.fullmatch(value)
+    spaced = " ".join(value.split())
+    count = _COUNT.fullmatch(spaced)
     if count:
         first, last = _float(count[1]), _float(count[2])
         many = int(count[3]) if len(count[3]) < 10 else MOST + 1
@@ -51,7 +54,7 @@ def expand(value: str, whole: bool = False) -> list[str] | None:
             raise WeightsError(f"{quote(value)} would have {quote(count[3])} values; 1 to {MOST}")
         numbers = [first + (last - first) * i / max(1, many - 1) for i in range(many)]
         return [format_number(float(int(n)) if whole else _exact(n)) for n in numbers]
-    steps = _STEPS.fullmatch(value)
+    steps = _STEPS.fullmatch(spaced)
     if not steps or parse_number(value) is not None:
         return None
     first, last = _float(steps[1]), _float(steps[2])

@@ -103,7 +103,11 @@ def _values(
     which: AxisType, text: str, architecture: Architecture, presets: Mapping[str, str], draw: Callable[[], int]
 ) -> list[str]:
     if which is AxisType.BLOCKS:
-        layout = _named_layout(text, architecture)
+        try:
+            layout = architecture.layout_called(text)
+        except LookupError as error:
+            known = ", ".join(f"{count}ALL" for count in architecture.layouts)
+            raise WeightsError(f"{architecture.title} has no layout {quote(text, 20)}; it has {known}") from error
         items = list(layout) if layout else split(text)
         for item in items:
             select(item, architecture)
@@ -127,13 +131,6 @@ def _values(
             if parsed.blocks:
                 select_in_kind(parsed.blocks, architecture)
     return rules
-
-
-def _named_layout(text: str, architecture: Architecture) -> tuple[str, ...] | None:
-    count = text.strip().upper().removesuffix("ALL")
-    if text.strip().upper().endswith("ALL") and count.isdigit() and int(count) in architecture.layouts:
-        return tuple(block for block in architecture.layouts[int(count)] if block in architecture.blocks)
-    return None
 
 
 def _seed(value: str, draw: Callable[[], int]) -> int:

@@ -207,22 +207,15 @@ class Clues:
     def guess(self) -> Architecture | None:
         """Return numbered blocks for what is not known, from the stacks that its names show; None if there are none."""
         counts: dict[str, set[int]] = {}
-        for name in self.denoiser:
-            match = _NUMBERED.match(denoiser_path_dotted(name))
-            if match:
-                counts.setdefault(match[1], set()).add(int(match[2]))
-        stacks = tuple((flat(path), max(numbers) + 1) for path, numbers in counts.items() if len(numbers) > 1)
+        for path in self.denoiser.values():
+            if match := _NUMBERED.search(path):
+                counts.setdefault(path[: match.end(1)], set()).add(int(match[2]))
+        stacks = tuple((path, max(numbers) + 1) for path, numbers in counts.items() if len(numbers) > 1)
         return guessed(stacks) if stacks and sum(count for _, count in stacks) <= _MOST_BLOCKS else None
 
 
-_NUMBERED = re.compile(r"^((?:[A-Za-z]\w*?[._])*?(?:\w*?(?:blocks?|layers?|stages?)))[._](\d+)[._]", re.ASCII)
+_NUMBERED = re.compile(r"(blocks?|layers?|stages?)_(\d{1,6})_", re.ASCII)
 _MOST_BLOCKS = 999
-
-
-def denoiser_path_dotted(name: str) -> str:
-    """Return the name of a module without the prefixes of trainers, its dots kept."""
-    path = denoiser_path(flat_name(name))
-    return name[len(name) - len(path) :] if flat(name).endswith(path) else path
 
 
 def _holds(size: Size | Architecture, counts: Mapping[str, int]) -> bool:

@@ -6,6 +6,7 @@ they are compared with underscores, as the kohya format writes them, which canno
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +14,10 @@ from itertools import pairwise
 
 PART = ":"
 """In a table of other names: what stands before it is the original's module, and behind it the part of it."""
+
+
+_ALL = re.compile(r"(\d+)ALL", re.ASCII | re.IGNORECASE)
+_DIGITS = 4
 
 
 def flat(name: str) -> str:
@@ -213,6 +218,20 @@ class Architecture:
             for count, blocks in self.layouts.items()
             if self.kind != "unet" and {block.rstrip("0123456789") for block in blocks} <= numbers
         }
+
+    def layout_called(self, text: str) -> tuple[str, ...] | None:
+        """Return the blocks of the layout that `text` calls: `12ALL` and the like; None if it calls none.
+
+        Raises:
+            LookupError: it calls a layout that this architecture has not.
+        """
+        match = _ALL.fullmatch(text.strip())
+        if match is None:
+            return None
+        layout = self.layouts.get(int(match[1])) if len(match[1]) <= _DIGITS else None
+        if layout is None:
+            raise LookupError(text)
+        return tuple(block for block in layout if block in self.blocks)
 
     @property
     def full_layout(self) -> int:

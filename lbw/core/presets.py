@@ -79,7 +79,7 @@ def parse_presets(text: str) -> PresetFile:
     """Return the lines of `text`, a preset file (SYNTAX.md 4). Any text is a preset file."""
     lines = []
     for number, line in enumerate(_LINE.findall(text), start=1):
-        content = line.strip().removeprefix(BOM)
+        content = (line.removeprefix(BOM) if number == 1 else line).strip()
         name, colon, weights = content.partition(":")
         if colon and "#" not in content and name.strip():
             lines.append(Line(number, line, key_of(name.strip()), weights.strip()))
@@ -105,9 +105,9 @@ def check_name(name: str) -> str:
     name = name.strip()
     if not name:
         raise PresetError("the preset has no name; write one, for example MYSTYLE")
-    bad = [sign for sign in (":", "#", ">", "\n", "\r") if sign in name]
+    bad = [sign for sign in (":", "#", ">", "\n", "\r", BOM) if sign in name]
     if bad:
-        raise PresetError(f"a preset's name cannot hold {' '.join(map(repr, bad))}: {quote(name)}")
+        raise PresetError(f"a preset's name cannot hold {' '.join(map(ascii, bad))}: {quote(name)}")
     return name
 
 

@@ -9,7 +9,7 @@ from .architectures import ARCHITECTURES
 from .errors import WeightsError, listing, quote
 from .family import Architecture
 
-_ID = re.compile(r"^([A-Z]+?)0*(\d+)$", re.ASCII)
+_ID = re.compile(r"^([A-Z]+)(\d+)$", re.ASCII)
 
 
 def _spelled(text: str) -> str:
@@ -18,7 +18,7 @@ def _spelled(text: str) -> str:
     match = _ID.match(text)
     if match:
         letters, number = match.groups()
-        return f"{'M' if letters == 'MID' else letters}{number}"
+        return f"{'M' if letters == 'MID' else letters}{number.lstrip('0') or '0'}"
     return text
 
 
@@ -47,6 +47,17 @@ def _one(text: str, architecture: Architecture, whole: str) -> tuple[str, ...]:
 def some(titles: list[str]) -> str:
     """Return the first few of `titles` as text."""
     return ", ".join(titles[:4]) + (f" and {len(titles) - 4} more" if len(titles) > 4 else "")
+
+
+def is_selector(text: str) -> bool:
+    """Tell whether `text` is a block id, a group or a range `A-B` of any model that is known."""
+    first, dash, last = text.partition("-")
+    return all(_spelled(end) in _every_selector() for end in ([first, last] if dash else [first]))
+
+
+@lru_cache(maxsize=1)
+def _every_selector() -> frozenset[str]:
+    return frozenset(name for a in ARCHITECTURES.values() for name in (*_ids(a), *a.groups))
 
 
 @lru_cache(maxsize=4096)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from .errors import LbwError, TagError, quote
+from . import limits
+from .errors import LbwError, TagError, nearest, quote
+from .selectors import is_selector
 from .steps import Span, parse_span
-from .weights import format_number, parse_number, uses_dynamic
+from .weights import format_number, is_entry, parse_number, uses_dynamic
 
-TAG = re.compile(r"<(lora|lyco):([^>]+)>")
+_TAG = re.compile(r"<(lora|lyco):([^>]+)>")
+_OPENED = re.compile(r"<(?:lora|lyco):")
 _KEY = re.compile(r"^\s*(\w+)=(.*)$", re.DOTALL)
 _OURS = {"lbw": "lbw", "w": "lbw", "lbwe": "lbwe", "x": "x", "start": "start", "stop": "stop", "step": "step"}
 _HOSTS_NUMBERS = ("te", "unet", "dyn")
+_SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,8 @@ class LoraRequest:
     te, unet: strengths for the text encoders and for the denoiser. dyn: the rank to cut a LoRA to, None for all
     of it. weights, elements: as written, None where
     the tag has none. x: value of `X`. host_items: the tag's items without ours, the first is the name.
-    problems: what could not be understood, and was left out.
+    problems: what could not be understood; the LoRA is then applied without block weights. remarks: what may not be
+    meant, and changes nothing.
     """
 
     name: str
@@ -37,6 +42,7 @@ class LoraRequest:
     span: Span = Span()  # noqa: RUF009 - Span is frozen
     host_items: tuple[str, ...] = ()
     problems: tuple[LbwError, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def is_plain(self) -> bool:
@@ -51,17 +57,29 @@ def parse_items(items: Sequence[str], presets: Mapping[str, str]) -> LoraRequest
         preset holds one.
     """
     problems: list[LbwError] = []
+    remarks: list[str] = []
     keyed: dict[str, str] = {}
     named: list[str] = []
     positional: list[str] = []
+    if (length := sum(map(len, items))) > limits.TAG_CHARACTERS:
+        too_long = f"the tag has {length:,} characters, and may have {limits.TAG_CHARACTERS:,}"
+        return LoraRequest(items[0], host_items=tuple(items[:1]), problems=(TagError(too_long),))
     for item in items[1:]:
         match = _KEY.match(item)
-        if match and match[1] in _OURS:
-            keyed[_OURS[match[1]]] = match[2].strip()
+        ours = _OURS.get(match[1].lower()) if match else None
+        if match and ours:
+            if ours in keyed:
+                remarks.append(f"{match[1]}= stands twice in the tag; the last one counts, {quote(item, _SHOWN)}")
+            keyed[ours] = match[2].strip()
+        elif match and len(positional) == 1 and _reads_as_weights(item):
+            positional.append(item.strip())
         elif match:
             named.append(item)
+            remarks += _likely_slip(match[1])
         else:
             positional.append(item.strip())
+        if _OPENED.search(item) or item.endswith(("<lora", "<lyco")):
+            remarks.append(f"a tag is not closed before {quote(item, _SHOWN)}; it ends at the next >")
     if "lbw" not in keyed:
         positional = _take_positional(positional, keyed, presets, problems)
     positional = _readable(positional, problems)
@@ -72,6 +90,10 @@ def parse_items(items: Sequence[str], presets: Mapping[str, str]) -> LoraRequest
         number = parse_number(keyed["x"])
         if number is None:
             problems.append(TagError(f"x={keyed['x']} is no number; write for example x=0.7"))
+        elif abs(number) > limits.WEIGHT:
+            most = format_number(limits.WEIGHT)
+            problems.append(TagError(f"x={quote(keyed['x'], 40)} is out of range; x goes from -{most} to {most}"))
+            number = None
         x = 1.0 if number is None else number
     span = Span()
     try:
@@ -89,7 +111,24 @@ def parse_items(items: Sequence[str], presets: Mapping[str, str]) -> LoraRequest
         span=span,
         host_items=(items[0], *positional, *named),
         problems=tuple(problems),
+        remarks=tuple(remarks),
     )
+
+
+def _reads_as_weights(item: str) -> bool:
+    """Tell whether `item` reads as block weights by name, `OUT00=1,IN04-IN08=0.5`, and not as a key of the host's."""
+    parts = [part.strip().partition("=") for part in item.split(",")]
+    if len(parts) == 1 and parts[0][0] in _HOSTS_NUMBERS:
+        return False
+    return all(equals and is_entry(value) and is_selector(selector) for selector, equals, value in parts)
+
+
+def _likely_slip(key: str) -> list[str]:
+    """Return what to tell of a key that nobody knows and that looks like one of ours."""
+    if key in _HOSTS_NUMBERS:
+        return []
+    close = [near for near in nearest(key, [*_OURS, *_HOSTS_NUMBERS], 1) if near not in ("w", "x")]
+    return [f"{key}= is left to the WebUI; did you mean {close[0]}=?"] if close else []
 
 
 def parse_tag(text: str, presets: Mapping[str, str]) -> LoraRequest:
@@ -99,8 +138,9 @@ def parse_tag(text: str, presets: Mapping[str, str]) -> LoraRequest:
         TagError: it is no tag.
     """
     text = text.strip()
+    limits.check_length(text, limits.TAG_CHARACTERS, "the tag", TagError)
     if text.startswith("<"):
-        match = TAG.fullmatch(text)
+        match = _TAG.fullmatch(text)
         if not match:
             raise TagError(f"{quote(text)} is no tag; write for example <lora:name:1:lbw=MIDD>")
         text = match[2]
@@ -185,6 +225,38 @@ def _strengths(positional: list[str], named: list[str]) -> tuple[float, float, i
 # Tags in a prompt --------------------------------------------------------------------------------
 
 
+def find_tags(prompt: str) -> Iterator[re.Match[str]]:
+    """Yield the tags of `prompt`: as groups the kind, "lora" or "lyco", and the text of the items.
+
+    What stands behind the last `>` holds none; looking there for the end of each tag would take quadratic time.
+    """
+    return _TAG.finditer(prompt, 0, prompt.rfind(">") + 1)
+
+
+def requests_in(prompt: str, presets: Mapping[str, str]) -> list[LoraRequest]:
+    """Return what each tag of `prompt` asks for, in order."""
+    return [parse_items(match[2].split(":"), presets) for match in find_tags(prompt)]
+
+
+def without_tags(prompt: str) -> str:
+    """Return `prompt` without its tags, and without the spaces that they leave."""
+    return " ".join(replace_tags(prompt, lambda _: "").split())
+
+
+def replace_tags(prompt: str, replace: Callable[[re.Match[str]], str]) -> str:
+    """Return `prompt` with what `replace` makes of each of its tags."""
+    end = prompt.rfind(">") + 1
+    return _TAG.sub(replace, prompt[:end]) + prompt[end:]
+
+
+def unclosed_tag(prompt: str) -> str | None:
+    """Return what to tell of a tag at the end of `prompt` that is not closed, None where there is none."""
+    match = _OPENED.search(prompt, prompt.rfind(">") + 1)
+    if match is None:
+        return None
+    return f"the tag {quote(prompt[match.start() :], _SHOWN)} is not closed, and does nothing; write > at its end"
+
+
 def fill_in(prompt: str, entries: Sequence[str]) -> str:
     """Return `prompt` with the block weights of its tags replaced by `entries`.
 
@@ -211,7 +283,7 @@ def fill_in(prompt: str, entries: Sequence[str]) -> str:
         request = parse_items(match[2].split(":"), {})
         return request.weights is not None or request.elements is not None
 
-    return TAG.sub(lambda match: replace(match) if has_weights(match) else match[0], prompt)
+    return replace_tags(prompt, lambda match: replace(match) if has_weights(match) else match[0])
 
 
 def tag_text(kind: str, request: LoraRequest) -> str:
@@ -232,7 +304,7 @@ def change_tag(
 
     name: of the LoRA; the first tag if None. Returns None where there is no such tag.
     """
-    for match in TAG.finditer(prompt):
+    for match in find_tags(prompt):
         request = parse_items(match[2].split(":"), presets)
         if name is None or request.name == name:
             return prompt[: match.start()] + tag_text(match[1], change(request)) + prompt[match.end() :]
@@ -241,4 +313,4 @@ def change_tag(
 
 def find_entries(text: str) -> list[str]:
     """Return the entries of an infotext's `LBW` field, `<NAME:lbw=…><…>`."""
-    return re.findall(r"<([^>]+)>", text)
+    return re.findall(r"<([^>]+)>", text[: text.rfind(">") + 1])

@@ -7,14 +7,18 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from . import limits
 from .architectures import ARCHITECTURES, layout_owners
 from .errors import PresetError, WeightsError, nearest, quote, unknown_preset
 from .family import Architecture
 from .preset_names import find_preset, shown_names, variants
 from .selectors import select, some
 
-_NUMBER = re.compile(r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$", re.ASCII)
-_DYNAMIC = re.compile(r"^X(?:([+-])((?:\d+\.?\d*|\.\d+)))?$", re.ASCII)
+DECIMAL = r"(?:\d+(?:\.\d*)?|\.\d+)"
+"""A regular expression of a number without a sign; a text is matched by it in one way at most."""
+
+_NUMBER = re.compile(rf"^[+-]?{DECIMAL}(?:[eE][+-]?\d+)?$", re.ASCII)
+_DYNAMIC = re.compile(rf"^X(?:([+-])({DECIMAL}))?$", re.ASCII)
 _NESTING = 16
 _EXAMPLES = "for example 1, 0.5, -1, R, U, X or X+0.2"
 
@@ -58,12 +62,12 @@ class Drawing:
         their own for each seed, name and block, so that the same seed gives the same image.
 
         Raises:
-            WeightsError: the entry is none.
+            WeightsError: the entry is none, or is too large.
         """
         entry = entry.strip()
         number = parse_number(entry)
         if number is not None:
-            return number
+            return _sane(number, entry, block)
         if entry in ("R", "U"):
             import random  # here, because it is slow to import and few weights need it
 
@@ -73,9 +77,20 @@ class Drawing:
         if dynamic:
             sign, offset = dynamic.groups()
             value = self.x + float(f"{sign}{offset}") if sign else self.x
-            if math.isfinite(value):
-                return value
+            return _sane(value, entry, block)
         raise WeightsError(f"{quote(entry)} for block {block} is no number; write {_EXAMPLES}")
+
+
+def _sane(value: float, entry: str, block: str) -> float:
+    """Return `value`, which `entry` stands for in `block`.
+
+    Raises:
+        WeightsError: it is larger than weights are computed with.
+    """
+    if not abs(value) <= limits.WEIGHT:
+        most = format_number(limits.WEIGHT)
+        raise WeightsError(f"{quote(entry)} for block {block} is out of range; weights go from -{most} to {most}")
+    return value
 
 
 @dataclass(frozen=True)
@@ -122,6 +137,7 @@ def resolve(
         PresetError: a preset that does not exist, or that leads back to itself.
         WeightsError: anything else that cannot be understood or does not fit.
     """
+    limits.check_length(text, limits.TAG_CHARACTERS, "a text of block weights", WeightsError)
     return _resolve(text.strip(), architecture, drawing, presets, ())
 
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lbw.core.errors import FileError
+from lbw.core import limits
+from lbw.core.errors import FileError, quote
 
-_LONGEST = 100_000_000
 _BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
     "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32, "F64": 64, "I64": 64, "U64": 64,
@@ -47,7 +47,7 @@ def read_header(path: str | Path) -> Header:
             if len(start) < 8:
                 raise FileError(f"{path} is no safetensors file: it has {len(start)} bytes")
             (length,) = struct.unpack("<Q", start)
-            if length > min(_LONGEST, size - 8):
+            if length > min(limits.HEADER_BYTES, size - 8):
                 raise FileError(f"{path} is no safetensors file, or is cut off: its header would have {length} bytes")
             text = file.read(length)
     except OSError as error:
@@ -61,6 +61,8 @@ def read_header(path: str | Path) -> Header:
     metadata = entries.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict):
         raise FileError(f"{path} is no safetensors file: its metadata is no table")
+    if len(entries) > limits.TENSORS:
+        raise FileError(f"{path} has {len(entries):,} tensors; files of up to {limits.TENSORS:,} are read")
     spans: list[tuple[int, int, str]] = []
     shapes: dict[str, tuple[int, ...]] = {}
     dtypes: dict[str, str] = {}
@@ -72,8 +74,15 @@ def read_header(path: str | Path) -> Header:
 
 
 def _tensor(path: Path, name: str, entry: Any) -> tuple[int, int, tuple[int, ...], str]:
+    if len(name) > limits.TENSOR_NAME_CHARACTERS:
+        most = limits.TENSOR_NAME_CHARACTERS
+        raise FileError(
+            f"{path} names a tensor with {len(name):,} characters; up to {most} are read: {quote(name, 40)}"
+        )
     try:
         begin, end = entry["data_offsets"]
+        if len(entry["shape"]) > limits.TENSOR_DIMENSIONS:
+            raise ValueError
         shape = tuple(entry["shape"])
         dtype = entry["dtype"]
         bits = _BITS[dtype]

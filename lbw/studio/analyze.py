@@ -24,7 +24,7 @@ from lbw.analysis.sheet import Sheet, analysis_grid, analysis_head, bar_chart, f
 from lbw.analysis.store import CellStore, Rendered, forget_oldest
 from lbw.analysis.xyz import Axis, Grid, build, parse_axis, random_seed, touched_cells
 from lbw.core.errors import FileError, LbwError
-from lbw.core.tag import TAG, parse_items
+from lbw.core.tag import requests_in
 
 from .commands import job_of, renderer
 from .console import bar, table
@@ -70,7 +70,7 @@ def context(maker: Renderer, job: Job) -> dict[str, Any]:
     """Return everything that the pictures follow from, beside the cells."""
     model = maker.model or Path()
     files = [path for path in (model.rglob("*") if model.is_dir() else [model]) if path.is_file()]
-    loras = [maker.host.library.find(parse_items(m[2].split(":"), {}).name) for m in TAG.finditer(job.prompt)]
+    loras = [maker.host.library.find(request.name) for request in requests_in(job.prompt, {})]
     return {
         "job": {**asdict(job), "seed": None},
         "model": [_mark(path) for path in sorted(files)],

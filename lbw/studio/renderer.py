@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -16,7 +15,7 @@ from PIL import Image
 
 from lbw.core.errors import quote
 from lbw.core.plan import ResolvedLora, at_step, resolve_request
-from lbw.core.tag import TAG, LoraRequest, parse_items
+from lbw.core.tag import LoraRequest, requests_in, without_tags
 from lbw.hosts.standalone import StandaloneHost
 
 
@@ -71,16 +70,10 @@ class Renderer:
     def resolve(self, job: Job) -> tuple[str, list[ResolvedLora]]:
         """Return the job's prompt without tags, and what its tags ask for."""
         loras = [
-            resolve_request(
-                parse_items(match[2].split(":"), self.presets),
-                self.host.architecture,
-                self.presets,
-                self.elements,
-                job.seed,
-            )
-            for match in TAG.finditer(job.prompt)
+            resolve_request(request, self.host.architecture, self.presets, self.elements, job.seed)
+            for request in requests_in(job.prompt, self.presets)
         ]
-        return re.sub(r"\s+", " ", TAG.sub("", job.prompt)).strip(), loras
+        return without_tags(job.prompt), loras
 
     def render(self, job: Job) -> Picture:
         """Return the picture of `job`.

@@ -10,7 +10,7 @@ from PIL import Image
 from lbw.analysis.effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN, WHITE, BlockResult
 from lbw.analysis.measure import difference, heat_map
 from lbw.analysis.sheet import beside
-from lbw.core.tag import TAG, parse_items
+from lbw.core.tag import find_tags, parse_items
 
 from .analyze_run import Run
 from .markup import BAD, GOOD, Text, data_uri, message, plain, progress, words
@@ -25,7 +25,7 @@ _FORMS = {"inside": "{:.3f}", "outside": "{:.3f}", "focus": "{:.2f}"}
 def prompt_with(prompt: str, name: str) -> str:
     """Return `prompt` with the tag of the LoRA `name` to look at, in place of the one that was looked at before."""
     tag = f"<lora:{name}:1:lbw=XYZ>"
-    for match in TAG.finditer(prompt):
+    for match in find_tags(prompt):
         if parse_items(match[2].split(":"), {}).weights == "XYZ":
             return prompt[: match.start()] + tag + prompt[match.end() :]
     rest = prompt.rstrip()
@@ -34,7 +34,7 @@ def prompt_with(prompt: str, name: str) -> str:
 
 def tag_with(prompt: str, weights: str) -> str:
     """Return the tag of `prompt` that is looked at, with `weights` in place of XYZ; empty if there is none."""
-    for match in TAG.finditer(prompt):
+    for match in find_tags(prompt):
         items = match[2].split(":")
         if parse_items(items, {}).weights == "XYZ":
             said = [weights.join(item.rsplit("XYZ", 1)) if item.strip().endswith("XYZ") else item for item in items[1:]]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from lbw.core.blocks import locate
 from lbw.core.errors import FileError, HostError, quote
 from lbw.core.family import Architecture
-from lbw.core.tag import TAG, LoraRequest, parse_items
+from lbw.core.tag import LoraRequest, requests_in
 from lbw.files.lora import open_lora
 
 from .hook import Hook
@@ -41,5 +41,5 @@ def lora_tensors(hook: Hook, architecture: Architecture, requests: Sequence[Lora
 
 def lora_paths(hook: Hook, prompt: str) -> list[str]:
     """Return the files of the LoRAs that `prompt` names."""
-    names = [parse_items(match[2].split(":"), {}).name for match in TAG.finditer(prompt)]
+    names = [request.name for request in requests_in(prompt, {})]
     return [path for path in map(hook.find, names) if path]

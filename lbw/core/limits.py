@@ -1,0 +1,47 @@
+"""What a text, a file or a request may hold: far above real use, and below what would keep a program busy.
+
+Each limit is told by an error that names it where something is past it.
+"""
+
+from __future__ import annotations
+
+from .errors import LbwError, quote
+
+TAG_CHARACTERS = 20_000
+"""Of one tag, and of the text of block weights: two thousand numbers with their commas."""
+
+PROMPT_CHARACTERS = 1_000_000
+"""Of one prompt."""
+
+PRESET_FILE_BYTES = 16 << 20
+"""Of a preset file: fifty thousand presets of 61 numbers."""
+
+WEIGHT = 1_000.0
+"""The largest block weight, and what `X` may be; beyond it half precision overflows."""
+
+HEADER_BYTES = 100_000_000
+"""Of a safetensors header; the limit of the format's own library."""
+
+TENSORS = 100_000
+"""Of a safetensors file; the largest checkpoints have some thousands, a LoRA of one with LoKr some ten thousand."""
+
+TENSOR_NAME_CHARACTERS = 512
+TENSOR_DIMENSIONS = 8
+
+AXIS_VALUES = 10_000
+"""Of one axis of a grid."""
+
+STEPS = 1_000
+"""Sampling steps of a picture."""
+
+PICTURE_SIDE = 8_192
+"""Pixels."""
+
+SEEDS = 100
+"""Of an analysis."""
+
+
+def check_length(text: str, most: int, what: str, error: type[LbwError]) -> None:
+    """Raise `error` where `text` has more than `most` characters."""
+    if len(text) > most:
+        raise error(f"{what} has {len(text):,} characters, and may have {most:,}: {quote(text, 40)}")
