@@ -106,6 +106,7 @@ class Api:
         for module in report.pop("modules"):
             modules[module["block"]] = modules.get(module["block"], 0) + 1
         problems = report.pop("warnings")
+        del report["problems"]  # which stand among the warnings
         return Explained(**report, modules=modules, problems=problems)
 
     def path(self, name: str) -> str:

@@ -144,6 +144,8 @@ def parse_tag(text: str, presets: Mapping[str, str]) -> LoraRequest:
         if not match:
             raise TagError(f"{quote(text)} is no tag; write for example <lora:name:1:lbw=MIDD>")
         text = match[2]
+    elif text and ":" not in text:
+        raise TagError(f"{quote(text)} is no tag; write for example <lora:name:1:lbw=MIDD>")
     if not text.split(":")[0].strip():
         raise TagError("the tag names no LoRA; write for example <lora:name:1:lbw=MIDD>")
     return parse_items(text.split(":"), presets)

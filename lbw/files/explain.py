@@ -8,8 +8,9 @@ from typing import Any
 
 from lbw.core.blocks import is_module, locate, module_name
 from lbw.core.detect import Detection, detect_lora, not_known
-from lbw.core.errors import FileError, LbwError
+from lbw.core.errors import FileError, LbwError, quote
 from lbw.core.family import Architecture
+from lbw.core.lora_names import meant_name
 from lbw.core.plan import ResolvedLora, plan_lora, resolve_request
 from lbw.core.steps import Step
 from lbw.core.tag import LoraRequest, parse_tag
@@ -19,7 +20,7 @@ from .header import read_header
 
 
 def explain(tag: str, path: Path, presets: Mapping[str, str], elements: Mapping[str, str], seed: int) -> dict[str, Any]:
-    """Return what `tag` does to the LoRA file at `path`.
+    """Return what `tag` does to the LoRA file at `path`; `problems` are why it is applied without block weights.
 
     Raises:
         FileError: the file cannot be read, or is of no known architecture.
@@ -47,8 +48,23 @@ def explain(tag: str, path: Path, presets: Mapping[str, str], elements: Mapping[
             {"name": name, "block": locate(name, architecture).block, "multiplier": multipliers[name]}
             for name in modules
         ],
-        "warnings": [*map(str, resolved.problems), *found.remarks, *unused(resolved, modules)],
+        "problems": [str(problem) for problem in resolved.problems],
+        "warnings": [
+            *_other_file(request.name, path, header.metadata),
+            *map(str, resolved.problems),
+            *request.remarks,
+            *found.remarks,
+            *unused(resolved, modules),
+        ],
     }
+
+
+def _other_file(name: str, path: Path, metadata: Mapping[str, str]) -> list[str]:
+    """Return a warning where a tag names another LoRA than the file at `path`."""
+    own = {path.stem, metadata.get("ss_output_name", path.stem)}
+    if meant_name(name, own) is not None:
+        return []
+    return [f"the tag names the LoRA {quote(name)}, and the file is {path.name}"]
 
 
 def decided_by(request: LoraRequest, found: Detection, presets: Mapping[str, str]) -> Detection:

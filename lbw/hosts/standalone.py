@@ -19,6 +19,7 @@ from lbw.core.blocks import Site, locate
 from lbw.core.detect import detect_model
 from lbw.core.errors import FileError, HostError, quote
 from lbw.core.family import Architecture
+from lbw.core.lora_names import meant_name
 from lbw.core.plan import ResolvedLora
 from lbw.files.delta import Delta, delta
 from lbw.files.lora import LoraFile, open_lora
@@ -60,7 +61,8 @@ class Library:
 
     def find(self, name: str) -> Path | None:
         """Return the file that a tag calls `name`; it lies in the folder, whatever `name` says."""
-        return self.files().get(name)
+        files = self.files()
+        return files.get(meant_name(name, files) or "")
 
     def names(self) -> list[str]:
         """Return the names that tags may use."""

@@ -15,11 +15,11 @@ from .store import StudioPresets
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what the tag does to the file."""
+    """Print what the tag does to the file; exit status 2 if it can be applied only without its block weights."""
     store = StudioPresets(weights=options.presets, rules=options.elements)
     report = explain(options.tag, options.lora, store.presets(), store.elements(), options.seed)
     print(json.dumps(report, ensure_ascii=False) if options.json else as_text(report))
-    return 0
+    return 2 if report["problems"] else 0
 
 
 def as_text(report: Mapping[str, Any]) -> str:
@@ -29,7 +29,8 @@ def as_text(report: Mapping[str, Any]) -> str:
         counts.setdefault(module["block"], []).append(module["multiplier"])
     title = by_name(report["architecture"]).title
     layout = f", layout {report['layout']}" if report["layout"] else ""
-    lines = [
+    lines = [f"warning: {warning}" for warning in report["warnings"]]
+    lines += [
         f"{report['lora']}: {title}{layout}, text encoder {format_number(report['te'])}, "
         f"denoiser {format_number(report['unet'])}",
         "block  weight  modules  multiplier",
@@ -40,5 +41,4 @@ def as_text(report: Mapping[str, Any]) -> str:
         lines.append(f"{block:<5}  {format_number(weight):>6}  {len(values):>7}  {spread}")
     if report["start"] is not None or report["stop"] is not None:
         lines.append(f"steps: from {report['start'] or 'the first'} to before {report['stop'] or 'the end'}")
-    lines += [f"warning: {warning}" for warning in report["warnings"]]
     return "\n".join(lines)

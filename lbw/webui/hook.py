@@ -14,9 +14,10 @@ from typing import Any
 from lbw import hosts
 from lbw.core.errors import FileError, HostError, LbwError, quote
 from lbw.core.family import Architecture
+from lbw.core.lora_names import meant_name, not_found
 from lbw.core.plan import ResolvedLora, at_step, resolve_request
 from lbw.core.presets import merged
-from lbw.core.tag import LoraRequest, parse_items
+from lbw.core.tag import LoraRequest, parse_items, unclosed_tag
 from lbw.files.user_presets import PresetStore
 from lbw.hosts import unknown
 from lbw.hosts.base import Host
@@ -33,6 +34,7 @@ class Prepared:
     loras: tuple[ResolvedLora, ...]
     problems: tuple[str, ...]
     hires: bool
+    remarks: tuple[str, ...] = ()
 
 
 class Hook:
@@ -130,7 +132,7 @@ class Hook:
             problems += self._apply(p, prepared)
         if hasattr(p, "extra_generation_params"):
             infotext.write(p, prepared.loras, prepared.hires)
-        messages.tell(p, problems)
+        messages.tell(p, [*problems, *prepared.remarks])
         if problems and setting(ON_INVALID) == STOP:
             messages.stop(p, problems)
         return result
@@ -146,14 +148,15 @@ class Hook:
         """Read our items from the tags of `data`, and leave the host what it understands."""
         options: RequestOptions = getattr(p, "lbw_options", self._options)
         hires = data is not None and data is getattr(p, "hr_extra_network_data", None)
+        remarks = unclosed(p)
         if not data:
-            return Prepared((), (), hires)
+            return Prepared((), (), hires, tuple(remarks))
         registry = getattr(self._extra_networks, "extra_network_registry", {})
         if "lyco" in data and registry.get("lyco") in (None, registry.get("lora")):
             data["lora"] = [*data.get("lora", ()), *data.pop("lyco")]
         tags = data.get("lora") or []
         if not tags:
-            return Prepared((), (), hires)
+            return Prepared((), (), hires, tuple(remarks))
         problems: list[str] = []
         presets, elements = self._presets(options, problems)
         architecture = self.host.architecture() if self.host is not None else None
@@ -165,8 +168,14 @@ class Hook:
             items = tag.__dict__.setdefault("lbw_items", list(tag.items))
             request = _checked(parse_items(items, presets), _steps(p, hires))
             if self.host is not None and self.host.find(request.name) is None:
-                problems.append(f"LoRA {quote(request.name)} was not found; it is left out")
-                continue
+                known = self.host.lora_files()
+                meant = meant_name(request.name, known)
+                if meant is None:
+                    problems.append(f"{not_found(request.name, known)}; it is left out")
+                    continue
+                remarks.append(f"LoRA {quote(request.name)} is called {quote(meant)} here")
+                request = replace(request, name=meant, host_items=(meant, *request.host_items[1:]))
+            remarks += [f"LoRA {quote(request.name)}: {remark}" for remark in request.remarks]
             kept.append(tag)
             if not options.enabled:
                 request = _plain(request)
@@ -180,7 +189,7 @@ class Hook:
             _leave_to_host(tag, request, resolved.encoder_digest)
             loras.append(resolved)
         data["lora"] = kept
-        return Prepared(tuple(loras), tuple(problems), hires)
+        return Prepared(tuple(loras), tuple(problems), hires, tuple(remarks))
 
     def _presets(self, options: RequestOptions, problems: list[str]) -> tuple[Mapping[str, str], Mapping[str, str]]:
         try:
@@ -209,6 +218,13 @@ class Hook:
 
 
 NO_SPAN = LoraRequest("").span
+
+
+def unclosed(p: Any) -> list[str]:
+    """Return what to tell of tags in the prompts of `p` that are not closed; the host leaves them in the text."""
+    prompts = getattr(p, "prompts", None) or [getattr(p, "prompt", "")]
+    found = (unclosed_tag(str(prompt)) for prompt in prompts)
+    return list(dict.fromkeys(text for text in found if text))
 
 
 def denoise_step(params: Any) -> tuple[int, int]:

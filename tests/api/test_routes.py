@@ -179,7 +179,7 @@ def test_the_same_seed_draws_the_same_numbers(server: Server) -> None:
         ("<lora:subject:1:lbw=MIN>", 200, '"MIN"'),
         ("<lora:nobody:1>", 404, '"nobody"'),
         ("<lora:broken:1>", 422, "no safetensors"),
-        ("no tag>", 404, "not found"),
+        ("no tag>", 422, "no tag"),
         ("<what:ever>", 422, "no tag"),
         ("", 422, "no LoRA"),
     ],

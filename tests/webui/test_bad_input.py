@@ -105,3 +105,28 @@ def test_with_stop_a_bad_tag_of_the_hires_pass_ends_the_generation_too(world: An
     world.opts.lbw_on_invalid = "stop"
     with pytest.raises(LbwError, match="NOPE"):
         world.paint("<lora:a:1:lbw=MIDD>", hires="<lora:a:1:lbw=NOPE>")
+
+
+@pytest.mark.parametrize("name", ["folder/a", "folder\\a", "a.safetensors", "A", "sub/A.safetensors"])
+def test_a_name_with_its_folder_or_ending_is_understood_and_told(world: Any, name: str) -> None:
+    meant = world.paint("<lora:a:1:lbw=0,OUT11=1>").weights
+    painted = world.paint(f"<lora:{name}:1:lbw=0,OUT11=1>")
+    assert same(painted.weights, meant)
+    assert painted.p.comments == [
+        f'LoRA Block Weight: LoRA "{name}" is called "a" here',
+    ]
+
+
+def test_a_name_that_is_nearly_right_is_told_with_the_right_one(world: Any) -> None:
+    assert 'did you mean "dora"' in str(world.paint("<lora:doraa:1:lbw=0.5>").p.comments)
+
+
+@pytest.mark.parametrize(
+    ("items", "words"), [(":lbw=0,OUT11=1:strat=3", ["strat=", "start="]), (":lbw=NONE:lbw=0,OUT11=1", ["twice"])]
+)
+def test_a_likely_slip_is_told_and_the_block_weights_are_kept(world: Any, items: str, words: list[str]) -> None:
+    meant = world.paint("<lora:a:1:lbw=0,OUT11=1>").weights
+    world.opts.lbw_on_invalid = "stop"
+    painted = world.paint(f"<lora:a:1{items}>")
+    assert same(painted.weights, meant)
+    assert [word for word in words if word not in str(painted.p.comments)] == []

@@ -1,0 +1,37 @@
+"""The names that people write for LoRAs, and the one that a host knows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from .errors import nearest, quote
+
+_ENDINGS = (".safetensors", ".ckpt", ".pt")
+
+
+def bare_name(name: str) -> str:
+    """Return `name` without folders before it and the ending of a file behind it."""
+    name = name.replace("\\", "/").rpartition("/")[2].strip()
+    ending = next((ending for ending in _ENDINGS if name.lower().endswith(ending)), "")
+    return name[: len(name) - len(ending)]
+
+
+def meant_name(name: str, known: Collection[str]) -> str | None:
+    """Return the name in `known` that `name` means: itself, or what it is without its folder, ending and case.
+
+    None where it means none, or several.
+    """
+    if name in known:
+        return name
+    bare = bare_name(name)
+    if bare in known:
+        return bare
+    alike = [other for other in known if bare_name(other).casefold() == bare.casefold()]
+    return alike[0] if len(alike) == 1 else None
+
+
+def not_found(name: str, known: Collection[str]) -> str:
+    """Return the message for a LoRA that there is none of, with the nearest names that there are."""
+    close = nearest(bare_name(name), known)
+    hint = f"; did you mean {' or '.join(map(quote, close))}?" if close else ""
+    return f"LoRA {quote(name)} was not found{hint}"
