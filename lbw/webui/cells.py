@@ -49,8 +49,8 @@ class WebuiRenderer:
         p.seed = cell.seed
         p.do_not_save_grid = True
         p.extra_generation_params = dict(self.p.extra_generation_params)
-        # For generations with scripts, and for those without any.
-        p.lbw_cell = p.lbw_options = RequestOptions(
+        p.__dict__.pop("lbw_running", None)  # what the generation that this is a copy of says
+        p.lbw_cell = RequestOptions(
             presets={**self.options.presets, **cell_presets(cell)},
             elements={**self.options.elements, **cell_elements(cell, self.elements)},
         )

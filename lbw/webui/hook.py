@@ -7,6 +7,7 @@ and the host's adapter puts the multipliers in force. During sampling, LoRAs wit
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,7 +24,7 @@ from lbw.hosts import unknown
 from lbw.hosts.base import Host
 from lbw.hosts.patch import Patch
 
-from . import infotext, messages
+from . import infotext, messages, predecessor
 from .options import ON_INVALID, STOP, RequestOptions, setting
 
 
@@ -37,16 +38,28 @@ class Prepared:
     remarks: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Running:
+    """A generation that has begun: the task of the WebUI that it belongs to, and what its request says.
+
+    is_ours: whether this extension handles its tags, and not the one that people come from.
+    """
+
+    task: object
+    options: RequestOptions
+    is_ours: bool
+
+
 class Hook:
     """Everything that lives between two activations."""
 
     def __init__(self, store: PresetStore) -> None:
         self.store = store
-        self.active = True
+        self.installed = True
         self.host: Host | None = None
         self.loras: tuple[ResolvedLora, ...] = ()
         self.in_force: list[bool] = []
-        self._options = RequestOptions()
+        self._running: list[Running] = []
         self._extra_networks: Any = None
         self._patch: Patch | None = None
 
@@ -59,7 +72,7 @@ class Hook:
 
     def uninstall(self) -> None:
         """Take the hook off, and give the host back as it was."""
-        self.active = False
+        self.installed = False
         if self._patch is not None:
             self._patch.remove()
         if self.host is not None:
@@ -68,15 +81,36 @@ class Hook:
 
     # One request ----------------------------------------------------------------------------------
 
-    def begin(self, p: Any, options: RequestOptions) -> None:
+    def begin(self, p: Any, options: RequestOptions, is_ours: bool = True) -> None:
         """A generation begins that carries the script's arguments; a nested one without them takes these too."""
         cell: RequestOptions | None = getattr(p, "lbw_cell", None)
         if cell is not None:
             options = RequestOptions(
                 presets={**options.presets, **cell.presets}, elements={**options.elements, **cell.elements}
             )
-        self._options = p.lbw_options = options
+        task = current_task()
+        p.lbw_running = Running(task, options, is_ours)
+        # What another task left had failed: it never came to its end.
+        self._running = [*(running for running in self._running if running.task == task), p.lbw_running]
         messages.forget(p)
+
+    def end(self, p: Any) -> None:
+        """The generation `p` is at its end, and so is everything that was nested in it."""
+        places = [place for place, running in enumerate(self._running) if running is getattr(p, "lbw_running", None)]
+        if places:
+            del self._running[places[0] :]
+
+    def _of(self, p: Any) -> Running:
+        """Return what the generation `p` says, or the one that it is nested in; nothing where it is alone."""
+        own: Running | None = getattr(p, "lbw_running", None)
+        if own is not None:
+            return own
+        task = current_task()
+        cell: RequestOptions | None = getattr(p, "lbw_cell", None)
+        around = [running for running in self._running if running.task == task]
+        if around and cell is None:
+            return around[-1]
+        return Running(task, cell or RequestOptions(), not predecessor.is_in_charge(getattr(p, "scripts", None)))
 
     def find(self, name: str) -> str | None:
         """Return the file of the LoRA that a tag calls `name`, None if there is none."""
@@ -120,10 +154,12 @@ class Hook:
 
     def activate(self, original: Any, p: Any, data: Any) -> Any:
         """Activate the LoRAs of a pass: ours around the host's own."""
-        if not self.active:
+        running = self._of(p)
+        if not (self.installed and running.is_ours):
+            self.loras = ()
             return original(p, data)
         self.unknown()  # finds the host, if it is not found yet
-        prepared = self._prepare(p, data)
+        prepared = self._prepare(p, data, running.options)
         if self.host is not None:
             self.host.before()
         result = original(p, data)
@@ -144,9 +180,8 @@ class Hook:
         self.in_force = [lora.denoiser_on for lora in first]
         return self.host.apply(first)
 
-    def _prepare(self, p: Any, data: Any) -> Prepared:
+    def _prepare(self, p: Any, data: Any, options: RequestOptions) -> Prepared:
         """Read our items from the tags of `data`, and leave the host what it understands."""
-        options: RequestOptions = getattr(p, "lbw_options", self._options)
         hires = data is not None and data is getattr(p, "hr_extra_network_data", None)
         remarks = unclosed(p)
         if not data:
@@ -207,7 +242,7 @@ class Hook:
 
     def before_denoiser(self, params: Any) -> None:
         """Switch LoRAs with `start` or `stop`, just before the denoiser runs."""
-        if not self.active or self.host is None or all(lora.request.span == NO_SPAN for lora in self.loras):
+        if not self.installed or self.host is None or all(lora.request.span == NO_SPAN for lora in self.loras):
             return
         step, steps = denoise_step(params)
         now = [at_step(lora, step, steps) for lora in self.loras]
@@ -218,6 +253,12 @@ class Hook:
 
 
 NO_SPAN = LoraRequest("").span
+
+
+def current_task() -> object:
+    """Return what the WebUI's tasks differ in: a generation that is nested in another runs in the same one."""
+    state = getattr(sys.modules.get("modules.shared"), "state", None)
+    return getattr(state, "time_start", None), getattr(state, "job_timestamp", None)
 
 
 def unclosed(p: Any) -> list[str]:

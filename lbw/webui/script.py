@@ -156,11 +156,11 @@ class BlockWeightScript(scripts.Script):
         return components
 
     def process(self, p: Any, *arguments: Any) -> None:
-        hook.active = not predecessor.is_in_charge(p.scripts)
-        hook.begin(p, read_arguments(arguments))
+        hook.begin(p, read_arguments(arguments), is_ours=not predecessor.is_in_charge(p.scripts))
 
     def postprocess(self, p: Any, processed: Any, *arguments: Any) -> None:
         messages.answer(p, processed)
+        hook.end(p)
 
 
 def _paste_fields(component: Any) -> list[Any]:

@@ -311,11 +311,12 @@ class World(ABC):
         order: int = 1,
         sampled: int | None = None,
         stop_after: int | None = None,
+        is_ours: bool = True,
         **fields: Any,
     ) -> Picture:
         """Make a picture for each of `prompts`, as batches of one generation; `sampled` steps where they are fewer."""
         p = Processing(self, **fields)
-        self.hook.begin(p, options or RequestOptions())
+        self.hook.begin(p, options or RequestOptions(), is_ours)
         picture = Picture(p)
         for prompt in prompts:
             p.extra_network_data = parse(prompt)
@@ -328,6 +329,7 @@ class World(ABC):
                 p.calculate_hr_conds()  # with what the activation left: these hosts begin the pass only now
                 self.begin_pass()
                 picture.passes.append(self.sample(p.hr_second_pass_steps or p.steps, order))
+        self.hook.end(p)  # the host's `postprocess`, which a generation that fails never comes to
         return picture
 
     def touched_by(self, *prompts: str, **fields: Any) -> set[str]:

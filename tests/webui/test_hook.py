@@ -14,6 +14,7 @@ from hosts.doubles_webui import Interrupted, Processing, parse
 from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import FileError
 from lbw.hosts.patch import patch_of
+from lbw.webui import hook as hook_module
 from lbw.webui.hook import Hook, watch
 from lbw.webui.options import RequestOptions
 
@@ -107,7 +108,7 @@ def test_installing_twice_hooks_once(world: Any) -> None:
     old, world.hook = world.hook, again
     meant = world.paint(TAG).weights
     assert len(calls) == 1
-    assert (old.active, again.active) == (False, True)
+    assert (old.installed, again.installed) == (False, True)
     assert patch_of(world.extra_networks.activate).give_way == again.uninstall
     world.paint("")
     assert same(world.paint(TAG, hires=TAG).weights, meant)
@@ -129,7 +130,7 @@ def test_uninstalling_gives_the_host_back_as_it_was(world: Any) -> None:
     untouched = host_functions(world)
     plain = world.paint("<lora:a:1>").weights
     world.paint("")
-    world.hook.active = True
+    world.hook.installed = True
     hook = Hook(world.hook.store)
     hook.install(world.extra_networks)
     world.hook = hook
@@ -197,8 +198,7 @@ def test_a_preset_file_that_cannot_be_read_is_told_and_the_numbers_still_count(
 
 
 def test_a_hook_that_is_not_in_charge_leaves_everything_to_the_host(world: Any) -> None:
-    world.hook.active = False
-    painted = world.paint("<lora:a:1:lbw=NOPE>")
+    painted = world.paint("<lora:a:1:lbw=NOPE>", is_ours=False)
     assert painted.p.comments == []
     assert painted.p.extra_generation_params == {}
 
@@ -234,3 +234,47 @@ def test_the_loaded_models_architecture_is_told_and_none_is_loaded_for_it(
     monkeypatch.setattr(world.hook, "host", None)
     monkeypatch.setattr("lbw.hosts.detect", lambda: None)
     assert world.hook.loaded() is None
+
+
+# Whose options a generation has ----------------------------------------------------------------------
+
+
+def test_a_generation_of_its_own_does_not_take_what_the_last_one_said(world: Any) -> None:
+    meant = world.paint(TAG).weights
+    world.paint(TAG, options=RequestOptions(enabled=False))
+    panel = Processing(world)  # such as the tab's, which no script's `process` has begun
+    world.activate(panel, parse(TAG))
+    world.condition(parse(TAG))
+    assert same(world.sample(4).weights, meant)
+    assert panel.comments == []
+
+
+def test_a_generation_that_failed_leaves_nothing_to_the_next_task(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = Processing(world)
+    world.hook.begin(failed, RequestOptions(enabled=False))  # and never comes to its end
+    monkeypatch.setattr(hook_module, "current_task", lambda: "the next one")
+    alone = Processing(world)
+    world.activate(alone, parse(TAG))
+    assert "LBW" in alone.extra_generation_params
+
+
+def test_a_generation_nested_in_one_that_is_off_is_off_too_until_that_ends(world: Any) -> None:
+    outer, inner, after = Processing(world), Processing(world), Processing(world)
+    world.hook.begin(outer, RequestOptions(enabled=False))
+    world.activate(inner, parse(TAG))
+    assert "LBW" not in inner.extra_generation_params
+    world.hook.end(outer)
+    world.activate(after, parse(TAG))
+    assert "LBW" in after.extra_generation_params
+
+
+def test_a_generation_that_the_other_extension_handles_is_left_alone(world: Any) -> None:
+    p = Processing(world)
+    world.hook.begin(p, RequestOptions(), is_ours=False)
+    data = parse(TAG)
+    world.activate(p, data)
+    assert "lbw=0,OUT11=0.5,BASE=1" in data["lora"][0].items
+    world.hook.end(p)
+    later = Processing(world)
+    world.activate(later, parse(TAG))
+    assert "LBW" in later.extra_generation_params

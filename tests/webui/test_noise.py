@@ -157,7 +157,7 @@ class Webui:
 
     def process_images(self, p: Any) -> Any:
         """Load what the cell says, encode the text if that changed, sample, decode."""
-        weights = resolve("XYZ", SD1, Drawing(), p.lbw_options.presets).blocks
+        weights = resolve("XYZ", SD1, Drawing(), p.lbw_cell.presets).blocks
         self.threads.add(threading.current_thread())
         self.unet = sum(pull * weights[block] for block, pull in PULL.items())
         if self.text != TEXT * weights["BASE"]:
