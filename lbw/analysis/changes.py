@@ -16,8 +16,9 @@ import torch
 from lbw.core.blocks import Site, locate
 from lbw.core.errors import HostError
 from lbw.core.family import Architecture
-from lbw.files.delta import Parameters, change_without_base, delta, factors, kind
+from lbw.files.delta import Parameters, change_without_base, delta, factors
 from lbw.files.lora import LoraFile
+from lbw.files.parameters import kind
 
 BaseWeight = Callable[[Site], "torch.Tensor | None"]
 """Returns the base weight that a LoRA's module at a site changes; None where the model has none."""

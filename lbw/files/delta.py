@@ -1,18 +1,21 @@
 """The change ΔW that one module of a LoRA makes to a weight W at strength 1, for every kind of LoRA.
 
 The mathematics of LoRA, LoCon, LoHa, LoKr, (Diag-)OFT, BOFT and DoRA is LyCORIS' (`lycoris.functional`); IA3,
-GLoRA, full differences and norms are a line each. A strength scales ΔW as a whole, DoRA's decomposition and
-OFT's rotation included, as the WebUIs do.
+GLoRA, OFT of the input, full differences and norms are a few lines each. A strength scales ΔW as a whole, DoRA's
+decomposition and OFT's rotation included, as the WebUIs do.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 
 from lbw.core.errors import FileError
+
+from .parameters import change_kind, check, kind, rank, shapes_text
 
 Parameters = Mapping[str, torch.Tensor]
 
@@ -25,19 +28,26 @@ class Delta:
     bias: torch.Tensor | None = None
 
 
-def _scale(parameters: Parameters, rank: int) -> float:
-    """Return `scale`, or alpha / rank; 1 where the file gives neither."""
-    if "scale" in parameters:
-        return float(parameters["scale"])
-    return float(parameters["alpha"]) / rank if "alpha" in parameters else 1.0
+def _shapes(parameters: Parameters) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in parameters.items()}
+
+
+def _scale(p: Parameters, over: int | None = None) -> float:
+    """Return `scale`, or alpha / rank; 1 where the file gives neither, or nothing is factored.
+
+    over: the rank, of a kind whose factors do not tell it by their names.
+    """
+    if "scale" in p:
+        return float(p["scale"])
+    over = over or rank(_shapes(p))
+    return float(p["alpha"]) / over if "alpha" in p and over else 1.0
 
 
 def _lora(p: Parameters, weight: torch.Tensor) -> torch.Tensor:
     from lycoris.functional import locon
 
-    up, down, mid = p["lora_up.weight"], p["lora_down.weight"], p.get("lora_mid.weight")
-    scale = _scale(p, down.shape[0])
-    change: torch.Tensor = locon.diff_weight(down, up, mid, gamma=scale)
+    factors = p["lora_down.weight"], p["lora_up.weight"], p.get("lora_mid.weight")
+    change: torch.Tensor = locon.diff_weight(*factors, gamma=_scale(p))
     return change
 
 
@@ -45,24 +55,32 @@ def _loha(p: Parameters, weight: torch.Tensor) -> torch.Tensor:
     from lycoris.functional import loha
 
     parts = (p["hada_w1_b"], p["hada_w1_a"], p["hada_w2_b"], p["hada_w2_a"], p.get("hada_t1"), p.get("hada_t2"))
-    change: torch.Tensor = loha.diff_weight(*parts, gamma=torch.tensor(_scale(p, p["hada_w1_b"].shape[0])))
+    change: torch.Tensor = loha.diff_weight(*parts, gamma=torch.tensor(_scale(p)))
     return change
 
 
 def _lokr(p: Parameters, weight: torch.Tensor) -> torch.Tensor:
-    from lycoris.functional import lokr
+    from lycoris.functional.general import rebuild_tucker
+    from lycoris.functional.lokr import make_kron
 
-    names = ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2")
-    parts = [p.get(name) for name in names]
-    factors = [parts[i] for i in (1, 4) if parts[i] is not None]
-    rank = factors[0].shape[1] if factors else 1  # type: ignore[union-attr]
-    gamma = float(p["alpha"]) if "alpha" in p and factors else float(rank)
-    change: torch.Tensor = lokr.diff_weight(*parts, gamma=gamma)
+    # The halves are multiplied out here: `lokr.diff_weight` divides by the length of an axis that is the rank only
+    # without a core tensor.
+    w1 = p["lokr_w1"] if "lokr_w1" in p else p["lokr_w1_a"] @ p["lokr_w1_b"]
+    if "lokr_w2" in p:
+        w2 = p["lokr_w2"]
+    elif "lokr_t2" in p:
+        w2 = rebuild_tucker(p["lokr_t2"], p["lokr_w2_a"], p["lokr_w2_b"])
+    else:
+        up, down = p["lokr_w2_a"], p["lokr_w2_b"]
+        w2 = (up @ down.flatten(1)).reshape(-1, *down.shape[1:])
+    change: torch.Tensor = make_kron(w1, w2, _scale(p))
     return change
 
 
 def _full(p: Parameters, weight: torch.Tensor) -> torch.Tensor:
-    return p["diff"]
+    if "diff" in p:
+        return p["diff"]
+    return torch.zeros_like(weight) if weight.numel() else weight.new_zeros(p["diff_b"].numel(), 0)
 
 
 def _norm(p: Parameters, weight: torch.Tensor) -> torch.Tensor:
@@ -86,59 +104,84 @@ def _glora(p: Parameters, weight: torch.Tensor) -> torch.Tensor:
 
 
 def _oft(p: Parameters, weight: torch.Tensor) -> torch.Tensor:
+    """Return the change of a rotation of the output; `alpha` is its constraint."""
     from lycoris.functional import boft, diag_oft
 
-    blocks, rescale = p["oft_blocks"], p.get("rescale")
+    rescale = p["rescale"].reshape(-1, *[1] * (weight.dim() - 1)) if "rescale" in p else None
+    if "oft_diag" in p:  # LyCORIS' first form, which holds the rotations themselves
+        rotations = p["oft_diag"]
+        count, size, _ = rotations.shape
+        rotated = torch.einsum("knm,kn...->km...", rotations, weight.reshape(count, size, *weight.shape[1:]))
+        rotated = rotated.reshape(weight.shape)
+        return (rotated if rescale is None else rescale * rotated) - weight
     constraint = float(p.get("alpha", torch.tensor(0.0))) * weight.shape[0]
-    function = boft.diff_weight if blocks.dim() == 4 else diag_oft.diff_weight
-    change: torch.Tensor = function(weight, blocks, rescale, constraint=constraint)
+    function = boft.diff_weight if p["oft_blocks"].dim() == 4 else diag_oft.diff_weight
+    change: torch.Tensor = function(weight, p["oft_blocks"], rescale, constraint=constraint)
     return change
 
 
-def _old_oft(p: Parameters, weight: torch.Tensor) -> torch.Tensor:
-    rotations = p["oft_diag"]
-    count, size, _ = rotations.shape
-    rotated = torch.einsum("knm,kn...->km...", rotations, weight.reshape(count, size, *weight.shape[1:]))
-    return rotated.reshape(weight.shape) - weight
+def _oft_of_input(p: Parameters, weight: torch.Tensor) -> torch.Tensor:
+    """Return the change of OFTv2, a rotation of the input in blocks (arXiv 2506.19847).
+
+    Files of OneTrainer, which Forge Neo reads alike, hold the upper triangles of skew-symmetric Q, and mean the first
+    terms of (I + Q)(I − Q)⁻¹; PEFT's own hold those of −Q, and mean it exactly, unless they were told otherwise.
+    """
+    entries = p["oft_R.weight"]
+    size = round((1 + math.sqrt(1 + 8 * entries.shape[1])) / 2)
+    if "oft_R.scaled_oft" in p:
+        entries = entries / (2 * math.sqrt(size - 1))
+    q = entries.new_zeros(entries.shape[0], size, size)
+    rows, columns = torch.triu_indices(size, size, 1)
+    q[:, rows, columns] = entries
+    q = q - q.mT
+    identity = torch.eye(size, device=q.device)
+    if "oft_R.exact" in p:
+        rotation = torch.linalg.solve(identity + q, identity - q, left=False).mT
+    else:
+        square = q @ q
+        rotation = identity + 2 * q + 2 * square + 2 * square @ q + square @ square
+        if weight.dim() == 2:  # of a convolution it is W itself that is rotated, not what goes into it
+            rotation = rotation.mT
+    blocks = weight.reshape(weight.shape[0], -1, size)
+    rotation = rotation.expand(blocks.shape[1], -1, -1)
+    change = torch.einsum("ork,rkc->orc", blocks, rotation - identity)
+    return change.reshape(weight.shape)
 
 
-KINDS: tuple[tuple[str, str, Callable[[Parameters, torch.Tensor], torch.Tensor]], ...] = (
-    ("lora", "lora_up.weight", _lora),
-    ("loha", "hada_w1_a", _loha),
-    ("lokr", "lokr_w1", _lokr),
-    ("lokr", "lokr_w1_a", _lokr),
-    ("ia3", "on_input", _ia3),
-    ("glora", "a1.weight", _glora),
-    ("oft", "oft_blocks", _oft),
-    ("oft", "oft_diag", _old_oft),
-    ("norm", "w_norm", _norm),
-    ("full", "diff", _full),
-)
+_FUNCTIONS: dict[str, Callable[[Parameters, torch.Tensor], torch.Tensor]] = {
+    "lora": _lora,
+    "loha": _loha,
+    "lokr": _lokr,
+    "ia3": _ia3,
+    "glora": _glora,
+    "oft": _oft,
+    "oftv2": _oft_of_input,
+    "norm": _norm,
+    "full": _full,
+}
+_WITHOUT_BASE = ("lora", "loha", "lokr", "norm", "full")
 
 
-def kind(parameters: Mapping[str, object]) -> str:
-    """Return the kind of a module with these parameters ("lora", "loha", …); "dora" where it is decomposed.
+def _prepared(parameters: Parameters, device: torch.device | None = None) -> dict[str, torch.Tensor]:
+    """Return the parameters in float32.
 
     Raises:
-        FileError: it is none that is known.
+        FileError: they cannot be those of one module.
     """
-    if "dora_scale" in parameters:
-        return "dora"
-    for name, mark, _ in KINDS:
-        if mark in parameters:
-            return name
-    raise FileError(f"a module with the parameters {', '.join(sorted(parameters))} is of no kind that is known")
-
-
-_WITHOUT_BASE = (_lora, _loha, _lokr, _full, _norm)
+    check(_shapes(parameters))
+    return {name: tensor.to(device, torch.float32) for name, tensor in parameters.items()}
 
 
 def factors(parameters: Parameters) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Return up, (rows, rank), and down, (rank, columns), whose product is ΔW; None where it is no such product."""
-    if "lora_up.weight" not in parameters or "lora_mid.weight" in parameters or "dora_scale" in parameters:
+    """Return up, (rows, rank), and down, (rank, columns), whose product is ΔW; None where it is no such product.
+
+    Raises:
+        FileError: the module is of no known kind, or its shapes do not fit each other.
+    """
+    if kind(parameters) != "lora" or "lora_mid.weight" in parameters:
         return None
-    up, down = (parameters[name].to(torch.float32).flatten(1) for name in ("lora_up.weight", "lora_down.weight"))
-    return up * _scale(parameters, down.shape[0]), down
+    p = _prepared(parameters)
+    return p["lora_up.weight"].flatten(1) * _scale(p), p["lora_down.weight"].flatten(1)
 
 
 def change_without_base(parameters: Parameters) -> torch.Tensor | None:
@@ -147,16 +190,15 @@ def change_without_base(parameters: Parameters) -> torch.Tensor | None:
     Raises:
         FileError: the module is of no known kind, or its shapes do not fit each other.
     """
-    p = {name: tensor.to(torch.float32) for name, tensor in parameters.items()}
-    kind(p)
-    function = next(f for _, mark, f in KINDS if mark in p)
-    if function not in _WITHOUT_BASE or "dora_scale" in p:
+    p = _prepared(parameters)
+    form = kind(p)
+    if form not in _WITHOUT_BASE:
         return None
     try:
-        change = function(p, torch.empty(0))
-    except (RuntimeError, ValueError, KeyError, IndexError) as error:
-        shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in parameters.items())
-        raise FileError(f"a module with {shapes} makes no sense") from error
+        change = _FUNCTIONS[form](p, torch.empty(0))
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise FileError(f"a module with {shapes_text(_shapes(parameters))} makes no sense") from error
+    _check_finite(change, parameters)
     return change.flatten(1) if change.dim() > 1 else change.reshape(1, -1)
 
 
@@ -164,31 +206,53 @@ def delta(parameters: Parameters, weight: torch.Tensor) -> Delta:
     """Return what a module with `parameters` adds to `weight`, of any floating dtype, at strength 1.
 
     Raises:
-        FileError: the module is of no known kind, or its shapes do not fit the weight's.
+        FileError: the module is of no known kind, its shapes do not fit the weight's, or ΔW would not be finite.
     """
-    device = weight.device
-    p = {name: tensor.to(device, torch.float32) for name, tensor in parameters.items()}
+    p = _prepared(parameters, weight.device)
     w = weight.detach().to(torch.float32)
-    function = next((f for _, mark, f in KINDS if mark in p), None)
     try:
-        if function is None:
-            kind(p)
-            raise FileError("a decomposition without a change is no LoRA")
-        change = function(p, w).reshape(w.shape)
-        if "dora_scale" in p:
-            change = _decomposed(p["dora_scale"], w, change)
-    except (RuntimeError, ValueError, KeyError, IndexError) as error:
-        shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in parameters.items())
+        change = _FUNCTIONS[change_kind(p)](p, w).reshape(w.shape)
+        if kind(p) == "dora":
+            change = _decomposed(p, w, change)
+    except (RuntimeError, ValueError, IndexError) as error:
+        shapes = shapes_text(_shapes(parameters))
         raise FileError(f"a module with {shapes} does not fit a weight of shape {tuple(weight.shape)}") from error
-    return Delta(change, p.get("b_norm", p.get("diff_b")))
+    bias = _bias(p)
+    if bias is not None and bias.numel() != w.shape[0]:
+        raise FileError(f"a module changes a bias of {bias.numel()} numbers, of a layer with {w.shape[0]} outputs")
+    if bool(w.isfinite().all()):
+        _check_finite(change, parameters)
+    return Delta(change, bias)
 
 
-def _decomposed(magnitude: torch.Tensor, weight: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
-    """Return DoRA's change: the direction of W + ΔW with the trained magnitude, less W (arXiv 2402.09353)."""
+def _bias(p: Parameters) -> torch.Tensor | None:
+    """Return the bias' change, (rows,); PEFT's bias of the second factor is scaled as the factors are."""
+    bias = p.get("b_norm", p.get("diff_b"))
+    if "lora_up.bias" in p:
+        of_factor = p["lora_up.bias"] * _scale(p)
+        bias = of_factor if bias is None else bias + of_factor
+    return None if bias is None else bias.flatten()
+
+
+def _check_finite(change: torch.Tensor, parameters: Parameters) -> None:
+    if not bool(change.isfinite().all()):
+        shapes = shapes_text(_shapes(parameters))
+        raise FileError(f"the change of a module with {shapes} is not finite: it holds NaN, infinity or huge numbers")
+
+
+def _decomposed(p: Parameters, weight: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+    """Return DoRA's change: the direction of W + ΔW with the trained magnitude, less W (arXiv 2402.09353).
+
+    `magnitude`, of PEFT and what writes as PEFT does, is always of the outputs; `dora_scale` is of the outputs or of
+    the inputs, as its shape says.
+    """
     from lycoris.functional.general import weight_decompose
 
-    if magnitude.dim() == 1:
+    magnitude = p["magnitude"] if "magnitude" in p else p["dora_scale"]
+    if "magnitude" in p or magnitude.dim() == 1:
         magnitude = magnitude.reshape(-1, *[1] * (weight.dim() - 1))
     by_output = magnitude.shape[0] == weight.shape[0]
+    if magnitude.numel() != weight.shape[0 if by_output else 1]:
+        raise ValueError("magnitudes for another layer")
     merged: torch.Tensor = weight_decompose(weight + change, magnitude, 1, by_output)
     return merged - weight

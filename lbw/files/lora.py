@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,19 +15,24 @@ from lbw.core.errors import FileError
 from lbw.core.family import Architecture
 
 from .header import Header, read_header
+from .parameters import check
 
 if TYPE_CHECKING:
     import torch
 
 # PEFT's and diffusers' names of parameters, and what the kohya format calls them.
-_OLD_DOWN, _OLD_UP = (
-    rf"^lora(?:_linear_layer)?\.{side}\.weight$|^to_\w+_lora\.{side}\.weight$" for side in ("down", "up")
-)
+_OLD_DOWN, _OLD_UP = (rf"^(?:lora\.|lora_linear_layer\.|to_\w+_lora\.)?{side}\.weight$" for side in ("down", "up"))
 _SPELLINGS = (
-    (re.compile(r"^lora_A(\.[^.]+)?\.weight$|" + _OLD_DOWN), "lora_down.weight"),
-    (re.compile(r"^lora_B(\.[^.]+)?\.weight$|" + _OLD_UP), "lora_up.weight"),
-    (re.compile(r"^lora_magnitude_vector(\.[^.]+)?(\.weight)?$"), "dora_scale"),
+    (re.compile(r"^lora_B(?:\.[^.]+)?\.bias$"), "lora_up.bias"),
+    (re.compile(r"^lora_A(?:\.[^.]+)??(?:\.weight)?$|" + _OLD_DOWN), "lora_down.weight"),
+    (re.compile(r"^lora_B(?:\.[^.]+)??(?:\.weight)?$|" + _OLD_UP), "lora_up.weight"),
+    (re.compile(r"^(?:lora_)?magnitude(?:_vector(?:\.[^.]+)??)?(?:\.weight)?$"), "magnitude"),
+    (re.compile(r"^oft_R\.[^.]+\.weight$"), "oft_R.weight"),
 )
+
+_FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
+_WHOLE = ("I64", "I32", "I16", "I8", "U8", "BOOL")
+_SHOWN = 5
 
 
 def parameter_name(key: str, module: str) -> str:
@@ -53,16 +59,62 @@ class LoraFile:
         """Yield each module's name and its tensors, one module at a time.
 
         Raises:
-            FileError: the file changed or went away.
+            FileError: the file changed or went away, or holds what cannot be the numbers of a LoRA.
         """
         from safetensors import SafetensorError, safe_open
 
+        self._check_types()
         try:
             with safe_open(str(self.path), framework="pt") as file:  # type: ignore[no-untyped-call,unused-ignore]
                 for module, keys in self.keys.items():
-                    yield module, {name: file.get_tensor(key) for name, key in keys.items()}
+                    tensors = {name: file.get_tensor(key) for name, key in keys.items()}
+                    self._check(module, tensors)
+                    yield module, tensors
         except (OSError, SafetensorError) as error:
             raise FileError(f"{self.path} cannot be read: {error}") from error
+
+    def _check_types(self) -> None:
+        """Raise where tensors are of types that nothing can be computed with; single numbers may be whole ones."""
+        types = self.header.dtypes
+        others = [
+            key
+            for keys in self.keys.values()
+            for key in keys.values()
+            if types[key] not in _FLOATS and (types[key] not in _WHOLE or prod(self.header.shapes[key]) != 1)
+        ]
+        if others:
+            found = ", ".join(sorted({types[key] for key in others}))
+            raise FileError(
+                f"{self.path} holds numbers of the type {found}, which a LoRA cannot be computed from, "
+                f"in {_counted(others)}; convert it to F16, BF16 or F32"
+            )
+
+    def _check(self, module: str, tensors: Mapping[str, torch.Tensor]) -> None:
+        try:
+            check({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+        except FileError as error:
+            raise FileError(f"{self.path}: {module}: {error}") from error
+        if not all(_is_finite(tensor) for tensor in tensors.values()):
+            raise FileError(self._not_finite())
+
+    def _not_finite(self) -> str:
+        """Return a message that names the tensors with NaN or infinity in the whole file."""
+        from safetensors import safe_open
+
+        with safe_open(str(self.path), framework="pt") as file:  # type: ignore[no-untyped-call,unused-ignore]
+            keys = (key for keys in self.keys.values() for key in keys.values())
+            bad = [key for key in keys if not _is_finite(file.get_tensor(key))]
+        return f"{self.path} holds NaN or infinity in {_counted(bad)}; it would spoil the model's weights"
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    # Not every type can be asked: of eight bits only the conversion can.
+    return bool(tensor.float().isfinite().all())
+
+
+def _counted(keys: Sequence[str]) -> str:
+    shown = ", ".join(keys[:_SHOWN]) + (", …" if len(keys) > _SHOWN else "")
+    return f"{len(keys)} tensor{'s' * (len(keys) != 1)}: {shown}"
 
 
 def open_lora(path: str | Path, loaded: Architecture | None = None) -> LoraFile:

@@ -11,6 +11,7 @@ from lbw.core.errors import FileError
 from lbw.core.family import Architecture
 
 from .lora import open_lora
+from .parameters import kind
 from .user_presets import version
 
 
@@ -32,15 +33,13 @@ def summarize(path: str | Path) -> Summary:
     Raises:
         FileError: it is no safetensors file, cannot be read, or holds no LoRA of a known architecture.
     """
-    from .delta import kind  # here, because it imports torch
-
     if Path(path).suffix != ".safetensors":
         raise FileError(f"{path} is no safetensors file; what it holds is known only to who loads it")
     file = open_lora(path)
     kinds = set()
     for parameters in {tuple(sorted(names)) for names in file.keys.values()}:
         try:
-            kinds.add(kind(dict.fromkeys(parameters)))
+            kinds.add(kind(parameters))
         except FileError:
             kinds.add("unknown")
     found = {locate(module, file.architecture).block for module in file.keys}
