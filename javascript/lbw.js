@@ -529,7 +529,6 @@
         parts.controls = new Map();
         parts.blocks.replaceChildren();
         if (!lora || !lora.blocks) return;
-        const shape = lbwTag.shapeOf(lora.blocks);
         const touched = new Set(lora.touched);
         const column = (blocks, name) => make("div", { class: name }, ...blocks.map((block) => {
             const range = slider(-0.5, 1.5, (text) => setBlock(opened, block, text));
@@ -542,12 +541,11 @@
             parts.controls.set(block, { row, range, value });
             return row;
         }));
-        parts.blocks.append(
-            make("div", { class: "lbw-columns" }, ...shape.columns.map((blocks) => column(blocks, "lbw-column"))),
-            column(shape.below, "lbw-below")
-        );
-        parts.blocks.style.setProperty("--lbw-columns", String(shape.columns.length));
-        opened.panel.classList.toggle("lbw-wide", shape.columns.length > 2);
+        const columns = Math.min(3, Math.max(...lora.shape.map((part) => part.length)));
+        parts.blocks.append(...lora.shape.map((part) =>
+            make("div", { class: "lbw-part" }, ...part.map((blocks) => column(blocks, "lbw-column")))));
+        parts.blocks.style.setProperty("--lbw-columns", String(columns));
+        opened.panel.classList.toggle("lbw-wide", columns > 2);
     }
 
     function setBlock(opened, block, text) {

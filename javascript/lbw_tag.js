@@ -201,31 +201,6 @@ var lbwTag = (function () {
         return value < 1 ? "between" : "above";
     }
 
-    /**
-     * Return the blocks of a model in columns, each from top to bottom, and those that stand below.
-     *
-     * A U-Net's way down is the left column, its way up the right one, from the bottom to the top.
-     */
-    function shapeOf(blocks) {
-        const of = (pattern) => blocks.filter((block) => pattern.test(block));
-        const ins = of(/^IN\d/);
-        const outs = of(/^OUT\d/);
-        const columns = ins.length ? [ins, outs.reverse()] : [];
-        if (!columns.length) {
-            const numbered = of(/\d\d$/);
-            const rows = Math.max(8, Math.ceil(numbered.length / 3));
-            for (const letter of new Set(numbered.map((block) => block.replace(/\d+$/, "")))) {
-                const column = of(new RegExp(`^${letter}\\d\\d+$`));
-                for (let first = 0; first < column.length; first += rows) {
-                    columns.push(column.slice(first, first + rows));
-                }
-            }
-        }
-        const placed = new Set(columns.flat());
-        const below = blocks.filter((block) => !placed.has(block)).sort((a, b) => (b[0] === "M") - (a[0] === "M"));
-        return { columns, below };
-    }
-
     // Place -------------------------------------------------------------------------------------
 
     /**
@@ -247,7 +222,7 @@ var lbwTag = (function () {
     }
 
     return {
-        findTag, readTag, withKey, withStrength, withWeights, withStep, entriesOf, withBlock, stateOf, shapeOf, place,
+        findTag, readTag, withKey, withStrength, withWeights, withStep, entriesOf, withBlock, stateOf, place,
         isNumber, formatNumber,
     };
 })();

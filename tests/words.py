@@ -41,6 +41,7 @@ CHECK = "lbw/core/preset_check.py"
 
 MORE: dict[str, tuple[str, ...]] = {
     "lbw/ui/analyze_views.py": ("block", "mean %", "deviation", "inside", "outside", "focus", "suggestion"),
+    "lbw/ui/preset_check.py": ("every model",),
     "lbw/ui/tuner_controls.py": ("✓ Needed", "✗ Not needed", "? Unknown"),
     "lbw/webui/tab.py": (
         "Take from txt2img", "Take from img2img",

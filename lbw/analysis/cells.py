@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from lbw.core.architectures import FAMILIES
 from lbw.core.errors import WeightsError, quote
 from lbw.core.family import Architecture
 from lbw.core.selectors import select
@@ -138,7 +139,7 @@ def ordered(cells: Iterable[Cell], tensors: Mapping[str, int]) -> list[Cell]:
     return min(result, given, key=lambda order: sum(map(cost, order, order[1:])))
 
 
-_ENCODED = frozenset(("BASE", "CLIP", "T5"))
+_ENCODED = frozenset(block for family in FAMILIES for block in family.encoders.values())
 
 
 def _blocks(cells: Iterable[Cell]) -> set[str]:

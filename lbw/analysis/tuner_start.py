@@ -17,7 +17,8 @@ from .tuner import VERDICTS, BlockState, Tuner
 
 def tunable_layouts(architecture: Architecture) -> list[int]:
     """Return the layouts made for `architecture`, and not for a smaller one of its kind, by their counts of numbers."""
-    kin = [a for a in ARCHITECTURES.values() if a.kind == architecture.kind]
+    is_listed = architecture.name in ARCHITECTURES
+    kin = [a for a in ARCHITECTURES.values() if a.kind == architecture.kind] if is_listed else [architecture]
 
     def smallest(blocks: Collection[str]) -> int:
         return min(len(a.blocks) for a in kin if set(blocks) <= set(a.blocks))

@@ -44,6 +44,7 @@ class Explained(BaseModel):
 
     lora: str
     architecture: str
+    title: str
     layout: int | None
     te: float
     unet: float
@@ -65,7 +66,10 @@ class LoraEntry(BaseModel):
 
 
 class Lora(BaseModel):
-    """What a LoRA's file holds, and how its blocks can be weighted."""
+    """What a LoRA's file holds, and how its blocks can be weighted.
+
+    shape: where the blocks stand when they are drawn, as `lbw.core.shape` gives it: parts of columns of blocks.
+    """
 
     name: str
     architecture: str
@@ -73,9 +77,32 @@ class Lora(BaseModel):
     kinds: list[str]
     blocks: list[str]
     touched: list[str]
+    shape: list[list[list[str]]]
     layouts: dict[str, list[str]]
     unlisted: dict[str, float]
     presets: list[str]
+
+
+class MapBlock(BaseModel):
+    """One block: what it is, its path in the original checkpoint, and how much of a LoRA lies in it, in percent too."""
+
+    id: str
+    what: str
+    path: str
+    tensors: int | None = None
+    parameters: int | None = None
+    share: float | None = None
+
+
+class BlockMapForm(BaseModel):
+    """The blocks of a model in layout order, its layouts and groups."""
+
+    architecture: str
+    title: str
+    blocks: list[MapBlock]
+    layouts: dict[str, list[str]]
+    groups: dict[str, list[str]]
+    warnings: list[str]
 
 
 class AnalysisQuestion(BaseModel):

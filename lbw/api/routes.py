@@ -18,9 +18,11 @@ from lbw.core.errors import FileError, HostError, LbwError, quote
 from lbw.core.family import Architecture
 from lbw.core.preset_names import shown_names
 from lbw.core.presets import parse_presets
+from lbw.core.shape import shape
 from lbw.core.tag import parse_tag
 from lbw.core.weights import Drawing, resolve
 from lbw.files import user_presets
+from lbw.files.block_map import map_of_architecture, map_of_lora
 from lbw.files.explain import explain
 from lbw.files.summary import Summaries, Summary
 from lbw.files.user_presets import PresetStore
@@ -28,6 +30,7 @@ from lbw.files.user_presets import PresetStore
 from .forms import (
     AnalysisQuestion,
     AnalysisState,
+    BlockMapForm,
     Conflict,
     Explained,
     Lora,
@@ -61,6 +64,9 @@ class Server(Protocol):
         Raises:
             HostError: the host is not known.
         """
+
+    def loaded(self) -> Architecture | None:
+        """Return the architecture of the model that is loaded, None if it is not known; nothing is loaded for it."""
 
 
 class Api:
@@ -101,7 +107,7 @@ class Api:
         with answering():
             presets, elements = {**PLACEHOLDERS, **store.presets()}, store.elements()
             path = self.path(parse_tag(sent.tag, presets).name)
-            report = explain(sent.tag, Path(path), presets, elements, sent.seed)
+            report = explain(sent.tag, Path(path), presets, elements, sent.seed, self.server.loaded())
         modules: dict[str, int] = {}
         for module in report.pop("modules"):
             modules[module["block"]] = modules.get(module["block"], 0) + 1
@@ -132,7 +138,7 @@ class Api:
             entry.pending = True
             return entry
         try:
-            summary = self.summaries.of(path)
+            summary = self.summaries.of(path, self.server.loaded())
         except FileError:
             return entry
         entry.architecture = summary.architecture.name
@@ -143,7 +149,7 @@ class Api:
     def lora(self, name: str) -> Lora:
         """Return what one LoRA's file holds."""
         with answering():
-            summary: Summary = self.summaries.of(self.path(name))
+            summary: Summary = self.summaries.of(self.path(name), self.server.loaded())
             fitting = self.fitting(summary.architecture)
         architecture = summary.architecture
         return Lora(
@@ -153,10 +159,22 @@ class Api:
             kinds=list(summary.kinds),
             blocks=list(architecture.blocks),
             touched=list(summary.touched),
+            shape=[[list(column) for column in part] for part in shape(architecture)],
             layouts={str(count): list(blocks) for count, blocks in architecture.layouts.items()},
             unlisted={str(count): weight for count, weight in architecture.unlisted.items()},
             presets=fitting,
         )
+
+    def blocks(self, lora: str | None, architecture: str | None) -> BlockMapForm:
+        """Return the map of a LoRA's blocks, or of an architecture's."""
+        if (lora is None) == (architecture is None):
+            raise HTTPException(422, "name a lora or an architecture, for example ?lora=NAME or ?architecture=flux")
+        with answering():
+            if lora is not None:
+                found = map_of_lora(self.path(lora), self.server.loaded())
+            else:
+                found = map_of_architecture(architecture or "")
+        return BlockMapForm(**found.report())
 
     def fitting(self, architecture: Architecture) -> list[str]:
         """Return the names of the presets that a LoRA of `architecture` takes, in the order of the file."""
@@ -219,6 +237,15 @@ def add_routes(app: FastAPI, server: Server, api_auth: str | None, jobs: Jobs | 
     @router.get("/loras/{name:path}", response_model=Lora, summary="A LoRA's architecture, kinds, blocks and presets")
     def get_lora(name: str) -> Any:
         return api.lora(name)
+
+    @router.get(
+        "/blocks",
+        response_model=BlockMapForm,
+        response_model_exclude_none=True,
+        summary="The blocks of an architecture, or how much of a LoRA lies in each",
+    )
+    def get_blocks(lora: str | None = None, architecture: str | None = None) -> Any:
+        return api.blocks(lora, architecture)
 
     if jobs is not None:
         _add_analyses(router, jobs)

@@ -118,6 +118,14 @@ def unplaced_message(names: list[str], architecture: Architecture) -> str:
     )
 
 
+def guess_message(guess: Architecture) -> str:
+    """Return what is to be told of a model whose blocks are a guess."""
+    return (
+        f"a model that is not known: its blocks are called {guess.numbered_blocks[0]} to {guess.numbered_blocks[-1]}, "
+        "which is a guess from the tensors' names"
+    )
+
+
 def not_known(path: object) -> str:
     """Return the message for a file that holds a LoRA of no model that is known."""
     return f"{path} holds a LoRA of a model that is not known; known are {listing([f.title for f in FAMILIES])}"
@@ -141,8 +149,4 @@ def _unknown(found: Clues, loaded: Architecture | None) -> Detection:
         guess = loaded
     if guess is None:
         return Detection(None)
-    said = (
-        f"a model that is not known: its blocks are called {guess.numbered_blocks[0]} to {guess.numbered_blocks[-1]}, "
-        "which is a guess from the tensors' names"
-    )
-    return Detection(guess, (guess,), (said,))
+    return Detection(guess, (guess,), (guess_message(guess),))

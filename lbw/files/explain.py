@@ -19,8 +19,17 @@ from lbw.core.weights import Drawing, resolve
 from .header import read_header
 
 
-def explain(tag: str, path: Path, presets: Mapping[str, str], elements: Mapping[str, str], seed: int) -> dict[str, Any]:
+def explain(
+    tag: str,
+    path: Path,
+    presets: Mapping[str, str],
+    elements: Mapping[str, str],
+    seed: int,
+    loaded: Architecture | None = None,
+) -> dict[str, Any]:
     """Return what `tag` does to the LoRA file at `path`; `problems` are why it is applied without block weights.
+
+    loaded: the model that it is to be applied to; it decides where the file alone does not say.
 
     Raises:
         FileError: the file cannot be read, or is of no known architecture.
@@ -29,7 +38,7 @@ def explain(tag: str, path: Path, presets: Mapping[str, str], elements: Mapping[
     header = read_header(path)
     modules = list(dict.fromkeys(module_name(key) for key in header.shapes if is_module(key)))
     request = parse_tag(tag, presets)
-    found = decided_by(request, detect_lora(header.shapes, header.metadata), presets)
+    found = decided_by(request, detect_lora(header.shapes, header.metadata, loaded), presets)
     architecture = found.architecture
     if architecture is None or not modules:
         raise FileError(not_known(path))
@@ -38,6 +47,7 @@ def explain(tag: str, path: Path, presets: Mapping[str, str], elements: Mapping[
     return {
         "lora": request.name,
         "architecture": architecture.name,
+        "title": architecture.title,
         "layout": resolved.weights.layout,
         "te": request.te,
         "unet": request.unet,

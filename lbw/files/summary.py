@@ -27,15 +27,17 @@ class Summary:
     touched: tuple[str, ...]
 
 
-def summarize(path: str | Path) -> Summary:
+def summarize(path: str | Path, loaded: Architecture | None = None) -> Summary:
     """Return what the LoRA file at `path` is; only its header is read.
+
+    loaded: the model that it is to be applied to; it decides where the file alone does not say.
 
     Raises:
         FileError: it is no safetensors file, cannot be read, or holds no LoRA of a known architecture.
     """
     if Path(path).suffix != ".safetensors":
         raise FileError(f"{path} is no safetensors file; what it holds is known only to who loads it")
-    file = open_lora(path)
+    file = open_lora(path, loaded)
     kinds = set()
     for parameters in {tuple(sorted(names)) for names in file.keys.values()}:
         try:
@@ -48,27 +50,27 @@ def summarize(path: str | Path) -> Summary:
 
 @dataclass
 class Summaries:
-    """Summaries of many files, each read when it is asked for, and again only when its file has changed."""
+    """Summaries of many files, each read when it is asked for, and again when its file or the model has changed."""
 
-    _known: dict[str, tuple[str, Summary | FileError]] = field(default_factory=dict)
+    _known: dict[str, tuple[tuple[str, str], Summary | FileError]] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
     def knows(self, path: str) -> bool:
         """Tell whether the file at `path` was read before."""
         return path in self._known
 
-    def of(self, path: str) -> Summary:
-        """Return the summary of the file at `path`.
+    def of(self, path: str, loaded: Architecture | None = None) -> Summary:
+        """Return the summary of the file at `path`, where a model is loaded as one for it.
 
         Raises:
             FileError: as `summarize` does.
         """
-        mark = version(Path(path))
+        mark = version(Path(path)), loaded.name if loaded else ""
         with self._lock:
             known = self._known.get(path)
         if known is None or known[0] != mark:
             try:
-                known = mark, summarize(path)
+                known = mark, summarize(path, loaded)
             except FileError as error:
                 known = mark, error
             with self._lock:

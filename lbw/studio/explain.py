@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from lbw.core.architectures import by_name
 from lbw.core.weights import format_number
 from lbw.files.explain import explain
 
@@ -27,11 +26,10 @@ def as_text(report: Mapping[str, Any]) -> str:
     counts: dict[str, list[float]] = {}
     for module in report["modules"]:
         counts.setdefault(module["block"], []).append(module["multiplier"])
-    title = by_name(report["architecture"]).title
     layout = f", layout {report['layout']}" if report["layout"] else ""
     lines = [f"warning: {warning}" for warning in report["warnings"]]
     lines += [
-        f"{report['lora']}: {title}{layout}, text encoder {format_number(report['te'])}, "
+        f"{report['lora']}: {report['title']}{layout}, text encoder {format_number(report['te'])}, "
         f"denoiser {format_number(report['unet'])}",
         "block  weight  modules  multiplier",
     ]

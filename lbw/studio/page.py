@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from lbw.analysis.png import encoded
 from lbw.api.jobs import Jobs
 from lbw.core.errors import LbwError
-from lbw.files.user_presets import ROOT, PresetStore
+from lbw.files.user_presets import ROOT
 from lbw.ui.analyze import analyze_panel
 from lbw.ui.hints import hints_panel
 from lbw.ui.markup import picture, png_uri
@@ -59,18 +59,20 @@ def build(
         return replace(maker, presets=store.presets(), elements=store.elements())
 
     host = StudioAnalyzerHost(fresh, bundled, EXAMPLE, output)
-    page = _page(maker, fresh, host, store, bundled, scripts).queue(default_concurrency_limit=1)
-    return application(page, Shelf(store, maker.host.library), Jobs(host))
+    shelf = Shelf(store, maker.host.library, maker.host.architecture)
+    page = _page(maker, fresh, host, shelf, bundled, scripts).queue(default_concurrency_limit=1)
+    return application(page, shelf, Jobs(host))
 
 
 def _page(
     maker: Renderer,
     fresh: Callable[[], Renderer],
     host: StudioAnalyzerHost,
-    store: PresetStore,
+    shelf: Shelf,
     bundled: bool,
     scripts: str,
 ) -> gr.Blocks:
+    store = shelf.store
     size = DEMO_DEFAULTS["width"] if bundled else 512
     names = maker.host.library.names()
     first = names[0] if names else "name"
@@ -98,7 +100,7 @@ def _page(
         with gr.Tab("Presets"):
             editor = presets_panel(store)
             with gr.Tab("Make weights"):
-                weights_panel(editor, host.loaded)
+                weights_panel(editor, host.loaded, shelf)
             with gr.Tab("Elemental presets"):
                 presets_panel(store, "elements")
         with gr.Tab("Tuner"):

@@ -22,6 +22,7 @@ from starlette.responses import PlainTextResponse
 from lbw.api.jobs import Jobs
 from lbw.api.routes import add_routes
 from lbw.core.errors import HostError
+from lbw.core.family import Architecture
 from lbw.files.user_presets import ROOT, PresetStore
 from lbw.hosts.standalone import Library
 
@@ -33,10 +34,11 @@ SCRIPTS = "/lbw/javascript"
 
 @dataclass(frozen=True)
 class Shelf:
-    """What the routes ask of the studio: its presets and its LoRA files."""
+    """What the routes ask of the studio: its presets, its LoRA files and its model."""
 
     store: PresetStore
     library: Library
+    architecture: Architecture
 
     def find(self, name: str) -> str | None:
         """Return the file of the LoRA that a tag calls `name`, None if there is none."""
@@ -46,6 +48,10 @@ class Shelf:
     def lora_files(self) -> dict[str, str]:
         """Return the files of all LoRAs, by name."""
         return {name: str(path) for name, path in self.library.files().items()}
+
+    def loaded(self) -> Architecture:
+        """Return the architecture of the studio's model."""
+        return self.architecture
 
 
 class ThisMachineOnly:

@@ -11,12 +11,13 @@ from typing import Any
 import gradio as gr
 
 from lbw.core.errors import LbwError
-from lbw.core.preset_check import Check, CheckedLine, check_elements, check_presets
+from lbw.core.preset_check import Check, check_elements, check_presets
 from lbw.core.presets import editor_text, file_text, parse_presets
 from lbw.files.user_presets import ELEMENTS, WEIGHTS, PresetStore, Reading
 
 from .gradio_versions import listen, on_page_load, tooltips
-from .markup import BAD, GOOD, REMARK, SIGNS, Text, counted, line_jump, message, table, words
+from .markup import BAD, GOOD, REMARK, Text, counted, line_jump, message, table, words
+from .preset_check import cells, kind_of
 
 _ROWS = 3000
 """Lines that the check shows; of a longer file those with something to say about come first."""
@@ -36,7 +37,11 @@ class Kind:
 
 
 PRESETS = Kind(
-    "presets", "Presets", WEIGHTS, check_presets, "one a line, NAME:1,0,0,… or NAME:0,OUT00=1; # begins a comment"
+    "presets",
+    "Presets",
+    WEIGHTS,
+    check_presets,
+    "one a line, NAME:1,0,0,… or NAME:0,OUT00=1 or NAME@flux:0,S=1; # begins a comment",
 )
 ELEMENTAL = Kind(
     "elements", "Elemental presets", ELEMENTS, check_elements,
@@ -227,7 +232,7 @@ def check_view(kind: Kind, text: str, is_edited: bool) -> str:
         said = (*said, "·", "lines shown:", _ROWS)
     rows = table(
         ["line", "", "name", "layout", "fits", "remark"],
-        ((_kind_of(line), _cells(line)) for line in lines),
+        ((kind_of(line), cells(line)) for line in lines),
         line_jump(f"lbw_{kind.name}_text"),
     )
     # The page is not left without a question while it shows this class (lbw_watch.js).
@@ -251,13 +256,3 @@ def difference_view(theirs: str, mine: str) -> str:
 
 def _is_edited(text: str, known: Reading | None) -> bool:
     return known is not None and text != editor_text(known.text)
-
-
-def _kind_of(line: CheckedLine) -> str:
-    return BAD if line.problem else REMARK if line.remark else GOOD
-
-
-def _cells(line: CheckedLine) -> list[str]:
-    number = f'<button type="button" data-line="{line.number}" title="Go to this line">{line.number}</button>'
-    texts = (line.name, line.layout, ", ".join(line.fits), line.problem or line.remark)
-    return [number, SIGNS[_kind_of(line)], *map(escape, texts)]

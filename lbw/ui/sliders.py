@@ -2,51 +2,27 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 
+from lbw.core.shape import Part
 from lbw.core.weights import format_number, parse_number
 
 LOWEST, HIGHEST, STEP = -1.0, 2.0, 0.05
 """What the sliders reach; numbers that go further widen them."""
 
-_TALLEST = 20
+_BESIDE = 3
+"""Columns that stand beside each other at most."""
 
 
-@dataclass(frozen=True)
-class Shape:
-    """How sliders stand on the page: columns beside each other, and a row below them."""
-
-    columns: tuple[tuple[str, ...], ...]
-    below: tuple[str, ...] = ()
-
-
-def shape(blocks: Sequence[str]) -> Shape:
-    """Return where the sliders of `blocks` stand: a U-Net down the left and up the right, others in columns."""
-    families: dict[str, list[str]] = {}
-    for block in blocks:
-        families.setdefault(re.sub(r"\d+$", "", block), []).append(block)
-    if len(families.get("IN", [])) > 1 and len(families.get("OUT", [])) > 1:
-        below = [block for family, members in families.items() if family not in ("IN", "OUT") for block in members]
-        return Shape((tuple(families["IN"]), tuple(reversed(families["OUT"]))), tuple(reversed(below)))
-    single = tuple(block for members in families.values() if len(members) == 1 for block in members)
-    long = [members for members in families.values() if len(members) > 1]
-    columns = [
-        tuple(members[first : first + -(-len(members) // parts)])
-        for members in long
-        for parts in [-(-len(members) // _TALLEST)]
-        for first in range(0, len(members), -(-len(members) // parts))
-    ]
-    return Shape(tuple(columns), single)
-
-
-def sliders_view(values: Mapping[str, float], shown: Collection[str], prefix: str, box_id: str) -> str:
+def sliders_view(
+    values: Mapping[str, float], shown: Collection[str], parts: Sequence[Part], prefix: str, box_id: str
+) -> str:
     """Return a slider and a number for each block of `values`; those that are not `shown` are there, and hidden.
 
-    prefix: of each slider's id, before its block. box_id: the element with the text box that is told the values as
-    `values_in` reads them, whenever somebody moves one.
+    parts: where the blocks stand, as `lbw.core.shape` gives it. prefix: of each slider's id, before its block.
+    box_id: the element with the text box that is told the values as `values_in` reads them, whenever somebody moves
+    one.
     """
     code = f"""
         const field = event.target;
@@ -72,16 +48,21 @@ def sliders_view(values: Mapping[str, float], shown: Collection[str], prefix: st
             f"<input type='number' step='{STEP}' data-block='{escape(block)}' {held}></label>"
         )
 
-    def group(blocks: Sequence[str], name: str) -> str:
-        return f'<div class="{name}">{"".join(map(slider, blocks))}</div>'
+    def sliders(blocks: Iterable[str]) -> str:
+        return "".join(map(slider, blocks))
 
-    form = shape(list(values))
-    columns = "".join(group(column, "lbw-weights-column") for column in form.columns)
-    below = group(form.below, "lbw-weights-below") if form.below else ""
-    return (
-        f'<div class="lbw-weights-sliders" oninput="{escape(" ".join(code.split()))}">'
-        f'<div class="lbw-weights-columns">{columns}</div>{below}</div>'
-    )
+    # A column of which nothing is shown would leave a hole; its sliders are there all the same.
+    seen = [tuple(column for column in part if set(column) & set(shown)) for part in parts]
+    placed = {block for part in seen for column in part for block in column}
+    made = [
+        f'<div class="lbw-weights-part" style="--lbw-columns:{min(_BESIDE, len(part))}">'
+        + "".join(f"<div>{sliders(column)}</div>" for column in part)
+        + "</div>"
+        for part in seen
+        if part
+    ]
+    unseen = sliders(block for block in values if block not in placed)
+    return f'<div class="lbw-weights-sliders" oninput="{escape(" ".join(code.split()))}">{"".join(made)}{unseen}</div>'
 
 
 def values_text(values: Mapping[str, float]) -> str:

@@ -18,8 +18,9 @@ from lbw.analysis.cells import parse_span, whole_number
 from lbw.analysis.groups import groups_text, parse_groups, usual_groups
 from lbw.analysis.tuner import Tuner, chosen, parse_step
 from lbw.analysis.tuner_start import from_json, from_suggestion, suggestion_in
-from lbw.core.architectures import USUAL, by_name
+from lbw.core.architectures import USUAL
 from lbw.core.errors import LbwError, WeightsError, quote
+from lbw.core.family import Architecture
 from lbw.core.presets import check_name
 from lbw.core.weights import format_number, parse_number
 from lbw.files.user_presets import PresetStore
@@ -29,7 +30,8 @@ from .gradio_versions import listen, on_page_load
 from .markup import BAD, REMARK, message, progress
 from .pauses import with_pauses
 from .presets import PresetsPanel
-from .tuner_controls import MODELS, Fields, TunerControls, first_model, new_tuner, title_of
+from .tuner_controls import Fields, TunerControls
+from .tuner_models import model_called, new_tuner, title_of, titles, titles_of
 from .tuner_views import Shot, Shown, gallery_view, state_view
 
 Picture = np.ndarray[Any, Any]
@@ -104,13 +106,13 @@ class TunerPanel(TunerControls):
     def _beginning(self, tuner: Tuner, values: Sequence[Any], question: Question | None = None) -> list[Any]:
         low, high = map(format_number, tuner.bounds)
         settings = [
-            title_of(tuner), format_number(tuner.step), f"{low},{high}", str(tuner.seed),
-            groups_text(tuner.groups, tuner.family),
+            gr.update(choices=_listed(tuner, self.host.loaded()), value=title_of(tuner)),
+            format_number(tuner.step), f"{low},{high}", str(tuner.seed), groups_text(tuner.groups, tuner.family),
         ]  # fmt: skip
         return [*self._views(tuner, Shown(), values), Shown(), *settings, *self.picture.showing(question)]
 
     def _opened(self) -> list[Any]:
-        tuner = self.latest or new_tuner(first_model(self.host.loaded() or USUAL))
+        tuner = self.latest or new_tuner(titles_of(self.host.loaded() or USUAL)[0])
         return self._beginning(tuner, [*vars(Fields()).values(), *self.trainer.first])
 
     def _anew(self, *values: Any) -> list[Any]:
@@ -133,7 +135,7 @@ class TunerPanel(TunerControls):
             tuner = from_json(text or "")
         except WeightsError:
             try:
-                tuner = from_suggestion(suggestion_in(text or ""), by_name(MODELS[title][0]), MODELS[title][1])
+                tuner = from_suggestion(suggestion_in(text or ""), *model_called(title))
                 tuner = _set_up(tuner, Fields(*values[:_FIELDS]))
             except LbwError as error:
                 return self._refused(error)
@@ -253,6 +255,11 @@ class TunerPanel(TunerControls):
 def tuner_panel(host: TunerHost, store: PresetStore, presets: PresetsPanel | None = None) -> TunerPanel:
     """Put the tuner into the page that is being built; see `TunerPanel`."""
     return TunerPanel(host, store, presets)
+
+
+def _listed(tuner: Tuner, loaded: Architecture | None) -> list[str]:
+    """Return the list of models: those of the loaded model first, and with what is tuned in it."""
+    return list(dict.fromkeys([*titles(loaded), *titles(tuner.family)]))
 
 
 def _progress(done: int, total: int) -> str:

@@ -8,39 +8,16 @@ from typing import Any
 import gradio as gr
 
 from lbw.analysis.effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN
-from lbw.analysis.tuner import BOTH, MINUS, PLUS, STEPS, Tuner
-from lbw.analysis.tuner_start import start, tunable_layouts
-from lbw.core.architectures import ARCHITECTURES, USUAL, by_name
-from lbw.core.family import Architecture
+from lbw.analysis.tuner import BOTH, MINUS, PLUS, STEPS
+from lbw.core.architectures import USUAL
 from lbw.core.weights import format_number
 
 from .analyzer_host import TunerHost
 from .gradio_versions import tooltips
 from .picture_fields import PictureFields
 from .trainer_fields import TrainerFields
+from .tuner_models import new_tuner, title_of, titles, titles_of
 from .tuner_views import Shown, state_view
-
-
-def models() -> dict[str, tuple[str, int]]:
-    """Return the architectures and layouts that can be tuned, by their titles in the list."""
-    return {
-        f"{a.title}: {count} blocks": (a.name, count)
-        for a in ARCHITECTURES.values()
-        for count in tunable_layouts(a)
-    }  # fmt: skip
-
-
-MODELS = models()
-
-
-def first_model(architecture: Architecture) -> str:
-    """Return the title of the first layout of `architecture`."""
-    return next(title for title, (name, _) in MODELS.items() if name == architecture.name)
-
-
-def title_of(tuner: Tuner) -> str:
-    """Return the title of what `tuner` tunes."""
-    return next(title for title, model in MODELS.items() if model == (tuner.architecture, tuner.layout))
 
 
 @dataclass(frozen=True)
@@ -65,14 +42,14 @@ class TunerControls:
 
     def __init__(self, host: TunerHost, has_presets: bool) -> None:
         """Make them; has_presets: whether there is an editor to write into."""
-        first, said = new_tuner(first_model(USUAL)), Fields()
+        first, said = new_tuner(titles_of(USUAL)[0]), Fields()
         self.state = gr.State(first)
         self.pictures = gr.State(Shown())
         self.picture = PictureFields(host)
         self.message = gr.HTML(elem_id="lbw_tuner_message")
         with gr.Row(elem_classes=["lbw-row"]):
             self.model = gr.Dropdown(
-                list(MODELS), value=title_of(first), label="Weights type", info="the model, and the blocks to tune",
+                titles(None), value=title_of(first), label="Weights type", info="the model, and the blocks to tune",
                 elem_id="lbw_tuner_type", min_width=210,
             )  # fmt: skip
             self.new = gr.Button("Start anew", elem_id="lbw_tuner_new", scale=0, min_width=130)
@@ -181,12 +158,6 @@ class TunerControls:
                 "lbw_tuner_add_save": "Writes the preset into the editor of the presets and saves the file.",
             }
         )
-
-
-def new_tuner(title: str) -> Tuner:
-    """Return the tuner that begins with what `title` says in the list of models."""
-    architecture, layout = MODELS[title]
-    return start(by_name(architecture), layout)
 
 
 def _result(label: str, info: str, name: str, lines: int) -> Any:

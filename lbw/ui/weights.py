@@ -3,142 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from lbw.analysis.strip import PER_ROW, strip
-from lbw.core.architectures import ARCHITECTURES
-from lbw.core.errors import LbwError, WeightsError, quote
+from lbw.core.errors import LbwError, quote
 from lbw.core.family import Architecture
-from lbw.core.preset_check import weights_problem
 from lbw.core.presets import check_name, parse_presets
-from lbw.core.weights import Drawing, format_number, parse_number, resolve
+from lbw.core.shape import shape
+from lbw.core.weights import format_number, parse_number
 
 from .gradio_versions import listen, on_page_load, tooltips
+from .layouts import Layout, first_layout, layout_called, load, names_text, numbers_text, slider_blocks, titles
+from .lora_shelf import LoraFiles, lora_architecture, lora_names
 from .markup import BAD, REMARK, data_uri, message, picture
 from .presets import PresetsPanel
 from .sliders import sliders_view, values_in, values_text
 
 _NUMBERS, _NAMES = "list of numbers", "by name"
 _FIELD_WIDTH = 58
-
-
-# Layouts -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A layout of the list *Weights type*: its title there, the architecture that it is shown for, its blocks."""
-
-    title: str
-    architecture: Architecture
-    count: int
-
-    @property
-    def blocks(self) -> tuple[str, ...]:
-        """The blocks, in layout order."""
-        return self.architecture.layouts[self.count]
-
-
-def layouts() -> list[Layout]:
-    """Return every layout once, titled with its count and with the smallest models that have all of its blocks."""
-    found: dict[tuple[str, int], Layout] = {}
-    for architecture in ARCHITECTURES.values():
-        for count, blocks in architecture.layouts.items():
-            owners = [
-                a for a in ARCHITECTURES.values()
-                if a.kind == architecture.kind and a.layouts.get(count) == blocks and set(blocks) <= set(a.blocks)
-            ]  # fmt: skip
-            smallest = min(len(owner.blocks) for owner in owners)
-            owners = [owner for owner in owners if len(owner.blocks) == smallest]
-            every = ", every block" if count == owners[0].full_layout else ""
-            title = f"{count}: {', '.join(owner.title for owner in owners)}{every}"
-            found.setdefault((architecture.kind, count), Layout(title, owners[0], count))
-    return sorted(found.values(), key=lambda layout: layout.count)
-
-
-LAYOUTS = {layout.title: layout for layout in layouts()}
-
-
-def first_layout(architecture: Architecture | None) -> Layout:
-    """Return the shortest layout that is made for `architecture`; the shortest of all if it is None."""
-    fitting = (
-        layout for layout in LAYOUTS.values() if architecture and layout.architecture.blocks == architecture.blocks
-    )
-    return next(fitting, next(iter(LAYOUTS.values())))
-
-
-KINDS = list(dict.fromkeys(a.kind for a in ARCHITECTURES.values()))
-BLOCKS = {kind: max((a.blocks for a in ARCHITECTURES.values() if a.kind == kind), key=len) for kind in KINDS}
-"""Every block that a kind of model has: one slider each."""
-
-
-# Weights and text --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What a text means for the sliders: the layout to show, a number for each block, and words to the user."""
-
-    layout: Layout
-    values: Mapping[str, float]
-    remark: str = ""
-
-
-def load(text: str, shown: Layout, presets: Mapping[str, str]) -> Loaded:
-    """Return what `text`, a preset's name or block weights, means for the sliders; `shown` is kept where it can be.
-
-    Raises:
-        WeightsError: no model takes it; the text says why.
-    """
-    for layout in (shown, *(other for other in LAYOUTS.values() if other is not shown)):
-        try:
-            weights = resolve(text, layout.architecture, Drawing(seed=1, x=1.0), presets)
-            own = _of_count(layout, weights.layout)
-            weights = resolve(text, own.architecture, Drawing(seed=1, x=1.0), presets)
-            again = resolve(text, own.architecture, Drawing(seed=2, x=0.0), presets)
-        except LbwError:
-            continue
-        drawn = [block for block, value in weights.blocks.items() if again.blocks[block] != value]
-        values = {block: 0.0 if block in drawn else value for block, value in weights.blocks.items()}
-        remark = f"R, U and X are no number that a slider can stand at; 0 in {', '.join(drawn)}" if drawn else ""
-        return Loaded(_fitting(own, values), values, remark)
-    raise WeightsError(weights_problem(text, presets))
-
-
-def _of_count(layout: Layout, count: int | None) -> Layout:
-    """Return the layout of `count` numbers for the same kind of model; `layout` where there is no count."""
-    kin = (other for other in LAYOUTS.values() if other.architecture.kind == layout.architecture.kind)
-    return next((other for other in kin if other.count == count), layout)
-
-
-def _fitting(layout: Layout, values: Mapping[str, float]) -> Layout:
-    """Return `layout` if it can say `values`, else the first of its kind that can."""
-    for candidate in (layout, *LAYOUTS.values()):
-        unlisted = candidate.architecture.unlisted.get(candidate.count, 0.0)
-        same_kind = candidate.architecture.kind == layout.architecture.kind
-        if same_kind and all(value == unlisted for block, value in values.items() if block not in candidate.blocks):
-            return candidate
-    return layout
-
-
-def numbers_text(values: Mapping[str, float], layout: Layout) -> str:
-    """Return the weights of the layout's blocks as a list of numbers."""
-    return ",".join(format_number(values[block]) for block in layout.blocks)
-
-
-def names_text(values: Mapping[str, float], layout: Layout) -> str:
-    """Return the same weights by name: the number that most blocks have, and the blocks that have another."""
-    weights = {block: values[block] for block in layout.blocks}
-    unlisted = layout.architecture.unlisted.get(layout.count, 0.0)
-    if len(layout.blocks) < len(layout.architecture.blocks):
-        ground = unlisted
-    else:
-        ground = max(weights.values(), key=list(weights.values()).count)
-    changed = [f"{block}={format_number(weight)}" for block, weight in weights.items() if weight != ground]
-    return ",".join([format_number(ground), *changed])
+_GUESS = "The model is not known: its blocks are numbered as its tensors' names are, which is a guess."
 
 
 # The panel ---------------------------------------------------------------------------------------
@@ -147,10 +32,17 @@ def names_text(values: Mapping[str, float], layout: Layout) -> str:
 class WeightsPanel:
     """Sliders for every layout, within the page that is being built; they read and write the text of `presets`."""
 
-    def __init__(self, presets: PresetsPanel, loaded: Callable[[], Architecture | None]) -> None:
-        """Build them; loaded: returns the architecture whose layout a page shows at first, None if it is not known."""
+    def __init__(
+        self, presets: PresetsPanel, loaded: Callable[[], Architecture | None], loras: LoraFiles | None = None
+    ) -> None:
+        """Build them.
+
+        loaded: returns the architecture whose layout a page shows at first, None if it is not known. loras: the host's,
+        one of which may be chosen to make weights for.
+        """
         self.presets = presets
         self.loaded = loaded
+        self.loras = loras
         self._build()
         self._wire()
 
@@ -158,8 +50,11 @@ class WeightsPanel:
         shown = first_layout(None)
         self.message = gr.HTML(elem_id="lbw_weights_message")
         with gr.Row(elem_classes=["lbw-row"]):
+            self.lora = gr.Dropdown(
+                [], label="LoRA", info="to make weights for", visible=self.loras is not None, elem_id="lbw_weights_lora"
+            )
             self.layout = gr.Dropdown(
-                list(LAYOUTS), value=shown.title, label="Weights type", info="how many numbers, and for which models",
+                titles(None), value=shown.title, label="Weights type", info="how many numbers, and for which models",
                 elem_id="lbw_weights_type",
             )  # fmt: skip
             self.preset = gr.Dropdown(
@@ -175,7 +70,7 @@ class WeightsPanel:
                 "0.5", label="Custom value", info="the number that Set custom sets", elem_id="lbw_weights_custom_value"
             )
         self.strip = gr.HTML(elem_id="lbw_weights_strip")
-        first = dict.fromkeys(_blocks(shown), 1.0)
+        first = dict.fromkeys(slider_blocks(shown), 1.0)
         self.sliders = gr.HTML(_sliders(first, shown), elem_id="lbw_weights_sliders")
         self.values = gr.Textbox(
             values_text(first), label="Values", elem_id="lbw_weights_values", elem_classes=["lbw-unseen"]
@@ -214,6 +109,7 @@ class WeightsPanel:
         chosen = [self.layout, self.form, self.values]
         listen(self.values.input, self._moved, chosen, self._shown)
         listen(self.layout.input, self._chosen, chosen, self._whole)
+        listen(self.lora.input, self._lora_chosen, [self.lora, self.form, self.values], self._whole)
         listen(self.form.input, self._moved, chosen, self._shown)
         text, known = self.presets.text, self.presets.known
         listen(self.load_button.click, self._loaded, [self.preset, text, self.layout, self.form], self._whole)
@@ -225,28 +121,41 @@ class WeightsPanel:
         listen(self.add_and_save.click, self._save, written, [self.message, *self.presets.outputs, self.preset])
         for button in (self.presets.save_button, self.presets.reload_button, self.presets.tags_button):
             listen(button.click, self._choices, [text], [self.preset])
-        on_page_load(self._opened, [self.preset, *self._whole])
+        on_page_load(self._opened, [self.lora, self.preset, *self._whole])
 
     # What the controls do ------------------------------------------------------------------------
 
     def _opened(self) -> list[Any]:
-        first = first_layout(self.loaded())
+        loaded = self.loaded()
+        first = first_layout(loaded)
         try:
             names = self.presets.store.file().names
         except LbwError:  # the editor says what is wrong with the file
             names = []
-        return [gr.update(choices=names), *self._showing(first, dict.fromkeys(_blocks(first), 1.0), _NUMBERS)]
+        loras = gr.update(choices=lora_names(self.loras) if self.loras else [])
+        values = dict.fromkeys(slider_blocks(first), 1.0)
+        return [loras, gr.update(choices=names), *self._showing(first, values, _NUMBERS, first=loaded)]
+
+    def _lora_chosen(self, name: str | None, form: str, text: str) -> list[Any]:
+        assert self.loras
+        try:
+            architecture = lora_architecture(self.loras, name or "", self.loaded())
+        except LbwError as error:
+            return self._said(str(error))
+        layout = first_layout(architecture)
+        said = message(_GUESS, REMARK) if architecture.family.is_guess else ""
+        return self._showing(layout, values_in(text, slider_blocks(layout)), form, said, architecture)
 
     def _choices(self, text: str) -> Any:
         return gr.update(choices=parse_presets(text).names)
 
     def _moved(self, title: str, form: str, text: str) -> list[Any]:
-        layout = LAYOUTS[title]
-        return _views(values_in(text, _blocks(layout)), layout, form)
+        layout = layout_called(title)
+        return _views(values_in(text, slider_blocks(layout)), layout, form)
 
     def _chosen(self, title: str, form: str, text: str) -> list[Any]:
-        layout = LAYOUTS[title]
-        return self._showing(layout, values_in(text, _blocks(layout)), form)
+        layout = layout_called(title)
+        return self._showing(layout, values_in(text, slider_blocks(layout)), form)
 
     def _set_to(self, value: str) -> Any:
         return lambda title, form: self._set(value, title, form)
@@ -255,17 +164,17 @@ class WeightsPanel:
         number = parse_number(value or "")
         if number is None:
             return self._said(f"Custom value {quote(value or '')} is no number; write for example 0.5")
-        layout = LAYOUTS[title]
-        return self._showing(layout, dict.fromkeys(_blocks(layout), number), form)
+        layout = layout_called(title)
+        return self._showing(layout, dict.fromkeys(slider_blocks(layout), number), form)
 
     def _loaded(self, chosen: str | None, text: str, title: str, form: str) -> list[Any]:
         if not (chosen or "").strip():
             return self._said("Choose a preset, or write block weights, for example 0,OUT00=1.")
         try:
-            found = load(chosen or "", LAYOUTS[title], parse_presets(text).presets)
+            found = load(chosen or "", layout_called(title), parse_presets(text).presets)
         except LbwError as error:
             return self._said(str(error))
-        values = {**dict.fromkeys(_blocks(found.layout), 0.0), **found.values}
+        values = {**dict.fromkeys(slider_blocks(found.layout), 0.0), **found.values}
         return self._showing(found.layout, values, form, message(found.remark, REMARK))
 
     def _add(self, name: str, line: str, text: str, known: Any) -> list[Any]:
@@ -284,17 +193,25 @@ class WeightsPanel:
 
     # Updates -------------------------------------------------------------------------------------
 
-    def _showing(self, layout: Layout, values: Mapping[str, float], form: str, said: str = "") -> list[Any]:
-        """Return updates of the whole panel: the layout's sliders at `values`."""
-        return [said, layout.title, _sliders(values, layout), values_text(values), *_views(values, layout, form)]
+    def _showing(
+        self, layout: Layout, values: Mapping[str, float], form: str, said: str = "", first: Architecture | None = None
+    ) -> list[Any]:
+        """Return updates of the whole panel: the layout's sliders at `values`.
+
+        first: the model whose layouts stand first in the list from now on; the list stays as it is where there is none.
+        """
+        chosen = gr.update(choices=titles(first), value=layout.title) if first else layout.title
+        return [said, chosen, _sliders(values, layout), values_text(values), *_views(values, layout, form)]
 
     def _said(self, words: str) -> list[Any]:
         return [message(words, BAD), *[gr.update() for _ in self._whole[1:]]]
 
 
-def weights_panel(presets: PresetsPanel, loaded: Callable[[], Architecture | None] = lambda: None) -> WeightsPanel:
+def weights_panel(
+    presets: PresetsPanel, loaded: Callable[[], Architecture | None] = lambda: None, loras: LoraFiles | None = None
+) -> WeightsPanel:
     """Put the sliders into the page that is being built; see `WeightsPanel`."""
-    return WeightsPanel(presets, loaded)
+    return WeightsPanel(presets, loaded, loras)
 
 
 def strip_view(values: Mapping[str, float]) -> str:
@@ -308,10 +225,5 @@ def _views(values: Mapping[str, float], layout: Layout, form: str) -> list[Any]:
     return [text, strip_view({block: values[block] for block in layout.blocks})]
 
 
-def _blocks(layout: Layout) -> tuple[str, ...]:
-    """Return the blocks that have a slider: all that the kind of model has."""
-    return BLOCKS[layout.architecture.kind]
-
-
 def _sliders(values: Mapping[str, float], layout: Layout) -> str:
-    return sliders_view(values, layout.blocks, "lbw_weights_", "lbw_weights_values")
+    return sliders_view(values, layout.blocks, shape(layout.architecture), "lbw_weights_", "lbw_weights_values")

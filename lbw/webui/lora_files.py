@@ -27,7 +27,7 @@ def lora_tensors(hook: Hook, architecture: Architecture, requests: Sequence[Lora
         if not path.endswith(".safetensors"):
             counts.update((block, counts.get(block, 0) + 1) for block in architecture.blocks)
             continue
-        file = open_lora(path)
+        file = open_lora(path, architecture)
         if file.architecture.kind != architecture.kind:
             raise HostError(
                 f"LoRA {quote(request.name)} is for {file.architecture.title}, "

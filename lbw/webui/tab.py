@@ -50,7 +50,7 @@ class Tab:
                 with gr.Tab("Presets", elem_id="lbw_tab_presets"):
                     editor = presets_panel(self.store)
                     with gr.Tab("Make weights", elem_id="lbw_tab_weights"):
-                        weights_panel(editor, self.host.loaded)
+                        weights_panel(editor, self.host.loaded, self.host.hook)
                     with gr.Tab("Elemental presets", elem_id="lbw_tab_elements"):
                         presets_panel(self.store, "elements")
                 with gr.Tab("Tuner", elem_id="lbw_tab_tuner"):

@@ -64,6 +64,7 @@ class Server:
         self.store = PresetStore(folder / "user")
         hook = Hook(self.store)
         host = SimpleNamespace(networks=Networks(folder / "loras"))
+        host.architecture = lambda: None
         host.find = lambda name: Host.find(host, name)
         host.lora_files = lambda: Host.lora_files(host)
         hook.host = host
@@ -208,7 +209,7 @@ def test_a_list_waits_only_so_long_and_no_file_is_read_twice(server: Server, mon
 
     read: list[str] = []
     original = summary.open_lora
-    monkeypatch.setattr(summary, "open_lora", lambda path: read.append(str(path)) or original(path))
+    monkeypatch.setattr(summary, "open_lora", lambda path, loaded: read.append(str(path)) or original(path, loaded))
     monkeypatch.setattr(server.routes, "LIST_SECONDS", -1)
     assert all(entry["pending"] for entry in server.get("/loras").json())
     assert read == []
@@ -231,6 +232,46 @@ def test_one_lora_says_what_it_has_and_which_presets_fit(server: Server) -> None
     assert server.get("/loras/old/n%C3%A4me [1]").json()["architecture"] == "sd1"
 
 
+def test_a_lora_says_where_its_blocks_stand(server: Server) -> None:
+    ways, below = server.get("/loras/subject").json()["shape"]
+    assert (ways[0][0], ways[1][0], below) == ("IN00", "OUT08", [["M00"], ["BASE"]])
+
+
+def test_the_map_of_a_lora_counts_its_tensors_and_parameters(server: Server) -> None:
+    found = server.get("/blocks?lora=subject").json()
+    blocks = {block["id"]: block for block in found["blocks"]}
+    assert (found["architecture"], list(blocks)) == ("sdxl", list(SDXL.blocks))
+    # A down of 1 x 2048 or 1 x 4, and an up of 4 x 1, in each module.
+    assert blocks["IN04"] == {
+        "id": "IN04", "what": "input block 4", "path": "input_blocks.4", "tensors": 2, "parameters": 2052,
+        "share": round(100 * 2052 / 2068, 4),
+    }  # fmt: skip
+    assert blocks["OUT01"]["tensors"] == 0
+    assert found["layouts"]["12"] == list(SDXL.layouts[12])
+
+
+def test_the_map_of_an_architecture_says_what_its_blocks_are(server: Server) -> None:
+    found = server.get("/blocks?architecture=anima:B20").json()
+    assert found["blocks"][0] == {"id": "TE", "what": "text encoder", "path": ""}
+    assert (len(found["blocks"]), found["groups"]["EARLY"][0]) == (24, "B00")
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "said"),
+    [
+        ("", 422, "name a lora or an architecture"),
+        ("?lora=subject&architecture=flux", 422, "name a lora or an architecture"),
+        ("?lora=nobody", 404, '"nobody"'),
+        ("?lora=broken", 422, "no safetensors file"),
+        ("?architecture=fluxx", 422, "did you mean flux"),
+        ("?architecture=", 422, "there are sd1, sd2"),
+    ],
+)
+def test_a_map_that_there_is_none_of_is_refused(server: Server, asked: str, status: int, said: str) -> None:
+    answer = server.get(f"/blocks{asked}")
+    assert (answer.status_code, said in answer.json()["detail"]) == (status, True)
+
+
 @pytest.mark.parametrize("name", ["nobody", "../user/lbwpresets", "/etc/passwd", "..%2Fuser%2Flbwpresets.txt"])
 def test_a_name_is_never_a_path(server: Server, name: str) -> None:
     assert server.get(f"/loras/{name}").status_code == 404
@@ -238,13 +279,22 @@ def test_a_name_is_never_a_path(server: Server, name: str) -> None:
     assert server.explain(f"<lora:{absolute}:1>").status_code == 404
 
 
-def test_a_host_that_is_not_known_has_a_list_all_the_same(server: Server) -> None:
+def test_a_webui_that_is_not_known_lists_its_loras_and_tags_are_explained(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lbw.hosts import unknown
+
+    files = {"subject": str(server.folder / "loras" / "subject.safetensors")}
     server.hook.host = None
-    answer = server.get("/loras")
-    assert (answer.status_code, answer.json()) == (200, [])  # the double of this WebUI names no folders
+    monkeypatch.setattr(unknown, "lora_files", lambda: files)
+    assert [(entry["name"], entry["architecture"]) for entry in server.get("/loras").json()] == [("subject", "sdxl")]
+    assert server.explain("<lora:subject:1:lbw=MINE>").json()["blocks"]["OUT00"] == 1
 
 
-ROUTES = [("GET", "/presets"), ("PUT", "/presets"), ("POST", "/explain"), ("GET", "/loras"), ("GET", "/loras/subject")]
+ROUTES = [
+    ("GET", "/presets"), ("PUT", "/presets"), ("POST", "/explain"), ("GET", "/loras"), ("GET", "/loras/subject"),
+    ("GET", "/blocks?lora=subject"), ("GET", "/blocks?architecture=flux"),
+]  # fmt: skip
 
 
 def ask(server: Server, method: str, path: str, **fields: Any) -> Any:
@@ -300,6 +350,7 @@ def test_it_stands_in_the_hosts_docs_and_added_twice_it_is_there_once(server: Se
         "/lbw/v1/explain",
         "/lbw/v1/loras",
         "/lbw/v1/loras/{name}",
+        "/lbw/v1/blocks",
     }
     assert sum(getattr(route, "path", "") == "/lbw/v1/explain" for route in server.app.routes) == 1
 

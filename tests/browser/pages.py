@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from lbw.core.architectures import ARCHITECTURES
+from lbw.core.architectures import ARCHITECTURES, by_name
 from lbw.core.family import Architecture
 from lbw.core.plan import resolve_request
+from lbw.core.shape import shape
 from lbw.core.tag import parse_tag
 from lbw.core.weights import architectures_that_take
 
@@ -32,7 +33,10 @@ PRESETS = {
     ATTACK: "0",
     "a, b": "0.25",
 }
-LORAS = {"subject": SDXL, "old": SD1, "flux": FLUX, "<img src=x onerror=window.attacked=1": SDXL}
+LORAS = {
+    "subject": SDXL, "old": SD1, "flux": FLUX, "<img src=x onerror=window.attacked=1": SDXL,
+    "qwen": ARCHITECTURES["qwen-image"], "z": ARCHITECTURES["z-image"], "guess": by_name("unknown:B24"),
+}  # fmt: skip
 
 # What stands around a textarea in Gradio 3.41 and in 4.40.
 GRADIO = {
@@ -98,6 +102,7 @@ def lora(name: str, more: dict[str, str]) -> dict[str, Any]:
         "kinds": ["lora"],
         "blocks": architecture.blocks,
         "touched": [block for block in architecture.blocks if block not in skipped],
+        "shape": shape(architecture),
         "layouts": {str(count): blocks for count, blocks in architecture.layouts.items()},
         "unlisted": {str(count): weight for count, weight in architecture.unlisted.items()},
         "presets": [key for key, text in presets.items() if text == "0.5" or fits(text, presets, architecture)],

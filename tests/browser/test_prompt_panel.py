@@ -408,10 +408,12 @@ if os.environ.get("LBW_SHOTS"):  # a folder, for looking at the panel with one's
 
     @pytest.mark.parametrize("dark", [False, True])
     @pytest.mark.parametrize("width", [900, 360])
-    @pytest.mark.parametrize("name", ["subject", "old", "flux"])
+    @pytest.mark.parametrize("name", ["subject", "old", "flux", "qwen", "z"])
     def test_pictures(visit: Callable[..., Person], dark: bool, width: int, name: str) -> None:
         person = visit("4.40", width=width, height=760)
         person.page.evaluate("dark => document.body.classList.toggle('dark', dark)", dark)
-        person.opened(f"a cat <lora:{name}:0.8:0.5:lbw=1,BASE=0,OUT=-0.5,T5=1.2>" if name == "flux" else PROMPT)
+        weights = {"old": "1,OUT=-0.5", "flux": "1,BASE=0,OUT=-0.5,T5=1.2", "qwen": "EARLY=1,B30=-0.5", "z": "1,NR=0"}
+        tag = f"<lora:{name}:0.8:0.5:lbw={weights[name]}>" if name in weights else "<lora:subject:1:lbw=XL-STYLE>"
+        person.opened(f"a cat {tag} sitting")
         person.page.wait_for_timeout(400)
         person.page.screenshot(path=f"{os.environ['LBW_SHOTS']}/{name}-{width}-{'dark' if dark else 'light'}.png")

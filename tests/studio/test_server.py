@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import HostError, LbwError
 from lbw.studio.language import FOLDER, load_words
 from lbw.studio.store import StudioPresets
@@ -40,7 +41,7 @@ def client(store: StudioPresets) -> Any:
     """Return a program that talks to the server of an empty page."""
     with gr.Blocks() as page:
         gr.Markdown("the page")
-    app = application(page, Shelf(store, Library(DEMO / "loras")), Jobs(None))  # type: ignore[arg-type]
+    app = application(page, Shelf(store, Library(DEMO / "loras"), ARCHITECTURES["sdxl"]), Jobs(None))  # type: ignore[arg-type]
     return TestClient(app, base_url="http://127.0.0.1:7870")
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-from lbw.core.architectures import ARCHITECTURES
-from lbw.ui.sliders import shape, sliders_view, values_in, values_text
+import pytest
 
-FLUX = ARCHITECTURES["flux"]
-SDXL = ARCHITECTURES["sdxl"]
+from lbw.core.architectures import by_name
+from lbw.core.shape import shape
+from lbw.ui.sliders import sliders_view, values_in, values_text
 
 
 class Fields(HTMLParser):
@@ -28,24 +28,23 @@ class Fields(HTMLParser):
             self.inputs.append(found)
 
 
-def test_a_unet_goes_down_the_left_and_up_the_right() -> None:
-    form = shape(SDXL.blocks)
-    assert form.columns[0][:2] == ("IN00", "IN01")
-    assert form.columns[1][:2] == ("OUT08", "OUT07")
-    assert form.below == ("M00", "BASE")
-
-
-def test_a_transformer_stands_in_columns_that_fit_on_a_page() -> None:
-    form = shape(FLUX.blocks)
-    assert [(column[0], column[-1]) for column in form.columns] == [("D00", "D18"), ("S00", "S18"), ("S19", "S37")]
-    assert set(form.below) == {"CLIP", "T5", "IN", "OUT"}
-
-
 def test_every_block_has_its_fields_and_only_those_of_the_layout_are_shown() -> None:
-    fields = Fields(sliders_view({"IN00": 1.0, "IN01": 2.5, "OUT00": 0.05}, {"IN01", "OUT00"}, "w_", "box"))
-    assert fields.labels == {"w_IN00": True, "w_IN01": False, "w_OUT00": False}
+    values = {"IN00": 1.0, "IN01": 2.5, "OUT00": 0.05, "OUT01": 1.0}
+    parts = [(("IN00", "IN01"), ("OUT00",))]
+    fields = Fields(sliders_view(values, {"IN01", "OUT00"}, parts, "w_", "box"))
+    assert fields.labels == {"w_IN00": True, "w_IN01": False, "w_OUT00": False, "w_OUT01": True}
     assert [(field["type"], field["value"]) for field in fields.inputs[2:4]] == [("range", "2.5"), ("number", "2.5")]
     assert (fields.inputs[2]["min"], fields.inputs[2]["max"]) == ("-1", "2.5")
+
+
+@pytest.mark.parametrize("name", ["sdxl", "flux", "qwen-image", "z-image", "unknown:B24"])
+def test_each_layout_of_a_model_has_a_slider_for_each_of_its_blocks_once(name: str) -> None:
+    architecture = by_name(name)
+    for blocks in architecture.layouts.values():
+        view = sliders_view(dict.fromkeys(architecture.blocks, 1.0), blocks, shape(architecture), "w_", "box")
+        assert view.count("type='range'") == len(architecture.blocks)
+        shown = {block for block, is_hidden in Fields(view).labels.items() if not is_hidden}
+        assert shown == {f"w_{block}" for block in blocks if block in architecture.blocks}
 
 
 def test_what_the_page_writes_is_read_back_to_the_last_digit() -> None:

@@ -1,0 +1,57 @@
+"""What each block of a model is, in a few words, and where it stands in the original checkpoint."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .family import Architecture
+
+STACKS = {
+    "D": "double stream block", "S": "single stream block", "J": "joint block", "B": "block",
+    "CR": "context refiner", "NR": "noise refiner", "TF": "text fusion", "IN": "input block", "OUT": "output block",
+}  # fmt: skip
+"""What the blocks of a stack are called, by its letter."""
+
+ENCODERS = {"clip": "CLIP text encoder", "t5": "T5 text encoder", "llm": "text encoder", "adapter": "text adapter"}
+"""What the block of one sort of text encoder is called."""
+
+SEVERAL, WITH_EMBEDDERS = "text encoders", "text encoders and embedders"
+BEFORE, MIDDLE, BEHIND = "embedders and shared modulation", "middle block", "final layer"
+"""Blocks that are no stack's: before the stacks, between them, behind them."""
+
+
+class Described(NamedTuple):
+    """What a block is.
+
+    words: what it is called. number: which one of its stack, None where it is of none. path: of its modules in the
+    original checkpoint, where they have names of their own.
+    """
+
+    words: str
+    number: int | None
+    path: str
+
+    def __str__(self) -> str:
+        return self.words if self.number is None else f"{self.words} {self.number}"
+
+
+def describe(block: str, architecture: Architecture) -> Described:
+    """Return what `block` of `architecture` is."""
+    family = architecture.family
+    for letter, blocks in architecture.stacks.items():
+        if block in blocks:
+            number = blocks.index(block)
+            stack = max(
+                (s for s in family.stacks if s.letter == letter and s.first <= number), key=lambda stack: stack.first
+            )
+            return Described(STACKS[letter], number, f"{stack.path}.{number - stack.first}")
+    sorts = [sort for sort, encoder in family.encoders.items() if encoder == block]
+    outside = family.outside.get(block, "")
+    path = ", ".join(outside.split())
+    if sorts:
+        words = WITH_EMBEDDERS if outside else ENCODERS[sorts[0]] if len(sorts) == 1 else SEVERAL
+        return Described(words, None, path)
+    place = family.order.index(block)
+    stacks = [number for number, item in enumerate(family.order) if item.endswith("*")]
+    words = BEFORE if place < stacks[0] else BEHIND if place > stacks[-1] else MIDDLE
+    return Described(words, None, path)

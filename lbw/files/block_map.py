@@ -1,0 +1,151 @@
+"""The map of a model: its blocks, what each is, and how much of a LoRA's or a model's parameters lies in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from lbw.core.architectures import ARCHITECTURES, by_name
+from lbw.core.block_words import Described, describe
+from lbw.core.blocks import is_module, locate, module_name
+from lbw.core.detect import detect_lora, detect_model, guess_message, not_known
+from lbw.core.errors import FileError, nearest, quote
+from lbw.core.family import Architecture
+
+from .header import read_header
+from .model_header import read_model
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class BlockCount:
+    """How much lies in one block: tensors, and their numbers."""
+
+    tensors: int = 0
+    parameters: int = 0
+
+
+@dataclass(frozen=True)
+class BlockMap:
+    """The blocks of `architecture`, in layout order.
+
+    counts: of a LoRA or a model, by block; None where only the architecture is known. remarks: what is to be told.
+    """
+
+    architecture: Architecture
+    counts: Mapping[str, BlockCount] | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> dict[str, Described]:
+        """What each block is."""
+        return {block: describe(block, self.architecture) for block in self.architecture.blocks}
+
+    @property
+    def total(self) -> BlockCount:
+        """All that lies in any block."""
+        counts = (self.counts or {}).values()
+        return BlockCount(sum(count.tensors for count in counts), sum(count.parameters for count in counts))
+
+    def share(self, block: str) -> float:
+        """Return how much of all parameters lies in `block`, in percent."""
+        return 100 * self.counts[block].parameters / (self.total.parameters or 1) if self.counts else 0.0
+
+    def report(self) -> dict[str, Any]:
+        """Return the map as JSON can hold it."""
+        blocks: list[dict[str, Any]] = []
+        for block, words in self.words.items():
+            entry: dict[str, Any] = {"id": block, "what": str(words), "path": words.path}
+            if self.counts is not None:
+                count = self.counts[block]
+                entry |= {
+                    "tensors": count.tensors, "parameters": count.parameters, "share": round(self.share(block), 4),
+                }  # fmt: skip
+            blocks.append(entry)
+        return {
+            "architecture": self.architecture.name,
+            "title": self.architecture.title,
+            "blocks": blocks,
+            "layouts": {str(count): list(listed) for count, listed in self.architecture.layouts.items()},
+            "groups": {name: list(members) for name, members in self.architecture.groups.items()},
+            "warnings": list(self.remarks),
+        }
+
+
+def map_of_architecture(name: str) -> BlockMap:
+    """Return the blocks of the architecture called `name`; `anima:B20` is Anima with 20 blocks.
+
+    Raises:
+        FileError: there is none.
+    """
+    try:
+        return BlockMap(by_name(name))
+    except KeyError:
+        close = nearest(name, ARCHITECTURES)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(ARCHITECTURES)}"
+        raise FileError(f"unknown architecture {quote(name)}; {hint}") from None
+
+
+def map_of_lora(path: str | Path, loaded: Architecture | None = None) -> BlockMap:
+    """Return where the parameters of the LoRA file at `path` lie; only its header is read.
+
+    loaded: the model that it is to be applied to; it decides where the file alone does not say.
+
+    Raises:
+        FileError: it cannot be read, is no safetensors file, or holds no LoRA of a known architecture.
+    """
+    header = read_header(path)
+    shapes = {key: shape for key, shape in header.shapes.items() if is_module(key)}
+    found = detect_lora(header.shapes, header.metadata, loaded)
+    if found.architecture is None or not shapes:
+        raise FileError(not_known(path))
+    names = {key: module_name(key) for key in shapes}
+    return BlockMap(found.architecture, _counts(shapes, names, found.architecture), found.remarks)
+
+
+def map_of_model(path: str | Path) -> BlockMap:
+    """Return where the parameters of the model at `path` lie: a checkpoint, or a folder of diffusers.
+
+    Raises:
+        FileError: it cannot be read, is no safetensors file, or no blocks are found in it.
+    """
+    header = read_model(path)
+    architecture = detect_model(header.shapes)
+    if architecture is None:
+        raise FileError(f"{path} holds no model that is known, nor stacks of numbered blocks")
+    remarks = [guess_message(architecture)] if architecture.family.is_guess else []
+    lost = [name for name in header.shapes if not locate(name, architecture).is_known]
+    if lost:
+        remarks.append(
+            f"{_tensors(lost)} to no block of {architecture.title}, and counted as {architecture.family.rest}: "
+            f"{_some(lost)}"
+        )
+    if header.others:
+        count = f"{sum(map(prod, header.others.values())):,}"
+        remarks.append(f"left out: {len(header.others)} tensors of the VAE and the like, {count} parameters")
+    names = {name: name for name in header.shapes}
+    return BlockMap(architecture, _counts(header.shapes, names, architecture), tuple(remarks))
+
+
+def _counts(
+    shapes: Mapping[str, tuple[int, ...]], names: Mapping[str, str], architecture: Architecture
+) -> dict[str, BlockCount]:
+    tensors = dict.fromkeys(architecture.blocks, 0)
+    parameters = dict.fromkeys(architecture.blocks, 0)
+    for key, shape in shapes.items():
+        block = locate(names[key], architecture).block
+        tensors[block] += 1
+        parameters[block] += prod(shape)
+    return {block: BlockCount(tensors[block], parameters[block]) for block in architecture.blocks}
+
+
+def _tensors(names: list[str]) -> str:
+    return "1 tensor belongs" if len(names) == 1 else f"{len(names)} tensors belong"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -1,0 +1,166 @@
+"""The list *Weights type*: layouts of every model, and what a text means for the sliders of one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lbw.core.architectures import ARCHITECTURES, by_name
+from lbw.core.errors import LbwError, WeightsError
+from lbw.core.family import Architecture
+from lbw.core.preset_check import weights_problem
+from lbw.core.weights import Drawing, format_number, resolve
+
+_OTHER_SIZE = re.compile(r"^(\d+): .*\(([^()]+)\)(?:, every block)?$")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A layout of the list *Weights type*: its title there, the architecture that it is shown for, its blocks."""
+
+    title: str
+    architecture: Architecture
+    count: int
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """The blocks, in layout order."""
+        return self.architecture.layouts[self.count]
+
+    @property
+    def unlisted(self) -> float:
+        """What the blocks get that the layout leaves out."""
+        return self.architecture.unlisted.get(self.count, 0.0)
+
+
+def _layouts() -> list[Layout]:
+    """Return every layout once, titled with its count and with the smallest models that have all of its blocks."""
+    found: dict[tuple[str, int], Layout] = {}
+    for architecture in ARCHITECTURES.values():
+        for count, blocks in architecture.layouts.items():
+            owners = [
+                a for a in ARCHITECTURES.values()
+                if a.kind == architecture.kind and a.layouts.get(count) == blocks and set(blocks) <= set(a.blocks)
+            ]  # fmt: skip
+            if not owners:
+                continue  # a list of another model's blocks that this one takes too
+            smallest = min(len(owner.blocks) for owner in owners)
+            owners = [owner for owner in owners if len(owner.blocks) == smallest]
+            title = _title(", ".join(owner.title for owner in owners), owners[0], count)
+            found.setdefault((architecture.kind, count), Layout(title, owners[0], count))
+    return sorted(found.values(), key=lambda layout: layout.count)
+
+
+def _title(models: str, architecture: Architecture, count: int) -> str:
+    return f"{count}: {models}{', every block' * (count == architecture.full_layout)}"
+
+
+LAYOUTS = {layout.title: layout for layout in _layouts()}
+"""The layouts of the models that people run, by title, the shortest first."""
+
+_KINDS = list(dict.fromkeys(a.kind for a in ARCHITECTURES.values()))
+_WIDEST = {kind: max((a.blocks for a in ARCHITECTURES.values() if a.kind == kind), key=len) for kind in _KINDS}
+
+
+def layouts_of(architecture: Architecture) -> list[Layout]:
+    """Return the layouts that are made for `architecture`, the shortest first; it may be of a size that no list has."""
+    listed = [layout for layout in LAYOUTS.values() if layout.architecture.blocks == architecture.blocks]
+    if listed and architecture.name in ARCHITECTURES:
+        return listed
+    counts = [count for count, blocks in architecture.layouts.items() if set(blocks) <= set(architecture.blocks)]
+    models = f"{architecture.title} ({architecture.name})"
+    return [Layout(_title(models, architecture, count), architecture, count) for count in sorted(counts)]
+
+
+def first_layout(architecture: Architecture | None) -> Layout:
+    """Return the shortest layout that is made for `architecture`; the shortest of all if it is None."""
+    return next(iter(layouts_of(architecture) if architecture else []), next(iter(LAYOUTS.values())))
+
+
+def titles(first: Architecture | None) -> list[str]:
+    """Return the titles of all layouts, those of `first` before the others."""
+    own = [layout.title for layout in layouts_of(first)] if first else []
+    return [*own, *(title for title in LAYOUTS if title not in own)]
+
+
+def layout_called(title: str) -> Layout:
+    """Return the layout with this title."""
+    match = _OTHER_SIZE.match(title)
+    if title in LAYOUTS or not match:
+        return LAYOUTS[title]
+    return Layout(title, by_name(match[2]), int(match[1]))
+
+
+def slider_blocks(layout: Layout) -> tuple[str, ...]:
+    """Return the blocks that have a slider: all of the kind of model, so that another layout keeps their values."""
+    architecture = layout.architecture
+    return tuple(dict.fromkeys((*_WIDEST.get(architecture.kind, ()), *architecture.blocks)))
+
+
+# Weights and text --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a text means for the sliders: the layout to show, a number for each block, and words to the user."""
+
+    layout: Layout
+    values: Mapping[str, float]
+    remark: str = ""
+
+
+def load(text: str, shown: Layout, presets: Mapping[str, str]) -> Loaded:
+    """Return what `text`, a preset's name or block weights, means for the sliders; `shown` is kept where it can be.
+
+    Raises:
+        WeightsError: no model takes it; the text says why.
+    """
+    for layout in (shown, *(other for other in LAYOUTS.values() if other is not shown)):
+        try:
+            weights = resolve(text, layout.architecture, Drawing(seed=1, x=1.0), presets)
+            own = _of_count(layout, weights.layout)
+            weights = resolve(text, own.architecture, Drawing(seed=1, x=1.0), presets)
+            again = resolve(text, own.architecture, Drawing(seed=2, x=0.0), presets)
+        except LbwError:
+            continue
+        drawn = [block for block, value in weights.blocks.items() if again.blocks[block] != value]
+        values = {block: 0.0 if block in drawn else value for block, value in weights.blocks.items()}
+        remark = f"R, U and X are no number that a slider can stand at; 0 in {', '.join(drawn)}" if drawn else ""
+        return Loaded(_fitting(own, values), values, remark)
+    raise WeightsError(weights_problem(text, presets))
+
+
+def _kin(layout: Layout) -> list[Layout]:
+    """Return the layouts of models of one kind with that of `layout`, those of its own model first."""
+    kind = layout.architecture.kind
+    return [*layouts_of(layout.architecture), *(other for other in LAYOUTS.values() if other.architecture.kind == kind)]
+
+
+def _of_count(layout: Layout, count: int | None) -> Layout:
+    """Return the layout of `count` numbers for the same kind of model; `layout` where there is no count."""
+    return next((other for other in _kin(layout) if other.count == count), layout)
+
+
+def _fitting(layout: Layout, values: Mapping[str, float]) -> Layout:
+    """Return `layout` if it can say `values`, else the first of its kind that can."""
+    for candidate in (layout, *_kin(layout)):
+        if all(value == candidate.unlisted for block, value in values.items() if block not in candidate.blocks):
+            return candidate
+    return layout
+
+
+def numbers_text(values: Mapping[str, float], layout: Layout) -> str:
+    """Return the weights of the layout's blocks as a list of numbers."""
+    return ",".join(format_number(values[block]) for block in layout.blocks)
+
+
+def names_text(values: Mapping[str, float], layout: Layout) -> str:
+    """Return the same weights by name: the number that most blocks have, and the blocks that have another."""
+    weights = {block: values[block] for block in layout.blocks}
+    if len(layout.blocks) < len(layout.architecture.blocks):
+        ground = layout.unlisted
+    else:
+        ground = max(weights.values(), key=list(weights.values()).count)
+    changed = [f"{block}={format_number(weight)}" for block, weight in weights.items() if weight != ground]
+    return ",".join([format_number(ground), *changed])

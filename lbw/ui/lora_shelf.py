@@ -1,0 +1,55 @@
+"""The LoRA files of a host, for panels that ask what one is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from lbw.core.errors import FileError, HostError, quote
+from lbw.core.family import Architecture
+from lbw.files.lora import open_lora
+
+
+class LoraFiles(Protocol):
+    """What a host knows of its LoRAs."""
+
+    def find(self, name: str) -> str | None:
+        """Return the file of the LoRA that a tag calls `name`, None if there is none."""
+
+    def lora_files(self) -> dict[str, str]:
+        """Return the files of all LoRAs, by name.
+
+        Raises:
+            HostError: the host is not known.
+        """
+
+
+def lora_names(files: LoraFiles) -> list[str]:
+    """Return the names of all LoRAs that the host knows; none where the host is not known."""
+    try:
+        return sorted(files.lora_files(), key=str.casefold)
+    except HostError:
+        return []
+
+
+def lora_path(files: LoraFiles, name: str) -> Path:
+    """Return the file of the LoRA called `name`.
+
+    Raises:
+        FileError: there is none. HostError: the host is not known.
+    """
+    path = files.find(name)
+    if path is None:
+        raise FileError(f"LoRA {quote(name)} was not found")
+    return Path(path)
+
+
+def lora_architecture(files: LoraFiles, name: str, loaded: Architecture | None) -> Architecture:
+    """Return the model that the LoRA called `name` is for.
+
+    loaded: the model that is loaded; it decides where the file alone does not say.
+
+    Raises:
+        FileError: there is none, or its file tells no model. HostError: the host is not known.
+    """
+    return open_lora(lora_path(files, name), loaded).architecture
