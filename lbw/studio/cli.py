@@ -35,6 +35,19 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument("--json", action="store_true", help="print JSON")
     explain.set_defaults(run="lbw.studio.explain:run")
 
+    blocks = commands.add_parser(
+        "blocks",
+        help="the blocks of a model, and how much of a LoRA or a model lies in each",
+        description="Print the map of a model: the id of each block, what it is, its tensors and parameters. Only the "
+        "headers of files are read. Without an option: the models that are known.",
+    )
+    source = blocks.add_mutually_exclusive_group()
+    source.add_argument("--lora", type=Path, metavar="FILE", help="a LoRA, a safetensors file")
+    source.add_argument("--model", type=Path, metavar="PATH", help="a checkpoint, or a diffusers folder")
+    source.add_argument("--architecture", metavar="NAME", help="for example flux, or anima:B20 for another size")
+    blocks.add_argument("--json", action="store_true", help="print JSON")
+    blocks.set_defaults(run="lbw.studio.blocks:run")
+
     render = commands.add_parser(
         "render",
         help="a picture from a prompt with tags",

@@ -32,10 +32,10 @@ def write(path: Path, shapes: dict[str, tuple[int, ...]]) -> Path:
 
 
 def lora_of(*modules: str, rank: int = 2) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a LoRA of layers of 3072 by 3072."""
+    """Return the shapes of a LoRA of layers 3072 wide; the input of `linear2` is five times as wide."""
     shapes: dict[str, tuple[int, ...]] = {}
     for module in modules:
-        shapes[f"{module}.lora_down.weight"] = (rank, 3072)
+        shapes[f"{module}.lora_down.weight"] = (rank, 15360 if module.endswith("linear2") else 3072)
         shapes[f"{module}.lora_up.weight"] = (3072, rank)
         shapes[f"{module}.alpha"] = ()
     return shapes
@@ -49,8 +49,9 @@ def test_a_lora_is_counted_block_by_block(tmp_path: Path) -> None:
     assert found.architecture.name == "flux"
     assert found.counts is not None
     held = {block: (count.tensors, count.parameters) for block, count in found.counts.items() if count.tensors}
-    assert held == dict.fromkeys(("D00", "D01", "D02", "S37"), (3, 2 * 2 * 3072 + 1))
-    assert found.share("D01") == 25
+    double, single = 2 * (3072 + 3072) + 1, 2 * (15360 + 3072) + 1
+    assert held == {**dict.fromkeys(("D00", "D01", "D02"), (3, double)), "S37": (3, single)}
+    assert found.share("D01") == pytest.approx(100 * double / (3 * double + single))
     assert (found.total.tensors, found.share("OUT")) == (12, 0)
 
 
