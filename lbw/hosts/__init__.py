@@ -17,10 +17,12 @@ def detect() -> Host | None:
     if networks is None or not hasattr(networks, "load_networks"):
         return None
     lora = sys.modules.get("backend.patcher.lora")
-    if lora is not None and hasattr(lora, "LoraLoader"):
+    if hasattr(getattr(lora, "LoraLoader", None), "refresh"):
         from .forge import ForgeHost
 
         return ForgeHost(networks, lora)
+    if not hasattr(networks, "load_lora_for_models"):
+        return _a1111(networks)
     patchers = sys.modules.get("backend.patcher.base")
     if _loads_part_by_part(patchers):
         from .forge_neo import ForgeNeoHost
@@ -35,11 +37,15 @@ def detect() -> Host | None:
         from .forge_classic import ForgeClassicHost
 
         return ForgeClassicHost(networks)
-    if hasattr(networks, "network_apply_weights"):
-        from .a1111 import A1111Host
+    return _a1111(networks)
 
-        return A1111Host(networks)
-    return None
+
+def _a1111(networks: Any) -> Host | None:
+    if not hasattr(networks, "network_apply_weights"):
+        return None
+    from .a1111 import A1111Host
+
+    return A1111Host(networks)
 
 
 def _loads_part_by_part(patchers: Any) -> bool:

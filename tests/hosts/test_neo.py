@@ -46,6 +46,17 @@ def test_a_host_is_told_by_what_it_has_loaded(
     assert type(hosts.detect()).__name__ == adapter
 
 
+@pytest.mark.parametrize("title", ["Neo", "reForge", "Classic"])
+def test_a_host_that_loads_loras_in_another_way_is_none_that_is_known(
+    title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(title, tmp_path, monkeypatch)
+    for kind in type(world.networks).__mro__:
+        if "load_lora_for_models" in vars(kind):
+            monkeypatch.delattr(kind, "load_lora_for_models")
+    assert hosts.detect() is None
+
+
 def test_ones_are_the_plain_picture_and_zeros_the_one_without_however_much_of_the_model_is_loaded(parts: Any) -> None:
     plain = parts.paint("<lora:a:0.5>").weights
     assert same(parts.paint("<lora:a:0.5:lbw=ALL>").weights, plain)
