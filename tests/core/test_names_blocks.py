@@ -152,6 +152,41 @@ def test_an_export_that_lost_a_syllable_is_understood(key: str, name: str, block
     assert locate(key, by_name(name)).block == block
 
 
+# Spellings that follow from no table above, and where they were read.
+SEEN = [
+    # DiffSynth-Studio diffsynth/utils/lora/flux.py: names of its own; a is the picture's stream, b the text's
+    ("blocks.7.attn.a_to_qkv.lora_A.default.weight", "flux", "D07", "double_blocks_7_img_attn_qkv"),
+    ("blocks.7.attn.b_to_out.lora_B.default.weight", "flux", "D07", "double_blocks_7_txt_attn_proj"),
+    ("blocks.0.norm1_a.linear.lora_A.default.weight", "flux", "D00", "double_blocks_0_img_mod_lin"),
+    ("single_blocks.3.proj_in_besides_attn.lora_A.default.weight", "flux", "S03", "single_blocks_3_linear1"),
+    # Forge Neo modules_forge/packages/comfy/lora.py: three quarters of a fused layer; a control LoRA's bias
+    ("diffusion_model.single_blocks.3.linear1_qkv.lora_A.weight", "flux", "S03", "single_blocks_3_linear1"),
+    ("double_blocks.0.img_attn.proj.lora_B.bias", "flux", "D00", "double_blocks_0_img_attn_proj"),
+    # there, too: Flux.1's names for Flux.2, Z-Image's for Lumina 2
+    ("transformer.time_text_embed.guidance_embedder.linear_2.alpha", "flux2-dev", "IN", "guidance_in_out_layer"),
+    ("lycoris_all_final_layer_2-1_linear.lokr_w1", "lumina2", "OUT", "final_layer_linear"),
+    # ai-toolkit toolkit/network_mixins.py, toolkit/models/DoRA.py
+    ("lycoris_transformer_blocks_7_attn_to_v.lokr_w1", "flux", "D07", "double_blocks_7_img_attn_qkv"),
+    ("transformer.transformer_blocks.7.attn.to_q.magnitude", "flux", "D07", "double_blocks_7_img_attn_qkv"),
+    # sd-scripts networks/convert_hunyuan_image_lora_to_comfy.py: before and after
+    ("lora_unet_double_blocks_2_img_mlp_fc1.lora_down.weight", "hunyuan-image", "D02", "double_blocks_2_img_mlp_0"),
+    ("lora_unet_double_blocks_2_img_mlp_0.lora_down.weight", "hunyuan-image", "D02", "double_blocks_2_img_mlp_0"),
+    # diffusers loaders/lora_conversion_utils.py: Wan, where a prefix and a stack make one word of underscores
+    ("transformer.blocks.12.attn2.add_k_proj.lora_A.weight", "wan-14b", "B12", "blocks_12_cross_attn_k_img"),
+    ("base_model.model.transformer.blocks.0.ffn.net.2.lora_B.weight", "wan-5b", "B00", "blocks_0_ffn_2"),
+    ("lora_unet_blocks_39_cross_attn_v_img.lora_up.weight", "wan-14b", "B39", "blocks_39_cross_attn_v_img"),
+    # OneTrainer modules/util/convert_lora_util.py
+    ("lora_transformer_single_transformer_blocks_37_proj_mlp.oft_R.weight", "flux", "S37", "single_blocks_37_linear1"),
+    ("lora_transformer_layers_29_feed_forward_w2.hada_w1_a", "z-image", "B29", "layers_29_feed_forward_w2"),
+]
+
+
+@pytest.mark.parametrize(("key", "name", "block", "path"), SEEN)
+def test_spellings_that_were_seen_lead_to_their_module(key: str, name: str, block: str, path: str) -> None:
+    site = locate(key, by_name(name))
+    assert (site.block, site.is_known, site.path) == (block, True, "diffusion_model_" + path)
+
+
 @pytest.mark.parametrize("key", ["_aux.0f3e", "_aux.0f3e.weight", "bundle_emb.cat.clip_l", "bundle_emb.cat.t5_out"])
 def test_what_a_trainer_keeps_beside_the_weights_is_no_module(key: str) -> None:
     assert not is_module(key)

@@ -15,7 +15,7 @@ from lbw.core.architectures import ARCHITECTURES, by_name
 from lbw.core.detect import Detection, detect_lora, detect_model
 
 from .names import Weight, models, resized
-from .names.spellings import ADAPTERS, Shapes, file_of, modules, prefixes
+from .names.spellings import ADAPTERS, Shapes, file_of, modules, prefixes, spelled
 
 NAMINGS = [(model.name, naming) for model in models().values() for naming in model.namings]
 SPELLINGS = [(name, naming, prefix) for name, naming in NAMINGS for prefix in prefixes(name, naming)]
@@ -62,6 +62,19 @@ def test_a_lora_of_everything_is_of_its_model(name: str, naming: str, prefix: st
 def test_an_adapter_of_any_kind_is_of_its_model(name: str, naming: str, adapter: str) -> None:
     weights = [w for w in _trained(name, naming) if w.block != "ADP"]
     _check(file_of(weights, prefixes(name, naming)[0], adapter), weights)
+
+
+@pytest.mark.parametrize(("name", "naming"), NAMINGS)
+def test_an_adapter_whose_shapes_say_nothing_is_of_a_model_with_its_names(name: str, naming: str) -> None:
+    """OFT keeps rotations alone: neither width of a layer is in the file."""
+    weights = [w for w in _trained(name, naming) if w.block != "ADP"]
+    names = {w.name for w in weights}
+    named_so = {models()[other].architecture for (other, _), known in KNOWN.items() if names <= known.keys()}
+    file = {spelled(w.name, prefixes(name, naming)[0]) + ".oft_R.weight": (32, 496) for w in weights}
+    found = detect_lora(file)
+    assert _name(found) in named_so
+    for other in named_so:
+        assert _name(detect_lora(file, loaded=by_name(other))) == other, f"with {other} loaded"
 
 
 SUBSETS = {
@@ -166,6 +179,33 @@ def test_a_lora_may_reach_further_than_any_published_model() -> None:
     assert found.architecture is not None
     assert found.architecture.family == by_name("anima").family
     assert "B39" in found.architecture.blocks
+
+
+def test_tensors_that_belong_nowhere_are_told_and_leave_the_file_to_its_model() -> None:
+    weights = [w for w in _trained("z-image", "original") if w.block.startswith("B")]
+    file = file_of(weights, "diffusion_model.") | {"diffusion_model.no_such_layer.lora_A.weight": (8, 3840)}
+    found = detect_lora(file)
+    assert _name(found) == "z-image"
+    assert any("no_such_layer" in remark for remark in found.remarks)
+
+
+def test_a_file_half_of_which_is_of_no_model_is_of_none() -> None:
+    weights = [w for w in _trained("z-image", "original") if w.block.startswith("B")]
+    strangers = [Weight("", f"towers.{n}.mix", (64, 64)) for n in range(len(weights))]
+    assert _told_as_unknown(detect_lora(file_of([*weights, *strangers], "diffusion_model.")))
+
+
+TEXT_ENCODER_ALONE = {
+    "lora_te_text_model_encoder_layers_{}_mlp_fc1.lora_down.weight": {"sd1", "sd2"},
+    "lora_te2_text_model_encoder_layers_{}_mlp_fc1.lora_down.weight": {"sdxl"},
+    "lora_te3_encoder_block_{}_layer_1_DenseReluDense_wi_0.lora_down.weight": {"flux"},
+    "lora_te_llm_adapter_blocks_{}_self_attn_q_proj.lora_down.weight": {"anima"},
+}
+
+
+@pytest.mark.parametrize(("key", "names"), TEXT_ENCODER_ALONE.items())
+def test_a_lora_of_a_text_encoder_alone_is_of_a_model_that_has_it(key: str, names: set[str]) -> None:
+    assert _name(detect_lora({key.format(n): (8, 64) for n in range(3)})) in names
 
 
 # What was taken for something else once: MODELS.md, the end of "Telling a LoRA's model from its file" ---------------

@@ -53,6 +53,11 @@ FLUX2 = Family(
                 "time_guidance_embed.timestep_embedder.linear_2": "time_in.out_layer",
                 "time_guidance_embed.guidance_embedder.linear_1": "guidance_in.in_layer",
                 "time_guidance_embed.guidance_embedder.linear_2": "guidance_in.out_layer",
+                # as Neo, which maps Flux.1's names, takes them too
+                "time_text_embed.timestep_embedder.linear_1": "time_in.in_layer",
+                "time_text_embed.timestep_embedder.linear_2": "time_in.out_layer",
+                "time_text_embed.guidance_embedder.linear_1": "guidance_in.in_layer",
+                "time_text_embed.guidance_embedder.linear_2": "guidance_in.out_layer",
                 **{f"{name}.linear": f"{name}.lin" for name in _MODULATION},
                 "norm_out.linear": "final_layer.adaLN_modulation.1:scale,shift",
                 "proj_out": "final_layer.linear",

@@ -47,6 +47,8 @@ _Z_IMAGE = {
     "attention.norm_q": "attention.q_norm",
     "attention.norm_k": "attention.k_norm",
 }
+# Of Z-Image; Neo takes them for Lumina 2, too.
+_BY_PATCH = {"all_x_embedder.2-1": "x_embedder", "all_final_layer.2-1": "final_layer"}
 _WIDTH_AT = (
     "attention.qkv attention.out attention.to_q attention.to_k attention.to_v attention.to_out.0 feed_forward.w1"
 )
@@ -68,7 +70,8 @@ LUMINA2 = Family(
         Renamed(
             "",
             "",
-            {
+            _BY_PATCH
+            | {
                 "time_caption_embed.timestep_embedder.linear_1": "t_embedder.mlp.0",
                 "time_caption_embed.timestep_embedder.linear_2": "t_embedder.mlp.2",
                 "time_caption_embed.caption_embedder": "cap_embedder",
@@ -99,7 +102,7 @@ Z_IMAGE = Family(
     encoders={"llm": "TE"},
     renamed=(
         *(Renamed(path, path, _Z_IMAGE) for path in _PATHS),
-        Renamed("", "", {"all_x_embedder.2-1": "x_embedder", "all_final_layer.2-1": "final_layer"}),
+        Renamed("", "", _BY_PATCH),
     ),
     fused={"attention.qkv": "q k v"},
     host_encoders=("qwen3", "qwen3_4b"),
