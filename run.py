@@ -26,7 +26,7 @@ usage: python run.py COMMAND
   test     lint, types, and all tests
   bench    benchmarks, as ratios
 
-What follows COMMAND is handed on: python run.py demo --lora style --seeds 3
+What follows COMMAND is handed on: python run.py demo --lora style --seeds 3; python run.py test --fuzz MINUTES
 """
 
 
@@ -109,8 +109,10 @@ def studio(arguments: list[str]) -> int:
 
 
 def test(arguments: list[str]) -> int:
-    """Lint, types and all tests; with arguments, pytest alone with them."""
+    """Lint, types and all tests; with arguments, pytest alone with them; with `--fuzz MINUTES`, hostile inputs."""
     prepare("test")
+    if arguments[:1] == ["--fuzz"]:
+        return call(PYTHON, "-m", "tests.fuzz", *arguments[1:])
     prepare_browser_tests()
     if arguments:
         return call(PYTHON, "-m", "pytest", *arguments)

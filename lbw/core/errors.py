@@ -44,11 +44,17 @@ def quote(text: str, limit: int = 80) -> str:
     return f'"{text[: limit - 1]}…"' if len(text) > limit else f'"{text}"'
 
 
+_COMPARED = 100
+"""Characters of a name that is compared with others; what is longer is no name that somebody mistyped."""
+
+
 def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
     """Return up to `count` of `names` that look like `name`; one that differs only in case comes first."""
     import difflib  # here, because it is slow to import and few prompts need it
 
-    names = list(dict.fromkeys(names))
+    if len(name) > _COMPARED:
+        return []
+    names = [other for other in dict.fromkeys(names) if len(other) <= _COMPARED]
     same = [n for n in names if n.lower() == name.lower()]
     lowered = {n.lower(): n for n in reversed(names)}
     close = [lowered[n] for n in difflib.get_close_matches(name.lower(), lowered, n=count, cutoff=0.5)]

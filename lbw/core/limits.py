@@ -13,6 +13,8 @@ TAG_CHARACTERS = 20_000
 PROMPT_CHARACTERS = 1_000_000
 """Of one prompt."""
 
+PRESET_NAME_CHARACTERS = 255
+
 PRESET_FILE_BYTES = 16 << 20
 """Of a preset file: fifty thousand presets of 61 numbers."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from . import limits
 from .architectures import ARCHITECTURES, USUAL, layout_owners
 from .elements import element_entries, parse_rules
 from .errors import LbwError
@@ -75,7 +76,9 @@ def check_presets(text: str) -> Check:
         if not fits:
             explained += 1
             problem = "cannot be understood"
-            if explained <= _EXPLAINED:
+            if len(line.weights) > limits.TAG_CHARACTERS:
+                problem = f"has {len(line.weights):,} characters; up to {limits.TAG_CHARACTERS:,} are read"
+            elif explained <= _EXPLAINED:
                 problem = weights_problem(line.weights, file.presets, model)
         remark = _name_remark(line.name, line.number in hidden)
         lines.append(CheckedLine(line.number, line.name, _layout(line.weights, file.presets), fits, problem, remark))
@@ -142,6 +145,8 @@ def _layout(weights: str, presets: Mapping[str, str]) -> str:
 
 
 def _takes(architecture: Architecture, weights: str, presets: Mapping[str, str]) -> bool:
+    if len(weights) > limits.TAG_CHARACTERS:
+        return False
     count = weights.count(",") + 1
     if "=" not in weights and not (count in architecture.layouts if count > 1 else is_entry(weights)):
         # Most lines of most files: told without the words of an error for each model.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from . import limits
 from .architectures import ARCHITECTURES, FAMILIES
 from .errors import PresetError, nearest, quote, unknown_preset
 from .family import Architecture
@@ -69,6 +70,8 @@ def find_preset(name: str, presets: Mapping[str, str], architecture: Architectur
 
 def models_of(name: str, presets: Mapping[str, str]) -> list[str]:
     """Return the models that presets called `name` are for."""
+    if len(name) > limits.PRESET_NAME_CHARACTERS:
+        return []
     return [model for model in sorted(MODELS) if f"{name}@{model}" in presets]
 
 

@@ -1,0 +1,55 @@
+"""The fuzzer's targets with a few inputs, its own limits, and every input that it has found something with."""
+
+from __future__ import annotations
+
+import time
+from random import Random
+
+import pytest
+
+from .run import Findings, HangError, fuzz, limit, one
+from .targets import TARGETS
+
+FOUND = [
+    ("preset files", 1795615101089),  # lines of a hundred thousand characters, compared with the names of presets
+    ("preset files", 1795615101001),
+    ("tags", 1795615456081),
+]
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_few_inputs_find_nothing(name: str) -> None:
+    findings = Findings()
+    for number in range(40):
+        one(name, TARGETS[name], number, findings)
+    assert findings.found == {}
+    assert findings.counts[name] == 40
+
+
+@pytest.mark.parametrize(("name", "number"), FOUND)
+def test_what_was_found_once_is_found_no_more(name: str, number: int) -> None:
+    with limit(10):
+        TARGETS[name](Random(f"{name} {number}"))
+
+
+def test_a_failure_and_an_input_that_never_ends_are_findings() -> None:
+    def fails(chance: Random) -> None:
+        assert chance.random() < 2
+        raise KeyError("x")
+
+    findings = fuzz({"fails": fails}, 0, batch=3)
+    assert findings.counts["fails"] == 3
+    ((_, kind),) = findings.found
+    assert kind.startswith("KeyError")
+
+
+def busy_until(end: float) -> None:
+    while time.process_time() < end:
+        pass
+
+
+def test_a_limit_of_cpu_time_ends_what_takes_longer() -> None:
+    began = time.process_time()
+    with pytest.raises(HangError), limit(0.2):
+        busy_until(began + 20)
+    assert time.process_time() - began < 10
