@@ -184,6 +184,18 @@ def factors(parameters: Parameters) -> tuple[torch.Tensor, torch.Tensor] | None:
     return p["lora_up.weight"].flatten(1) * _scale(p), p["lora_down.weight"].flatten(1)
 
 
+def output_rows(parameters: Parameters) -> int | None:
+    """Return the width of the output that a module with `parameters` changes; None where they do not say.
+
+    Raises:
+        FileError: the module is of no known kind, or its shapes do not fit each other.
+    """
+    if "lora_up.weight" in parameters:
+        return parameters["lora_up.weight"].shape[0]
+    change = change_without_base({n: p for n, p in parameters.items() if n not in ("dora_scale", "magnitude")})
+    return None if change is None else change.shape[0]
+
+
 def change_without_base(parameters: Parameters) -> torch.Tensor | None:
     """Return ΔW as (rows, columns) where it does not depend on the weight that it changes, else None.
 

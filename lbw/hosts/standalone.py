@@ -7,49 +7,31 @@ contributions gets its base back bit for bit.
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from lbw.core.architectures import FAMILIES
 from lbw.core.blocks import Site, locate
-from lbw.core.detect import detect_model
-from lbw.core.errors import FileError, HostError, quote
-from lbw.core.family import Architecture
+from lbw.core.errors import FileError, quote
+from lbw.core.family import Architecture, flat
 from lbw.core.lora_names import meant_name
 from lbw.core.plan import ResolvedLora
-from lbw.files.delta import Delta, delta
 from lbw.files.lora import LoraFile, open_lora
 
-COMPONENTS = ("unet", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3")
+from .base import does_not_fit
+from .layers import Layer, Whole
+from .pipelines import load_pipeline, pipeline_architecture, pipeline_modules, pipeline_weights
+
+__all__ = ["Library", "StandaloneHost", "load_pipeline", "pipeline_architecture", "pipeline_modules"]
+
 _KEPT_FILES = 4
-
-
-def pipeline_modules(pipeline: Any) -> Iterator[tuple[str, torch.nn.Module]]:
-    """Yield the pipeline's layers that have a weight, with the component's name before theirs."""
-    for component in COMPONENTS:
-        model = getattr(pipeline, component, None)
-        if model is None:
-            continue
-        for name, module in model.named_modules():
-            if isinstance(getattr(module, "weight", None), torch.nn.Parameter):
-                yield f"{component}.{name}", module
-
-
-def pipeline_architecture(pipeline: Any) -> Architecture:
-    """Return the pipeline's architecture.
-
-    Raises:
-        HostError: it is none that is known.
-    """
-    shapes = {f"{name}.weight": tuple(module.weight.shape) for name, module in pipeline_modules(pipeline)}
-    found = detect_model(shapes)
-    if found is None:
-        raise HostError(f"a {type(pipeline).__name__} is of no family whose blocks are known")
-    return found
+_SHOWN = 3
+_NOISE = re.compile(r"(?:^|[-_ .])(high|low)(?:[-_ .]?noise|$)", re.IGNORECASE)
 
 
 class Library:
@@ -57,7 +39,9 @@ class Library:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._open: OrderedDict[Path, tuple[int, LoraFile, dict[str, dict[str, torch.Tensor]]]] = OrderedDict()
+        self._open: OrderedDict[tuple[Path, str], tuple[int, LoraFile, dict[str, dict[str, torch.Tensor]]]] = (
+            OrderedDict()
+        )
 
     def find(self, name: str) -> Path | None:
         """Return the file that a tag calls `name`; it lies in the folder, whatever `name` says."""
@@ -73,64 +57,51 @@ class Library:
         paths = sorted(self.folder.rglob("*.safetensors"), reverse=True)
         return dict(sorted({path.stem: path for path in paths}.items()))
 
-    def load(self, path: Path) -> tuple[LoraFile, Mapping[str, Mapping[str, torch.Tensor]]]:
+    def load(
+        self, path: Path, loaded: Architecture | None = None
+    ) -> tuple[LoraFile, Mapping[str, Mapping[str, torch.Tensor]]]:
         """Return the file and its modules' tensors, read again only if it changed.
 
+        loaded: the model that it is to be applied to, which decides where the file does not say what it is for.
+
         Raises:
-            FileError: it cannot be read.
+            FileError: it cannot be read, or is for no model that is known.
         """
         mark = path.stat().st_mtime_ns if path.exists() else 0
-        known = self._open.get(path)
+        key = path, loaded.name if loaded else ""
+        known = self._open.get(key)
         if known is None or known[0] != mark:
-            file = open_lora(path)
+            file = open_lora(path, loaded)
             known = (mark, file, dict(file.parameters()))
-        self._open[path] = known
-        self._open.move_to_end(path)
+        self._open[key] = known
+        self._open.move_to_end(key)
         while len(self._open) > _KEPT_FILES:
             self._open.popitem(last=False)
         return known[1], known[2]
 
 
-class _Target:
-    """The layers that one module of a LoRA changes: one, or several that the original has fused into one."""
+class Place(NamedTuple):
+    """Where a module of the original checkpoint is in the pipeline.
 
-    def __init__(self, modules: Sequence[torch.nn.Module]) -> None:
-        self.modules = list(modules)
-        self.base: list[tuple[torch.Tensor, torch.Tensor | None]] | None = None
+    component: the pipeline's. encoder, path: as in `Site`, of what is in the text encoder or the denoiser.
+    """
 
-    def weight(self) -> torch.Tensor:
-        """Return the base weight, of fused layers one after the other."""
-        if self.base is None:
-            self.base = [
-                (m.weight.detach().clone(), m.bias.detach().clone() if getattr(m, "bias", None) is not None else None)
-                for m in self.modules
-            ]
-        weights = [weight for weight, _ in self.base]
-        return weights[0] if len(weights) == 1 else torch.cat(weights)
+    component: str
+    encoder: int
+    path: str
 
-    def restore(self) -> None:
-        """Give the layers their base back, bit for bit."""
-        for module, (weight, bias) in zip(self.modules, self.base or []):
-            module.weight.data.copy_(weight)
-            if bias is not None:
-                module.bias.data.copy_(bias)
 
-    def merge(self, changes: Sequence[tuple[float, Delta]]) -> None:
-        """Set the layers to base + Σ multiplier × ΔW, summed in float32."""
-        total = sum((multiplier * d.weight for multiplier, d in changes), torch.zeros(()))
-        biases = [multiplier * d.bias.float() for multiplier, d in changes if d.bias is not None]
-        place = 0
-        assert self.base is not None
-        for module, (weight, bias) in zip(self.modules, self.base):
-            rows = weight.shape[0]
-            part = total[place : place + rows].to(weight.device)
-            module.weight.data.copy_((weight.float() + part).to(weight.dtype))
-            if bias is not None:
-                change = sum(
-                    (b[place : place + rows].to(weight.device) for b in biases), torch.zeros_like(bias).float()
-                )
-                module.bias.data.copy_((bias.float() + change).to(bias.dtype) if biases else bias)
-            place += rows
+@dataclass(frozen=True)
+class Contribution:
+    """What one module of a LoRA adds: multiplier × its ΔW, to `parts` of a place, to all of it where there are none."""
+
+    file: Path
+    module: str
+    parts: tuple[str, ...]
+    multiplier: float
+
+
+Contributions = dict[Place, list[Contribution]]
 
 
 class StandaloneHost:
@@ -143,18 +114,35 @@ class StandaloneHost:
         self.library = library
         self.architecture = pipeline_architecture(pipeline)
         self.merged_tensors = 0
-        self._targets = self._index()
-        self._in_force: dict[tuple[int, str], tuple[tuple[Path, str, float], ...]] = {}
+        self._wholes: dict[Place, Whole] = {}
+        self._components: dict[tuple[int, str], list[str]] = {}
+        self._index()
+        self._in_force: dict[Place, tuple[Contribution, ...]] = {}
 
-    def _index(self) -> dict[tuple[int, str], _Target]:
-        layers: dict[tuple[int, str], list[torch.nn.Module]] = {}
-        for name, module in pipeline_modules(self.pipeline):
-            site = locate(name, self.architecture)
-            layers.setdefault((site.encoder, site.path), []).append(module)
-        return {place: _Target(modules) for place, modules in layers.items()}
+    def _index(self) -> None:
+        layers: dict[int, Layer] = {}  # two modules may share one weight
+        for component, name, module, attribute in pipeline_weights(self.pipeline):
+            site = self._in_adapter(locate(name, self.architecture))
+            place = Place(component, site.encoder, site.path)
+            if place not in self._wholes:
+                self._wholes[place] = Whole(self._order(site.path))
+                self._components.setdefault((site.encoder, site.path), []).append(component)
+            self._wholes[place].layers.append(
+                (site.parts, layers.setdefault(id(getattr(module, attribute)), Layer(module, attribute)))
+            )
+
+    def _order(self, path: str) -> tuple[str, ...]:
+        """Return the parts of the original's module at `path`, top to bottom; none where it is not fused."""
+        fused = self.architecture.family.fused.items()
+        return next((tuple(parts.split()) for module, parts in fused if path.endswith("_" + flat(module))), ())
+
+    def _in_adapter(self, site: Site) -> Site:
+        """Return `site`, of the adapter between text encoder and denoiser always as of the denoiser."""
+        adapter = self.architecture.family.adapter
+        return site._replace(encoder=0) if adapter and site.path.startswith(adapter) else site
 
     def apply(self, loras: Sequence[ResolvedLora]) -> list[str]:
-        """Merge `loras`, in prompt order; return a message for each that was not found or changes nothing here.
+        """Merge `loras`, in prompt order; return a message for each that was not found or does not fit, and remarks.
 
         Touches the tensors whose multipliers differ from what is in force. If anything fails, the base weights
         are restored before the error is raised.
@@ -163,19 +151,15 @@ class StandaloneHost:
             FileError: a file cannot be read, or a module does not fit its weight.
         """
         problems: list[str] = []
-        wanted: dict[tuple[int, str], list[tuple[Path, str, float]]] = {}
+        wanted: Contributions = {}
         for lora in loras:
             name = lora.request.name
             path = self.library.find(name)
             if path is None:
                 problems.append(f"LoRA {quote(name)} was not found in {self.library.folder}; it is left out")
-                continue
-            fitting = self._wants(lora, path, wanted)
-            if not fitting:
-                problems.append(
-                    f"LoRA {quote(name)} does not fit the loaded model ({self.architecture.title}): it changes nothing"
-                )
-        new = {place: tuple(entries) for place, entries in wanted.items()}
+            else:
+                problems += self._want(lora, path, wanted)
+        new = {place: tuple(contributions) for place, contributions in wanted.items()}
         try:
             for place in self._in_force.keys() | new.keys():
                 if self._in_force.get(place, ()) != new.get(place, ()):
@@ -188,12 +172,15 @@ class StandaloneHost:
 
     def encoder_state(self) -> tuple[object, ...]:
         """Return what the text encoders have merged: equal states encode a prompt alike."""
-        return tuple(sorted((place, entries) for place, entries in self._in_force.items() if place[0]))
+        entries = ((place, contributions) for place, contributions in self._in_force.items() if place.encoder)
+        return tuple(sorted(entries, key=lambda entry: entry[0]))
 
     def base_weight(self, site: Site) -> torch.Tensor | None:
         """Return the base weight at `site`, of fused layers one after the other; None where the model has none."""
-        target = self._targets.get((site.encoder, site.path))
-        return target.weight() if target else None
+        site = self._in_adapter(site)
+        for component in self._components.get((site.encoder, site.path), ()):
+            return self._wholes[Place(component, site.encoder, site.path)].base(site.parts)
+        return None
 
     def tensors(self, name: str) -> dict[str, int]:
         """Return how many tensors of the loaded model the LoRA `name` changes in each block.
@@ -205,118 +192,80 @@ class StandaloneHost:
         if path is None:
             there = ", ".join(self.library.names()) or "none"
             raise FileError(f"LoRA {quote(name)} was not found in {self.library.folder}; there are {there}")
-        file, modules = self.library.load(path)
+        file, modules = self.library.load(path, self.architecture)
         counts: dict[str, int] = {}
-        for site in (locate(module, file.architecture) for module in modules):
-            if (site.encoder, site.path) in self._targets:
+        for module, parameters in modules.items() if self._is_for_this(file) else ():
+            site, places = self._places(module, parameters, path)
+            if places:
                 counts[site.block] = counts.get(site.block, 0) + 1
         return counts
 
-    def _wants(
-        self, lora: ResolvedLora, path: Path, wanted: dict[tuple[int, str], list[tuple[Path, str, float]]]
-    ) -> bool:
-        """Add to `wanted` what `lora` contributes to which tensor; tell whether anything of it fits the model."""
-        file, modules = self.library.load(path)
-        fitting = False
-        for name in modules:
-            site = locate(name, file.architecture)
-            place = (site.encoder, site.path)
-            if place not in self._targets:
+    def _is_for_this(self, file: LoraFile) -> bool:
+        return file.architecture.family is self.architecture.family
+
+    def _places(self, module: str, parameters: Mapping[str, torch.Tensor], path: Path) -> tuple[Site, list[Place]]:
+        """Return where `module` of the LoRA at `path` stands, and what it changes in the pipeline."""
+        site = self._in_adapter(locate(module, self.architecture))
+        components = self._components.get((site.encoder, site.path), [])
+        if not site.encoder and len(components) > 1:
+            components = _of_several(components, path)
+        places = (Place(component, site.encoder, site.path) for component in components)
+        return site, [place for place in places if self._wholes[place].rows(site.parts, parameters)]
+
+    def _want(self, lora: ResolvedLora, path: Path, wanted: Contributions) -> list[str]:
+        """Add to `wanted` what `lora` contributes to which tensor; return what there is to say about it."""
+        name = lora.request.name
+        file, modules = self.library.load(path, self.architecture)
+        remarks = [f"LoRA {quote(name)}: {remark}" for remark in file.remarks]
+        if not self._is_for_this(file):
+            return [f"{does_not_fit(name, self.architecture)}; it is for {file.architecture.title}", *remarks]
+        missing = []
+        for module, parameters in modules.items():
+            site, places = self._places(module, parameters, path)
+            if not places:
+                missing.append(module)
                 continue
-            fitting = True
             multiplier = lora.multiplier(site)
             if multiplier != 0:
-                wanted.setdefault(place, []).append((path, name, multiplier))
-        return fitting
+                for place in places:
+                    wanted.setdefault(place, []).append(Contribution(path, module, site.parts, multiplier))
+        if len(missing) == len(modules):
+            return [does_not_fit(name, self.architecture), *remarks]
+        if missing:
+            remarks.append(f"LoRA {quote(name)}: {_without_place(missing, self.architecture)}")
+        return remarks
 
     @torch.no_grad()
-    def _merge(self, place: tuple[int, str], entries: Sequence[tuple[Path, str, float]]) -> None:
-        target = self._targets[place]
-        self.merged_tensors += 1
-        weight = target.weight()
+    def _merge(self, place: Place, contributions: Sequence[Contribution]) -> None:
         # Marked as unknown until it is done: an interrupt in between must not leave it for merged.
-        self._in_force[place] = ((Path(), "interrupted", 0.0),)
-        if entries:
-            changes = [(m, delta(self.library.load(path)[1][name], weight)) for path, name, m in entries]
-            target.merge(changes)
-        else:
-            target.restore()
+        self._in_force[place] = (Contribution(Path(), "interrupted", (), 0.0),)
+        self.merged_tensors += self._wholes[place].merge(
+            [(c.multiplier, c.parts, self.library.load(c.file, self.architecture)[1][c.module]) for c in contributions]
+        )
 
     @torch.no_grad()
     def restore(self) -> None:
         """Give every tensor its base back, bit for bit."""
         for place in list(self._in_force):
-            self._targets[place].restore()
+            self._wholes[place].restore()
         self._in_force = {}
 
 
-def load_pipeline(path: Path, device: str | None = None, half: bool | None = None, config: Path | None = None) -> Any:
-    """Return the diffusers pipeline of a folder or of a single-file checkpoint.
+def _of_several(components: list[str], path: Path) -> list[str]:
+    """Return which of a pipeline's denoisers, the main one first, the LoRA at `path` changes.
 
-    device: "cpu", "cuda" or "mps"; the best one there is if not given. half: half precision; on a GPU by default.
-    config: of a single-file checkpoint's family, a folder as diffusers has it; fetched by diffusers if not given.
-
-    Raises:
-        FileError: there is no model at `path`, or it is of an unknown family.
+    A numbered denoiser takes over from the main one at a step, and shares its LoRAs, but for those whose file's name
+    says that they are for high noise, where the main one works, or for low: they are published in pairs. Any other is
+    left as it is, as diffusers does.
     """
-    _quiet()
-    import diffusers
-
-    device = device or ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
-    dtype = torch.float16 if (device != "cpu" if half is None else half) else torch.float32
-    try:
-        if path.is_dir():
-            if not (path / "model_index.json").is_file():
-                raise FileError(f"{path} is no model folder: it has no model_index.json")
-            pipeline = diffusers.DiffusionPipeline.from_pretrained(
-                path, torch_dtype=dtype, local_files_only=True, use_safetensors=True
-            )
-        elif path.is_file():
-            pipeline = _single_file(path, dtype, config)
-        else:
-            raise FileError(f"there is no model at {path}")
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        advice = "; without a network, give its configuration with --config" if path.is_file() and not config else ""
-        raise FileError(f"{path} cannot be loaded as a model: {reason}{advice}") from error
-    pipeline.set_progress_bar_config(disable=True)
-    if getattr(pipeline, "safety_checker", None) is not None:
-        pipeline.safety_checker = None
-    return pipeline.to(device)
+    main, *others = [component for n, component in enumerate(components) if n == 0 or component[-1].isdigit()]
+    noise = {match.lower() for match in _NOISE.findall(path.stem)}
+    if not others or len(noise) != 1:
+        return [main, *others]
+    return [main] if noise == {"high"} else others
 
 
-def _quiet() -> None:
-    """Keep the libraries' own progress bars and advice off the terminal; their errors come through."""
-    import os
-    import warnings
-
-    for name in ("DIFFUSERS_VERBOSITY", "TRANSFORMERS_VERBOSITY"):
-        os.environ.setdefault(name, "error")
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    import diffusers
-    import transformers
-
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
-
-
-def _single_file(path: Path, dtype: torch.dtype, config: Path | None) -> Any:
-    import diffusers
-
-    from lbw.files.header import read_header
-
-    shapes = read_header(path).shapes
-    architecture = detect_model(shapes)
-    if architecture is None or architecture.family.is_guess:
-        known = ", ".join(family.title for family in FAMILIES)
-        raise FileError(f"{path} is a checkpoint of no family that is known; known are {known}")
-    name = architecture.family.pipeline[0]
-    pipeline_class = getattr(diffusers, name, None)
-    if pipeline_class is None:
-        raise FileError(
-            f"{path} is a {architecture.title} checkpoint, which diffusers {diffusers.__version__} has no {name} for"
-        )
-    if config is not None and not (config / "model_index.json").is_file():
-        raise FileError(f"{config} is no configuration folder: it has no model_index.json")
-    local = {"config": str(config), "local_files_only": True} if config is not None else {}
-    return pipeline_class.from_single_file(str(path), torch_dtype=dtype, **local)
+def _without_place(modules: list[str], architecture: Architecture) -> str:
+    shown = ", ".join(modules[:_SHOWN]) + (f" and {len(modules) - _SHOWN} more" if len(modules) > _SHOWN else "")
+    count = f"{len(modules)} module{'s' * (len(modules) != 1)}"
+    return f"{count} of it change nothing: the loaded model ({architecture.title}) has no such layers: {shown}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from lbw.core.errors import quote
 from lbw.core.plan import ResolvedLora, at_step, resolve_request
 from lbw.core.tag import LoraRequest, requests_in, without_tags
 from lbw.hosts.standalone import StandaloneHost
+
+from .sampling import arguments, call, encoded_once, steps_watched, takes_negative_prompt
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,6 @@ class Picture:
     problems: tuple[str, ...]
 
 
-# What `encode_prompt` of a pipeline returns, by the name under which the pipeline takes it.
-EMBEDDINGS = {
-    "StableDiffusionPipeline": ("prompt_embeds", "negative_prompt_embeds"),
-    "StableDiffusionXLPipeline": (
-        "prompt_embeds",
-        "negative_prompt_embeds",
-        "pooled_prompt_embeds",
-        "negative_pooled_prompt_embeds",
-    ),
-}
-
-
 @dataclass
 class Renderer:
     """Renders jobs on `host` with these presets."""
@@ -62,8 +52,8 @@ class Renderer:
     elements: Mapping[str, str]
     model: Path | None = None
     """Where the model came from."""
-    encoded: dict[object, dict[str, Any]] = field(default_factory=dict)
-    """The last text conditioning, by all that it follows from."""
+    encoded: dict[tuple[object, str], Any] = field(default_factory=dict)
+    """The last text conditioning, by all that it follows from (sampling.encoded_once)."""
     turn: AbstractContextManager[Any] = field(default_factory=threading.RLock)
     """Held while the model is used: a page may ask for pictures while an analysis runs."""
 
@@ -83,54 +73,32 @@ class Renderer:
         """
         text, loras = self.resolve(job)
         problems = [f"LoRA {quote(lora.request.name)}: {problem}" for lora in loras for problem in lora.problems]
+        if job.negative and not takes_negative_prompt(self.host.pipeline):
+            problems.append(f"the negative prompt has no effect: {type(self.host.pipeline).__name__} takes none")
         with self.turn:
-            problems += self.host.apply([at_step(lora, 1, job.steps) for lora in loras])
-            image = self._sample(job, text, loras)
+            problems += self.begin(job, loras)
+            image = self.sample(job, text, loras)
         return Picture(image, infotext(job, loras, type(self.host.pipeline.scheduler).__name__), tuple(problems))
 
-    @torch.inference_mode()
-    def _sample(self, job: Job, text: str, loras: list[ResolvedLora]) -> Image.Image:
-        pipeline = self.host.pipeline
-        order = getattr(pipeline.scheduler, "order", 1)
-
-        def next_step(_: Any, call: int, __: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-            step = (call + 1) // order + 1
-            if step <= job.steps:
-                self.host.apply([at_step(lora, step, job.steps) for lora in loras])
-            return tensors
-
-        gated = any(lora.request.span != LoraRequest("").span for lora in loras)
-        result = pipeline(
-            **self.conditioning(job, text),
-            num_inference_steps=job.steps,
-            guidance_scale=job.cfg,
-            width=job.width,
-            height=job.height,
-            generator=torch.Generator("cpu").manual_seed(job.seed),
-            callback_on_step_end=next_step if gated else None,
-        )
-        image: Image.Image = result.images[0]
-        return image
+    def begin(self, job: Job, loras: list[ResolvedLora], step: int = 1) -> list[str]:
+        """Merge `loras` as they are in a step, from 1, and return what there is to say about them."""
+        return self.host.apply([at_step(lora, step, job.steps) for lora in loras])
 
     @torch.inference_mode()
-    def conditioning(self, job: Job, text: str) -> dict[str, Any]:
-        """Return what the pipeline is told about the prompt; encoded once, until a text encoder's weights change."""
+    def sample(self, job: Job, text: str, loras: list[ResolvedLora]) -> Image.Image:
+        """Return the picture of `text`; `loras` are merged as in the first step.
+
+        Raises:
+            HostError: the pipeline cannot render the job.
+        """
         pipeline = self.host.pipeline
-        plain = {"prompt": text, "negative_prompt": job.negative or None}
-        names = EMBEDDINGS.get(type(pipeline).__name__)
-        if names is None:
-            return plain
-        key = (text, job.negative, job.cfg > 1, self.host.encoder_state())
-        if key not in self.encoded:
-            tensors = pipeline.encode_prompt(
-                **plain,
-                device=pipeline._execution_device,
-                num_images_per_prompt=1,
-                do_classifier_free_guidance=job.cfg > 1,
-            )
-            self.encoded.clear()
-            self.encoded[key] = {name: tensor for name, tensor in zip(names, tensors) if tensor is not None}
-        return self.encoded[key]
+        given = arguments(pipeline, text, job.negative, job.cfg, job.steps, job.width, job.height)
+        given["generator"] = torch.Generator("cpu").manual_seed(job.seed)
+        with ExitStack() as stack:
+            if any(lora.request.span != LoraRequest("").span for lora in loras):
+                stack.enter_context(steps_watched(pipeline, job.steps, lambda step: self.begin(job, loras, step)))
+            stack.enter_context(encoded_once(pipeline, self.host.encoder_state(), self.encoded))
+            return call(pipeline, given, job.cfg)
 
 
 def infotext(job: Job, loras: list[ResolvedLora], scheduler: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,15 @@ from lbw.analysis.changes import BaseWeight, Changes, overlaps, read_changes, si
 from lbw.analysis.noise_scan import AT, Noise, NoiseChange, kept_steps, noise_scan
 from lbw.analysis.prompt import tag_to_analyze
 from lbw.core.blocks import Site
-from lbw.core.errors import FileError, HostError, TagError
-from lbw.core.plan import at_step
+from lbw.core.errors import FileError, TagError
 from lbw.files.lora import open_lora
+from lbw.hosts.pipelines import denoisers
 
 from .analyze import CellRenderer
 from .commands import job_of, renderer
 from .console import bar, table
-from .renderer import EMBEDDINGS, Job, Renderer
+from .renderer import Job, Renderer
+from .sampling import replaced, step_of
 
 
 def run(options: argparse.Namespace) -> int:
@@ -135,73 +138,84 @@ class _EnoughError(Exception):
 
 
 @dataclass
+class _Trajectory:
+    """What happened in the source's picture, up to the last kept step.
+
+    outputs: of the denoiser, by its calls. steps: what the scheduler returned, by its calls.
+    """
+
+    outputs: list[Any] = field(default_factory=list)
+    steps: list[Any] = field(default_factory=list)
+
+
+@dataclass
 class NoiseProbe:
-    """Asks the denoiser of a diffusers pipeline, SD or SDXL, at kept steps of the source's trajectory."""
+    """Asks the denoiser of a pipeline at kept steps of the source's trajectory.
+
+    A cell is sampled as a picture is, by the pipeline itself, with its own text conditioning and guidance. But the
+    scheduler returns what it returned in the source's picture, and the denoiser works at the kept steps alone.
+    """
 
     maker: Renderer
     job: Job
     at: tuple[float, ...] = AT
-    kept: dict[int, list[tuple[tuple[Any, ...], dict[str, Any]]]] = field(default_factory=dict)
+    kept: dict[int, _Trajectory] = field(default_factory=dict)
 
     def noise(self, cell: Cell) -> Noise:
         """Return the guided noise of `cell` at the kept steps.
 
         Raises:
-            HostError: the pipeline is of a sort whose denoiser cannot be asked.
+            LbwError: a LoRA file cannot be read, or the pipeline cannot render the job.
         """
-        pipeline = self.maker.host.pipeline
-        if type(pipeline).__name__ not in EMBEDDINGS:
-            raise HostError(f"the noise of {type(pipeline).__name__} cannot be scanned; use analyze")
-        if cell.seed not in self.kept:
-            self.kept = {cell.seed: self._trajectory(cell)}
+        known = self.kept.get(cell.seed)
+        trajectory = known or _Trajectory()
+        found = self._sample(cell, trajectory, is_source=known is None)
+        self.kept = {cell.seed: trajectory}
+        return np.stack([noise.float().cpu().numpy() for noise in found])
+
+    def _sample(self, cell: Cell, trajectory: _Trajectory, is_source: bool) -> list[torch.Tensor]:
+        """Return the guided noise at the kept steps, and fill `trajectory` where this is the source."""
         maker = CellRenderer(self.maker, self.job).cell_maker(cell)
-        text, loras = maker.resolve(self.job)
-        with maker.turn:
-            maker.host.apply([at_step(lora, 1, self.job.steps) for lora in loras])
-            conditioning = maker.conditioning(self.job, text)
-            return np.stack([self._ask(args, kwargs, conditioning) for args, kwargs in self.kept[cell.seed]])
+        job = replace(self.job, seed=cell.seed)
+        text, loras = maker.resolve(job)
+        pipeline = maker.host.pipeline
+        kept = [step + 1 for step in kept_steps(job.steps, self.at)]
+        found: dict[int, torch.Tensor] = {}
+        asked = calls = 0
 
-    def _trajectory(self, source: Cell) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
-        """Return what the denoiser is called with at the kept steps of the source."""
-        steps = kept_steps(self.job.steps, self.at)
-        calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-        count = 0
+        def now() -> int:
+            return step_of(pipeline.scheduler, calls, job.steps)
 
-        def keep(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            nonlocal count
-            if count in steps:
-                calls.append((args, dict(kwargs)))
-                if count == steps[-1]:
-                    raise _EnoughError
-            count += 1
+        def ask(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            if not is_source and now() not in kept:
+                return trajectory.outputs[asked - 1]
+            output = original(*args, **kwargs)
+            if is_source:
+                trajectory.outputs.append(output)
+            return output
 
-        with self.maker.turn:
-            handle = self.maker.host.pipeline.unet.register_forward_pre_hook(keep, with_kwargs=True)
-            try:
-                CellRenderer(self.maker, self.job).render(source)
-            except _EnoughError:
-                pass
-            finally:
-                handle.remove()
-        return calls
+        def step(original: Callable[..., Any], noise: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            number = now()
+            if number in kept:
+                found.setdefault(number, noise)
+            if len(found) == len(kept):
+                raise _EnoughError
+            result = original(noise, *args, **kwargs)  # also where it is not used: the scheduler counts its calls
+            if is_source:
+                trajectory.steps.append(result)
+            calls += 1
+            if now() != number:
+                maker.begin(job, loras, now())
+            return trajectory.steps[calls - 1]
 
-    @torch.inference_mode()
-    def _ask(self, args: tuple[Any, ...], kwargs: dict[str, Any], conditioning: dict[str, Any]) -> Noise:
-        """Return the guided noise for one kept call, with this text conditioning in place of the source's."""
-        kwargs = {**kwargs, "encoder_hidden_states": _both(conditioning, "prompt_embeds")}
-        if "pooled_prompt_embeds" in conditioning:
-            pooled = _both(conditioning, "pooled_prompt_embeds")
-            kwargs["added_cond_kwargs"] = {**kwargs["added_cond_kwargs"], "text_embeds": pooled}
-        noise = self.maker.host.pipeline.unet(*args, **kwargs)[0].float()
-        if "negative_prompt_embeds" in conditioning:
-            without, given = noise.chunk(2)
-            noise = without + self.job.cfg * (given - without)
-        result: Noise = noise.cpu().numpy()
-        return result
-
-
-def _both(conditioning: dict[str, Any], name: str) -> torch.Tensor:
-    """Return the negative prompt's tensor and the prompt's, one after the other; without guidance the prompt's."""
-    negative = conditioning.get(f"negative_{name}")
-    tensor: torch.Tensor = conditioning[name]
-    return tensor if negative is None else torch.cat([negative, tensor])
+        with maker.turn, ExitStack() as stack:
+            maker.begin(job, loras)
+            for denoiser in denoisers(pipeline).values():
+                stack.enter_context(replaced(denoiser, "forward", ask))
+            stack.enter_context(replaced(pipeline.scheduler, "step", step))
+            with suppress(_EnoughError):
+                maker.sample(job, text, [])
+        return [found[number] for number in kept]

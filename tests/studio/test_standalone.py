@@ -13,7 +13,7 @@ pytest.importorskip("diffusers")
 from lbw.core.errors import FileError  # noqa: E402
 from lbw.core.plan import resolve_request  # noqa: E402
 from lbw.core.tag import parse_tag  # noqa: E402
-from lbw.hosts import standalone  # noqa: E402
+from lbw.hosts import layers  # noqa: E402
 from lbw.hosts.standalone import StandaloneHost, pipeline_modules  # noqa: E402
 from lbw.studio.renderer import Job, Renderer  # noqa: E402
 
@@ -102,7 +102,7 @@ def test_merged_weights_are_base_plus_up_times_down(host: StandaloneHost) -> Non
 def test_a_failure_in_between_leaves_the_base_weights(host: StandaloneHost, monkeypatch: pytest.MonkeyPatch) -> None:
     base = weights(host)
     calls = []
-    real = standalone.delta
+    real = layers.delta
 
     def fails_later(parameters: Any, weight: Any) -> Any:
         calls.append(1)
@@ -110,7 +110,7 @@ def test_a_failure_in_between_leaves_the_base_weights(host: StandaloneHost, monk
             raise KeyboardInterrupt
         return real(parameters, weight)
 
-    monkeypatch.setattr(standalone, "delta", fails_later)
+    monkeypatch.setattr(layers, "delta", fails_later)
     with pytest.raises(KeyboardInterrupt):
         apply(host, "<lora:style:1>")
     assert same(base, weights(host))

@@ -64,5 +64,5 @@ ANIMA = Family(
     # What its text encoder gives is half as wide; other models with the same names read something wider.
     ratios=dict.fromkeys(("cross_attn.k_proj", "cross_attn.v_proj", "attn2.to_k", "attn2.to_v"), 2.0),
     metadata=r"anima",
-    pipeline=("AnimaPipeline",),
+    pipeline=("AnimaModularPipeline",),
 )

@@ -1,0 +1,172 @@
+"""How a pipeline of diffusers is called, whatever family it is of: by what its call takes.
+
+Pipelines differ in the names of their arguments, in what they return, and in what they offer to look on: the places
+that all have in common are the method `step` of the scheduler, which gets the guided noise of each step, and, but for
+modular ones, the method `encode_prompt`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from PIL import Image
+
+from lbw.core.errors import HostError
+
+_GUIDANCE = ("guidance_scale", "true_cfg_scale")
+_KEPT = 8
+"""Encoded prompts: those of a picture, its negative one, and a few more."""
+
+
+def defaults(pipeline: Any) -> dict[str, Any]:
+    """Return what the pipeline's call takes, and what each is by default."""
+    blocks = getattr(pipeline, "blocks", None)
+    if blocks is not None:  # a modular pipeline, whose call takes anything
+        return {taken.name: taken.default for taken in blocks.inputs if taken.name}
+    return {
+        name: parameter.default for name, parameter in inspect.signature(type(pipeline).__call__).parameters.items()
+    }
+
+
+def guidance(pipeline: Any) -> tuple[str, float | None]:
+    """Return the argument that says how closely to follow the prompt, and its usual value.
+
+    Where there are two, one is for models that were distilled to it, and off by default. Empty where there is none.
+    """
+    taken = defaults(pipeline)
+    usual = {name: taken[name] for name in _GUIDANCE if isinstance(taken.get(name), int | float) and taken[name] > 1}
+    if usual:
+        return next(iter(usual.items()))
+    return next((name for name in _GUIDANCE if name in taken), ""), None
+
+
+def takes_negative_prompt(pipeline: Any) -> bool:
+    """Tell whether a negative prompt has an effect at the pipeline's usual guidance."""
+    taken = defaults(pipeline)
+    name, _ = guidance(pipeline)
+    return "negative_prompt" in taken and not (name == "guidance_scale" and "true_cfg_scale" in taken)
+
+
+def arguments(
+    pipeline: Any, prompt: str, negative: str, cfg: float, steps: int, width: int, height: int
+) -> dict[str, Any]:
+    """Return what to call the pipeline with for one picture."""
+    taken = defaults(pipeline)
+    name, _ = guidance(pipeline)
+    found: dict[str, Any] = {"prompt": prompt, "num_inference_steps": steps, "width": width, "height": height}
+    if name:
+        found[name] = cfg
+        if "guidance_schedule" in taken:
+            found["guidance_schedule"] = None
+    if takes_negative_prompt(pipeline):
+        # Without one, a guidance that has an argument of its own is off.
+        found["negative_prompt"] = negative if name == "true_cfg_scale" else negative or None
+    if "num_frames" in taken:
+        found["num_frames"] = 1
+    if "output_type" in taken:
+        found["output_type"] = "pil"
+    if getattr(pipeline, "blocks", None) is not None:
+        found["output"] = "images"
+    return found
+
+
+def call(pipeline: Any, given: dict[str, Any], cfg: float) -> Image.Image:
+    """Return the picture that the pipeline makes of `given`, of a video its first frame.
+
+    cfg: for pipelines whose guidance is a component, and no argument.
+
+    Raises:
+        HostError: the pipeline does not take an argument, such as the picture's size.
+    """
+    guider = getattr(pipeline, "guider", None)
+    if hasattr(guider, "guidance_scale"):
+        guider.guidance_scale = cfg
+    try:
+        made = pipeline(**given)
+    except ValueError as error:
+        raise HostError(f"{type(pipeline).__name__}: {error}") from error
+    for name in ("images", "frames"):
+        made = getattr(made, name, made)
+    while not isinstance(made, Image.Image):
+        made = made[0]
+    return made
+
+
+@contextmanager
+def replaced(owner: Any, name: str, replacement: Callable[..., Any]) -> Iterator[None]:
+    """Let `replacement` stand in for the method `name` of `owner`; it gets the method, and then what that would get."""
+    original = getattr(owner, name)
+    before = vars(owner).get(name)
+
+    @functools.wraps(original)  # with its signature, which pipelines look at
+    def method(*args: Any, **kwargs: Any) -> Any:
+        return replacement(original, *args, **kwargs)
+
+    setattr(owner, name, method)
+    try:
+        yield
+    finally:
+        if before is None:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, before)
+
+
+@contextmanager
+def steps_watched(pipeline: Any, steps: int, begins: Callable[[int], None]) -> Iterator[None]:
+    """Let `begins` be called before each sampling step but the first, with its number from 1."""
+    calls = 0
+
+    def step(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        result = original(*args, **kwargs)
+        calls += 1
+        number = step_of(pipeline.scheduler, calls, steps)
+        if number != step_of(pipeline.scheduler, calls - 1, steps):
+            begins(number)
+        return result
+
+    with replaced(pipeline.scheduler, "step", step):
+        yield
+
+
+def step_of(scheduler: Any, call: int, steps: int) -> int:
+    """Return the sampling step, from 1, that the call number `call`, from 0, of the scheduler belongs to.
+
+    One of second order is called twice in a step, but once in the last; one that starts with another method, such as
+    PLMS, a few times in the first.
+    """
+    order = getattr(scheduler, "order", 1)
+    first = max(0, len(scheduler.timesteps) - steps) if order == 1 else 0
+    return min(max(0, call - first) // order + 1, steps)
+
+
+@contextmanager
+def encoded_once(pipeline: Any, state: object, kept: dict[tuple[object, str], Any]) -> Iterator[None]:
+    """Let the pipeline take from `kept` what it has encoded before with the same arguments.
+
+    state: of the text encoders; what was encoded in another one is forgotten.
+    """
+    if not hasattr(pipeline, "encode_prompt"):
+        yield
+        return
+    for key in [key for key in kept if key[0] != state]:
+        del kept[key]
+
+    def encode(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        key = state, repr((args, sorted(kwargs.items())))
+        if any(isinstance(value, torch.Tensor) for value in (*args, *kwargs.values())):
+            return original(*args, **kwargs)
+        if key not in kept:
+            while len(kept) >= _KEPT:
+                del kept[next(iter(kept))]
+            kept[key] = original(*args, **kwargs)
+        return kept[key]
+
+    with replaced(pipeline, "encode_prompt", encode):
+        yield
