@@ -144,12 +144,13 @@ class PartialLoader:
         is_loaded = getattr(layer, self._names.loaded, False) is True
         can_cast = hasattr(layer, self._names.cast)
         wanted = key in patcher.patches
-        attach = wanted and can_cast and (not is_loaded or self._on_the_fly(patcher, key))
+        # What lies on the device counts as patched on the fly even where its layer applies no functions.
+        attach = wanted and (self._on_the_fly(patcher, key) if is_loaded else can_cast)
         merge = wanted and is_loaded and not attach
         device = self._utilities.get_attr(patcher.model, key).device
         self._restore(patcher, key, None if merge else device)
-        if f"{name}_function" in _FUNCTIONS and can_cast:
-            self._set_function(patcher, layer, f"{name}_function", key, attach)
+        self._set_function(patcher, layer, "weight_function" if name == "weight" else "bias_function", key, attach)
+        if can_cast:
             self._set_cast(layer, is_loaded, patcher)
         if merge:
             patcher.patch_weight_to_device(key, device_to=device)
@@ -172,13 +173,14 @@ class PartialLoader:
 
     def _set_function(self, patcher: Any, layer: Any, name: str, key: str, attach: bool) -> None:
         kind = self._module.LowVramPatch
-        others = [f for f in getattr(layer, name, ()) if not (isinstance(f, kind) and f.key == key)]
+        before = list(getattr(layer, name, ()))
+        functions = [f for f in before if not (isinstance(f, kind) and f.key == key)]
         if attach:
             _, put, convert = self._module.get_key_weight(patcher.model, key)
             converters = (convert, put) if self._takes_converters else ()
-            others.insert(0, kind(key, patcher.patches, *converters))
-        # The list of a layer without functions of its own is that of its class.
-        setattr(layer, name, others)
+            functions.insert(0, kind(key, patcher.patches, *converters))
+        if functions != before:
+            setattr(layer, name, functions)  # another list: that of a layer without functions of its own is its class's
 
     def _set_cast(self, layer: Any, is_loaded: bool, patcher: Any) -> None:
         """Let the layer apply its functions; one that has none any more is as before, if it lies on the device."""

@@ -110,8 +110,10 @@ class Patcher:
         if not hasattr(model, "current_weight_patches_uuid"):
             model.current_weight_patches_uuid, model.model_lowvram = None, False
             model.model_loaded_weight_memory = 0
-            for layer in self.layers():
+            for path, layer in model.named_modules():
                 kind = type(layer)
+                if not layer._parameters or path.endswith(self.world.plain_layer):
+                    continue
                 layer.__class__ = type(kind.__name__, (Castable, kind), {self.world.cast: False})
 
     def layers(self) -> Iterator[nn.Module]:
@@ -161,7 +163,8 @@ class Patcher:
             left_out |= not fits
             if not fits and hasattr(layer, before):
                 continue
-            layer.weight_function, layer.bias_function = [], []
+            if isinstance(layer, Castable):
+                layer.weight_function, layer.bias_function = [], []
             if fits:
                 if hasattr(layer, before):
                     setattr(layer, world.cast, getattr(layer, before))
@@ -188,6 +191,8 @@ class Patcher:
         for name in names:
             if f"{path}.{name}" in self.patches:
                 setattr(layer, f"{name}_function", [self.module.LowVramPatch(f"{path}.{name}", self.patches)])
+        if not isinstance(layer, Castable):
+            return
         setattr(layer, f"prev_{self.world.cast}", getattr(layer, self.world.cast))
         setattr(layer, self.world.cast, True)
 
@@ -196,7 +201,8 @@ class Patcher:
             own = self.weight_wrapper_patches.get(f"{path}.{name}", [])
             for _ in own:
                 self.world.attaching(f"{path}.{name}")
-            getattr(layer, f"{name}_function").extend(own)
+            if own:
+                setattr(layer, f"{name}_function", [*getattr(layer, f"{name}_function", ()), *own])
 
     def unpatch_model(self, device_to: Any = None, unpatch_weights: bool = True) -> None:
         if not unpatch_weights:
@@ -267,7 +273,8 @@ class ComfyWorld(ForgeFamily):
 
     cast, loaded_flag: fields of a layer. takes_converters: whether functions at each forward are made with more than a
     table. online_by_flag: whether an entry's last item tells that it is added on the fly. budget: how much of a
-    model fits onto the device, None for all of it; while the text is encoded, part of it is taken away.
+    model fits onto the device, None for all of it; while the text is encoded, part of it is taken away. plain_layer:
+    one that applies no functions.
     """
 
     module_name: str
@@ -277,7 +284,7 @@ class ComfyWorld(ForgeFamily):
     online_by_flag = False
     budget: float | None = None
     merges_by_tensor = True
-    with_parameters = False
+    plain_layer = "none"
 
     def start(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._module = host_module(self, self.module_name)

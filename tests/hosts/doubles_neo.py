@@ -13,6 +13,7 @@ import torch
 from .doubles_comfy import ComfyWorld, utilities
 from .doubles_forge import PARAMETERS, ForgeNetworks, merge, patches_for
 from .doubles_mathematics import split
+from .doubles_model import OUT03
 from .doubles_webui import Weights
 
 
@@ -84,6 +85,13 @@ class NeoWorld(ComfyWorld):
 class OnlineNeoWorld(NeoWorld):
     title = "Neo on the fly"
     online = True
+
+
+class PlainLayerNeoWorld(OnlineNeoWorld):
+    """One of the layers applies no functions: nothing can be added to it on the fly, and nothing is merged into it."""
+
+    title = "Neo on the fly with a plain layer"
+    plain_layer = OUT03
 
 
 class PartlyLoadedNeoWorld(NeoWorld):

@@ -20,6 +20,7 @@ from .doubles_neo import (
     OnlineNeoWorld,
     PartlyLoadedNeoWorld,
     PartlyLoadedOnlineNeoWorld,
+    PlainLayerNeoWorld,
     WrappersNeoWorld,
 )
 from .doubles_webui import Weights
@@ -28,7 +29,8 @@ from .reference import EVERYWHERE, lora
 torch.set_num_threads(1)  # the layers are too small to share
 
 _REFORGE = (ReForgeWorld, PartlyLoadedReForgeWorld)
-_NEO = (NeoWorld, OnlineNeoWorld, PartlyLoadedNeoWorld, PartlyLoadedOnlineNeoWorld, WrappersNeoWorld)
+_NEO_ON_THE_FLY = (OnlineNeoWorld, PlainLayerNeoWorld, WrappersNeoWorld)
+_NEO = (NeoWorld, *_NEO_ON_THE_FLY, PartlyLoadedNeoWorld, PartlyLoadedOnlineNeoWorld)
 WORLDS = {kind.title: kind for kind in (A1111World, ForgeWorld, ClassicWorld, *_REFORGE, *_NEO)}
 
 
