@@ -15,11 +15,12 @@ _SECOND = re.compile(
     r"^(?:base_model_model_)?(?:(?:lora|oft|lycoris)_(?:te|text_encoder_?)2_|text_encoder_2_|te2_|"
     r"conditioner_embedders_1_|clip_g_|embedders_1_|1_(?:model|transformer)_|text_encoders_clip_g_)"
 )
-_T5 = re.compile(
-    r"t5xxl|(?:^|_)encoder_block_\d+_layer_|SelfAttention|DenseReluDense|(?:^|_)(?:shared|encoder_final_layer_norm)$"
-)
-_CLIP_LAYER = re.compile(r"(?:text_model_encoder_layers|transformer_resblocks)_(\d+)(?:_(.*))?$")
+_T5 = re.compile(r"t5xxl|(?:^|_)encoder_block_\d+_layer_|SelfAttention|DenseReluDense")
+_BARE_T5 = re.compile(r"(?:shared|encoder_final_layer_norm)$")
+_CLIP_LAYER = re.compile(r"(?:(?<!text_)encoder_layers|transformer_resblocks)_(\d+)(?:_(.*))?$")
 _CLIP = re.compile(r"text_model|resblocks|clip_[lgh]_|text_projection|logit_scale")
+# transformers 5 has no `text_model` in its CLIPTextModel.
+_BARE_CLIP = re.compile(r"encoder_layers_\d|embeddings_(?:token|position)_embedding|final_layer_norm$")
 _LANGUAGE_LAYER = re.compile(r"(?:^|_)(layers_\d+(?:_.*)?)$")
 _OPEN_CLIP = (
     ("mlp_c_fc", "mlp_fc1"),
@@ -59,9 +60,11 @@ def locate(name: str, architecture: Architecture) -> Site:
 
 def encoder_sort(flat_name: str) -> str:
     """Return the sort of text encoder that a module's flat name is of: "clip", "t5" or "llm"."""
-    if _T5.search(flat_name):
+    prefix = ENCODER.match(flat_name)
+    rest = flat_name[prefix.end() if prefix else 0 :]
+    if _T5.search(flat_name) or _BARE_T5.match(rest):
         return "t5"
-    return "clip" if _CLIP.search(flat_name) else "llm"
+    return "clip" if _CLIP.search(flat_name) or _BARE_CLIP.match(rest) else "llm"
 
 
 def _in_encoder(flat_name: str, prefix_end: int, architecture: Architecture) -> Site:

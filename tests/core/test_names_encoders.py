@@ -181,6 +181,19 @@ def test_every_weight_of_a_text_encoder_stands_in_its_block(
     assert wrong == {}
 
 
+@pytest.mark.parametrize("name", ["sd1", "sdxl", "flux", "sd3.5-large"])
+@pytest.mark.parametrize("module", ["encoder.layers.3.mlp.fc1", "embeddings.token_embedding", "final_layer_norm"])
+def test_clip_is_known_by_the_names_that_transformers_5_gives_it(name: str, module: str) -> None:
+    """Its CLIPTextModel lost the `text_model` before them."""
+    block = by_name(name).encoders["clip"]
+    for prefix in ("text_encoder.", "lora_te1_", "base_model.model.text_encoder."):
+        site = locate(spelled(module, prefix) + ".lora_A.weight", by_name(name))
+        assert (site.block, site.is_known) == (block, True)
+    if "layers" in module:
+        known = locate("lora_te1_text_model_encoder_layers_3_mlp_fc1", by_name(name))
+        assert locate("text_encoder.encoder.layers.3.mlp.fc1", by_name(name)) == known
+
+
 # Forge Neo moves Anima's adapter to the text encoder (nn/llm/llama.py, comfy/lora.py); elsewhere it is the denoiser's.
 ADAPTER = [
     "qwen3_06b.llm_adapter.blocks.3.self_attn.q_proj.weight",
