@@ -123,8 +123,8 @@ def _oft(p: Parameters, weight: torch.Tensor) -> torch.Tensor:
 def _oft_of_input(p: Parameters, weight: torch.Tensor) -> torch.Tensor:
     """Return the change of OFTv2, a rotation of the input in blocks (arXiv 2506.19847).
 
-    Files of OneTrainer, which Forge Neo reads alike, hold the upper triangles of skew-symmetric Q, and mean the first
-    terms of (I + Q)(I − Q)⁻¹; PEFT's own hold those of −Q, and mean it exactly, unless they were told otherwise.
+    Files hold the upper triangles of skew-symmetric Q. OneTrainer's, which Forge Neo reads alike, mean a series whose
+    last term is halved; PEFT's, which `oft_R.terms` tells, a series of so many terms, or none: then (I − Q)(I + Q)⁻¹.
     """
     entries = p["oft_R.weight"]
     size = round((1 + math.sqrt(1 + 8 * entries.shape[1])) / 2)
@@ -135,13 +135,16 @@ def _oft_of_input(p: Parameters, weight: torch.Tensor) -> torch.Tensor:
     q[:, rows, columns] = entries
     q = q - q.mT
     identity = torch.eye(size, device=q.device)
-    if "oft_R.exact" in p:
-        rotation = torch.linalg.solve(identity + q, identity - q, left=False).mT
+    terms = int(p.get("oft_R.terms", torch.tensor(5)))
+    if terms:
+        powers = [torch.linalg.matrix_power(q, n) for n in range(1, terms)]
+        rotation = identity + 2 * sum(powers, torch.zeros_like(q))
+        if "oft_R.terms" not in p:
+            rotation = rotation - powers[-1]
     else:
-        square = q @ q
-        rotation = identity + 2 * q + 2 * square + 2 * square @ q + square @ square
-        if weight.dim() == 2:  # of a convolution it is W itself that is rotated, not what goes into it
-            rotation = rotation.mT
+        rotation = torch.linalg.solve(identity + q, identity - q, left=False)
+    if weight.dim() == 2 or "oft_R.terms" in p:  # OneTrainer turns the weight of a convolution, not what goes into it
+        rotation = rotation.mT
     blocks = weight.reshape(weight.shape[0], -1, size)
     rotation = rotation.expand(blocks.shape[1], -1, -1)
     change = torch.einsum("ork,rkc->orc", blocks, rotation - identity)

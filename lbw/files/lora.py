@@ -14,8 +14,9 @@ from lbw.core.detect import detect_lora, not_known
 from lbw.core.errors import FileError
 from lbw.core.family import Architecture
 
+from .adapter_settings import Settings, settings
 from .header import Header, read_header
-from .parameters import check
+from .parameters import check, unused
 
 if TYPE_CHECKING:
     import torch
@@ -45,8 +46,9 @@ def parameter_name(key: str, module: str) -> str:
 class LoraFile:
     """A LoRA file, open for reading; tensors are read when they are asked for.
 
-    architecture: of the model that it is for; remarks: what is to be told of how that was found.
-    keys: for each module, by its name in the file, its parameters' keys by their name in kohya's spelling.
+    architecture: of the model that it is for; remarks: what is to be told of how that was found, and of what in the
+    file is not known. keys: for each module, by its name in the file, its parameters' keys by their name in kohya's
+    spelling. settings: what a configuration beside the tensors adds to them.
     """
 
     path: Path
@@ -54,22 +56,27 @@ class LoraFile:
     architecture: Architecture
     remarks: tuple[str, ...] = ()
     keys: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
 
     def parameters(self) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
         """Yield each module's name and its tensors, one module at a time.
 
         Raises:
-            FileError: the file changed or went away, or holds what cannot be the numbers of a LoRA.
+            FileError: the file changed or went away, or holds what cannot be the numbers of a LoRA for any model.
         """
+        import torch
         from safetensors import SafetensorError, safe_open
 
+        if self.settings.refusal:
+            raise FileError(f"{self.path}: {self.settings.refusal}")
         self._check_types()
         try:
             with safe_open(str(self.path), framework="pt") as file:  # type: ignore[no-untyped-call,unused-ignore]
                 for module, keys in self.keys.items():
                     tensors = {name: file.get_tensor(key) for name, key in keys.items()}
                     self._check(module, tensors)
-                    yield module, tensors
+                    added = self.settings.added.get(module, {})
+                    yield module, tensors | {name: torch.tensor(number) for name, number in added.items()}
         except (OSError, SafetensorError) as error:
             raise FileError(f"{self.path} cannot be read: {error}") from error
 
@@ -127,12 +134,26 @@ def open_lora(path: str | Path, loaded: Architecture | None = None) -> LoraFile:
     """
     path = Path(path)
     header = read_header(path)
+    keys = module_keys(header)
+    found = detect_lora(header.shapes, header.metadata, loaded)
+    if found.architecture is None:
+        raise FileError(not_known(path))
+    beside = settings(path, header, keys)
+    remarks = (*found.remarks, *beside.remarks, *left_out(keys))
+    return LoraFile(path, header, found.architecture, remarks, keys, beside)
+
+
+def module_keys(header: Header) -> dict[str, dict[str, str]]:
+    """Return the keys of each module's parameters, by the module's name and the parameter's in kohya's spelling."""
     keys: dict[str, dict[str, str]] = {}
     for key in header.shapes:
         if is_module(key):
             module = module_name(key)
             keys.setdefault(module, {})[parameter_name(key, module)] = key
-    found = detect_lora(header.shapes, header.metadata, loaded)
-    if found.architecture is None:
-        raise FileError(not_known(path))
-    return LoraFile(path, header, found.architecture, found.remarks, keys)
+    return keys
+
+
+def left_out(keys: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
+    """Return a remark on the parameters that nothing is computed from, if there are any."""
+    others = [key for names in keys.values() for name in unused(names) for key in [names[name]]]
+    return (f"nothing is computed from {_counted(others)}",) if others else ()

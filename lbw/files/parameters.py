@@ -26,12 +26,12 @@ _MAY_HAVE: dict[str, tuple[str, ...]] = {
     "loha": ("hada_t1", "hada_t2"),
     "lokr": ("lokr_t2",),
     "oft": ("rescale",),
-    "oftv2": ("oft_R.scaled_oft", "oft_R.exact"),
+    "oftv2": ("oft_R.scaled_oft", "oft_R.terms"),
     "norm": ("b_norm",),
 }
 _ALL_MAY_HAVE = ("alpha", "scale", "dora_scale", "magnitude", "diff_b")
 _DECOMPOSED = ("dora_scale", "magnitude")
-_NUMBERS = ("alpha", "scale", "on_input")
+_NUMBERS = ("alpha", "scale", "on_input", "oft_R.terms")
 
 # The axes that are as long as the rank; of factors beside a core tensor (Tucker) others than without.
 _RANK_AXES: dict[str, tuple[int, ...]] = {

@@ -38,3 +38,68 @@ def test_old_oft_is_rescaled_as_the_new_one_is() -> None:
     wanted = torch.tensor([[-2.0, -3.0], [0.0, 2.0], [-18.0, -21.0], [16.0, 20.0]])
     found = delta({"oft_diag": turn, "rescale": rescale}, weight)
     torch.testing.assert_close(weight + found.weight, wanted)
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (6, 2, 2, 2)])
+@pytest.mark.parametrize("blocks", [2, 1])
+@pytest.mark.parametrize("is_scaled", [False, True])
+def test_oft_of_the_input_turns_blocks_of_columns_by_cayley_s_formula(
+    shape: tuple[int, ...], blocks: int, is_scaled: bool
+) -> None:
+    # As OneTrainer has it: of small angles, its series is the formula (I + Q)(I − Q)⁻¹ but for the fourth power.
+    generator = np.random.default_rng(3)
+    entries, weight = generator.normal(size=(blocks, 6)) * 0.005, generator.normal(size=shape)
+    wanted = weight.reshape(6, 2, 4).copy()
+    for number in range(2):
+        q = np.zeros((4, 4))
+        q[np.triu_indices(4, 1)] = entries[number % blocks]
+        q -= q.T
+        rotation = (np.eye(4) + q) @ np.linalg.inv(np.eye(4) - q)
+        wanted[:, number] = wanted[:, number] @ (rotation.T if len(shape) == 2 else rotation)
+    stored = entries * (2 * np.sqrt(3) if is_scaled else 1)
+    parameters = {"oft_R.weight": torch.tensor(stored)} | (
+        {"oft_R.scaled_oft": torch.tensor(True)} if is_scaled else {}
+    )
+    found = delta(parameters, torch.tensor(weight))
+    np.testing.assert_allclose(found.weight.numpy() + weight, wanted.reshape(shape), atol=2e-6)
+
+
+def test_oft_of_the_input_halves_the_last_term_of_its_series() -> None:
+    # Of one angle a, (I + aJ)(I − aJ)⁻¹ turns; the series I + 2aJ + 2a²J² + 2a³J³ + a⁴J⁴ with J² = −I is by hand:
+    angle = 0.5
+    cosine, sine = 1 - 2 * angle**2 + angle**4, 2 * angle - 2 * angle**3
+    found = delta({"oft_R.weight": torch.tensor([[angle]])}, torch.eye(2))
+    turned = torch.tensor([[cosine, sine], [-sine, cosine]]).T
+    torch.testing.assert_close(found.weight + torch.eye(2), turned)
+
+
+@pytest.mark.parametrize("spelling", ["lora_magnitude_vector", "lora_magnitude_vector.weight", "magnitude"])
+def test_magnitudes_of_peft_and_ai_toolkit_are_of_the_outputs_even_of_square_layers(spelling: str) -> None:
+    from lbw.files.lora import parameter_name
+
+    generator = np.random.default_rng(5)
+    up, down, weight = (generator.normal(size=s) for s in ((6, 2), (2, 6), (6, 6)))
+    magnitude = generator.random(6) + 0.5
+    merged = weight + up @ down
+    wanted = magnitude[:, None] * merged / np.linalg.norm(merged, axis=1, keepdims=True)
+    name = parameter_name(f"layer.{spelling}", "layer")
+    parts = {"lora_up.weight": up, "lora_down.weight": down, name: magnitude}
+    found = delta({name: torch.tensor(part) for name, part in parts.items()}, torch.tensor(weight))
+    np.testing.assert_allclose(found.weight.numpy() + weight, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("lora_A.weight", "lora_down.weight"), ("lora_B.weight", "lora_up.weight"), ("lora_A", "lora_down.weight"),
+        ("lora_B", "lora_up.weight"), ("lora_A.default.weight", "lora_down.weight"), ("lora_B.bias", "lora_up.bias"),
+        ("lora_B.default.bias", "lora_up.bias"), ("lora.down.weight", "lora_down.weight"),
+        ("lora_linear_layer.up.weight", "lora_up.weight"), ("down.weight", "lora_down.weight"),
+        ("lora_magnitude_vector.default.weight", "magnitude"), ("oft_R.default.weight", "oft_R.weight"),
+        ("oft_R.weight", "oft_R.weight"), ("dora_scale", "dora_scale"), ("alpha", "alpha"),
+    ],
+)  # fmt: skip
+def test_spellings_of_other_trainers_are_read_as_kohya_s(key: str, name: str) -> None:
+    from lbw.files.lora import parameter_name
+
+    assert parameter_name(f"a.layer.{key}", "a.layer") == name

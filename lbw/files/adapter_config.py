@@ -1,0 +1,169 @@
+"""What PEFT and diffusers keep beside a LoRA's tensors: alpha, rsLoRA, the rotation that was meant.
+
+PEFT writes `adapter_config.json` beside the tensors, diffusers a copy of it into the file's metadata, under
+`lora_adapter_metadata`, with the component before each name ("transformer.r"). Neither writes alpha as a tensor.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+CONFIG_NAME = "adapter_config.json"
+METADATA_KEY = "lora_adapter_metadata"
+_Number = TypeVar("_Number", int, float)
+_MOST_BYTES = 4 << 20
+_COMPONENT = re.compile(r"^(unet|transformer(?:_2)?|text_encoder(?:_[23])?)\.", re.ASCII)
+_LITERAL = re.compile(r"^\^?((?:[\w-]|\\?\.)+)\$?$", re.ASCII)
+# Initialisations that change the model: the file's change is told from that model, not from the user's.
+_CHANGES_BASE = ("pissa", "olora", "corda", "loftq")
+
+
+class ConfigError(ValueError):
+    """A configuration that makes no sense; its text ends a sentence that begins with what was read."""
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """The part of PEFT's configuration that numbers depend on.
+
+    source: where it was found, as messages have it. type: PEFT's, "LORA", "LOHA", "LOKR", "OFT" …. rank, alpha: of all
+    modules but those of the patterns, whose keys are the ends of modules' names. rotation_terms: of OFT, how many
+    terms of its series the rotation is made of, 0 where it is meant exactly.
+    """
+
+    source: str
+    type: str = "LORA"
+    rank: int = 8
+    alpha: float = 8.0
+    is_rank_stabilized: bool = False
+    initialization: str = ""
+    rotation_terms: int = 0
+    rank_pattern: Mapping[str, int] = field(default_factory=dict)
+    alpha_pattern: Mapping[str, float] = field(default_factory=dict)
+
+    def rank_of(self, module: str) -> int:
+        """Return the rank that the module of this name is to have."""
+        return _by_end(self.rank_pattern, module, self.rank)
+
+    def alpha_of(self, module: str) -> float:
+        """Return the alpha of the module of this name."""
+        return _by_end(self.alpha_pattern, module, self.alpha)
+
+    def scale(self, module: str) -> float:
+        """Return what the product of the module's factors is multiplied by: alpha / r, of rsLoRA alpha / √r."""
+        rank = max(1, self.rank_of(module))
+        return self.alpha_of(module) / (math.sqrt(rank) if self.is_rank_stabilized else rank)
+
+    @property
+    def changes_base(self) -> bool:
+        """Whether the changes are told from a model that the training itself has changed."""
+        return self.initialization.lower().startswith(_CHANGES_BASE)
+
+
+def _by_end(pattern: Mapping[str, _Number], module: str, default: _Number) -> _Number:
+    return next((value for key, value in pattern.items() if module == key or module.endswith("." + key)), default)
+
+
+def config_beside(path: Path) -> AdapterConfig | None:
+    """Return the configuration beside the LoRA file at `path`; None where there is none.
+
+    Raises:
+        ConfigError: it cannot be read, or makes no sense.
+    """
+    beside = path.with_name(CONFIG_NAME)
+    try:
+        if not beside.is_file():
+            return None
+        if beside.stat().st_size > _MOST_BYTES:
+            raise ConfigError("is too large")
+        text = beside.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise error if isinstance(error, ConfigError) else ConfigError("cannot be read") from error
+    return _config(_table(text), f"{CONFIG_NAME} beside the file")
+
+
+def configs_in(metadata: Mapping[str, str]) -> dict[str, AdapterConfig]:
+    """Return the configurations in a file's metadata, by the component that they are of; empty of all.
+
+    Raises:
+        ConfigError: they make no sense.
+    """
+    if METADATA_KEY not in metadata:
+        return {}
+    parts: dict[str, dict[str, Any]] = {}
+    for key, value in _table(metadata[METADATA_KEY]).items():
+        match = _COMPONENT.match(key)
+        component = match[1] if match else ""
+        parts.setdefault(component, {})[key[match.end() :] if match else key] = value
+    return {component: _config(values, "the file's metadata") for component, values in parts.items()}
+
+
+def _table(text: str) -> dict[str, Any]:
+    if len(text) > _MOST_BYTES:
+        raise ConfigError("is too large")
+    try:
+        table = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError("is no JSON") from error
+    if not isinstance(table, dict):
+        raise ConfigError("is no table")
+    return table
+
+
+def _config(table: Mapping[str, Any], source: str) -> AdapterConfig:
+    type_ = str(table.get("peft_type") or "LORA").rpartition(".")[2].upper()
+    initialization = table.get("init_lora_weights")
+    alpha = table.get("lora_alpha", table.get("alpha"))
+    return AdapterConfig(
+        source=source,
+        type=type_,
+        rank=_rank(table.get("r", 8), "r"),
+        alpha=_number(8 if alpha is None else alpha, "lora_alpha"),
+        is_rank_stabilized=table.get("use_rslora") is True,
+        initialization=initialization if isinstance(initialization, str) else "",
+        rotation_terms=_terms(table),
+        rank_pattern={key: _rank(value, key) for key, value in _pattern(table, "rank_pattern").items()},
+        alpha_pattern={key: _number(value, key) for key, value in _pattern(table, "alpha_pattern").items()},
+    )
+
+
+def _pattern(table: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a pattern by the ends of names; PEFT takes its keys for regular expressions, which few of them are."""
+    pattern = table.get(name) or {}
+    if not isinstance(pattern, dict):
+        raise ConfigError(f"has a {name} that is no table")
+    found = {}
+    for key, value in pattern.items():
+        match = _LITERAL.match(key)
+        if match is None:
+            raise ConfigError(f"has a regular expression in its {name}, which is not understood here")
+        found[match[1].replace("\\.", ".")] = value
+    return found
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e9:
+        raise ConfigError(f"has no number for {name}")
+    return float(value)
+
+
+def _terms(table: Mapping[str, Any]) -> int:
+    if table.get("use_cayley_neumann") is not True:
+        return 0
+    terms = table.get("num_cayley_neumann_terms", 5)
+    if type(terms) is not int or not 1 <= terms <= 64:
+        raise ConfigError("has no number of terms for num_cayley_neumann_terms")
+    return terms
+
+
+def _rank(value: Any, name: str) -> int:
+    # Of OFT and others r may be 0, and says nothing.
+    if type(value) is not int or not 0 <= value <= 1 << 20:
+        raise ConfigError(f"has no rank for {name}")
+    return value
