@@ -80,12 +80,11 @@ def config_beside(path: Path) -> AdapterConfig | None:
     try:
         if not beside.is_file():
             return None
-        if beside.stat().st_size > _MOST_BYTES:
-            raise ConfigError("is too large")
-        text = beside.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise error if isinstance(error, ConfigError) else ConfigError("cannot be read") from error
-    return _config(_table(text), f"{CONFIG_NAME} beside the file")
+        with beside.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise ConfigError("cannot be read") from error
+    return _config(_table(content), f"{CONFIG_NAME} beside the file")
 
 
 def configs_in(metadata: Mapping[str, str]) -> dict[str, AdapterConfig]:
@@ -104,11 +103,11 @@ def configs_in(metadata: Mapping[str, str]) -> dict[str, AdapterConfig]:
     return {component: _config(values, "the file's metadata") for component, values in parts.items()}
 
 
-def _table(text: str) -> dict[str, Any]:
-    if len(text) > _MOST_BYTES:
+def _table(content: str | bytes) -> dict[str, Any]:
+    if len(content) > _MOST_BYTES:
         raise ConfigError("is too large")
     try:
-        table = json.loads(text)
+        table = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise ConfigError("is no JSON") from error
     if not isinstance(table, dict):

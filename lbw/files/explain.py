@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lbw.core.blocks import is_module, locate, module_name
+from lbw.core.blocks import locate
 from lbw.core.detect import Detection, detect_lora, not_known
 from lbw.core.errors import FileError, LbwError, quote
 from lbw.core.family import Architecture
@@ -17,6 +17,7 @@ from lbw.core.tag import LoraRequest, parse_tag
 from lbw.core.weights import Drawing, resolve
 
 from .header import read_header
+from .lora import module_keys, remarks
 
 
 def explain(
@@ -36,7 +37,8 @@ def explain(
         TagError: `tag` is none.
     """
     header = read_header(path)
-    modules = list(dict.fromkeys(module_name(key) for key in header.shapes if is_module(key)))
+    keys = module_keys(header)
+    modules = list(keys)
     request = parse_tag(tag, presets)
     found = decided_by(request, detect_lora(header.shapes, header.metadata, loaded), presets)
     architecture = found.architecture
@@ -64,6 +66,7 @@ def explain(
             *map(str, resolved.problems),
             *request.remarks,
             *found.remarks,
+            *remarks(path, header, keys),
             *unused(resolved, modules),
         ],
     }

@@ -138,9 +138,14 @@ def open_lora(path: str | Path, loaded: Architecture | None = None) -> LoraFile:
     found = detect_lora(header.shapes, header.metadata, loaded)
     if found.architecture is None:
         raise FileError(not_known(path))
-    beside = settings(path, header, keys)
-    remarks = (*found.remarks, *beside.remarks, *left_out(keys))
-    return LoraFile(path, header, found.architecture, remarks, keys, beside)
+    return LoraFile(
+        path,
+        header,
+        found.architecture,
+        (*found.remarks, *remarks(path, header, keys)),
+        keys,
+        settings(path, header, keys),
+    )
 
 
 def module_keys(header: Header) -> dict[str, dict[str, str]]:
@@ -153,7 +158,8 @@ def module_keys(header: Header) -> dict[str, dict[str, str]]:
     return keys
 
 
-def left_out(keys: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
-    """Return a remark on the parameters that nothing is computed from, if there are any."""
-    others = [key for names in keys.values() for name in unused(names) for key in [names[name]]]
-    return (f"nothing is computed from {_counted(others)}",) if others else ()
+def remarks(path: Path, header: Header, keys: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
+    """Return what is to be said of the tensors of the file at `path` and of what lies beside them."""
+    others = sorted(names[name] for names in keys.values() for name in unused(names))
+    left_out = (f"nothing is computed from {_counted(others)}",) if others else ()
+    return (*settings(path, header, keys).remarks, *left_out)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,9 +33,11 @@ def run(options: argparse.Namespace) -> int:
     """`lbw scan`."""
     maker = renderer(options) if options.model or options.prompt else None
     base = base_weights(maker) if maker else None
-    found = [read_changes(open_lora(path), base) for path in options.loras]
-    names = [Path(path).stem for path in options.loras]
+    files = [open_lora(path) for path in options.loras]
+    found = [read_changes(file, base) for file in files]
+    names = [file.path.stem for file in files]
     report: dict[str, Any] = {
+        "remarks": {name: list(file.remarks) for name, file in zip(names, files)},
         "sizes": {name: [_size(size) for size in sizes(changes, base)] for name, changes in zip(names, found)},
         "overlaps": _overlaps(names, found),
     }
@@ -48,6 +50,8 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(report, ensure_ascii=False))
         return 0
     for name in names:
+        for remark in report["remarks"][name]:
+            print(f"lbw: {name}: {remark}", file=sys.stderr)
         print(f"{name}: size of the change in each block")
         headings = ["block", "modules", "‖ΔW‖", *(["‖ΔW‖/‖W‖"] if base else []), ""]
         entries = report["sizes"][name]

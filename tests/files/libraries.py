@@ -161,7 +161,7 @@ def _peft(
     path = LAYERS[layer_kind][0]
     config = makers[case.kind](target_modules=[path], **case.options)
     with _quiet():
-        model = peft.get_peft_model(_tree(path, layer), config).eval()
+        model = peft.get_peft_model(tree(path, layer), config).eval()
         adapted = model.base_model.model.get_submodule(path)
         fill(adapted, dtype, generator)
         tensors = peft.get_peft_model_state_dict(model)
@@ -185,7 +185,7 @@ def _peft(
     return tensors, at
 
 
-def _tree(path: str, layer: nn.Module) -> nn.Module:
+def tree(path: str, layer: nn.Module) -> nn.Module:
     """Return a module that has `layer` at `path`."""
     root = nn.Module()
     here = root
