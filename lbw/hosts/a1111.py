@@ -153,7 +153,8 @@ class A1111Host(Host):
             resolved = own.pop(0)
             pairs.append((network, resolved))
             if resolved is not None and not network.modules and not network.bundle_embeddings:
-                problems.append(does_not_fit(resolved.request.name, resolved.architecture))
+                path = str(network.network_on_disk.filename)
+                problems.append(does_not_fit(resolved.request.name, resolved.architecture, path))
         for name, left in waiting.items():
             problems += [not_loaded(name) for _ in left[:1]]
         made_from = tuple((id(n), r and (r.digest, r.is_plain, r.request.dyn)) for n, r in pairs)

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from lbw.core.detect import detect_model
-from lbw.core.errors import quote
+from lbw.core.detect import detect_lora, detect_model
+from lbw.core.errors import FileError, quote
 from lbw.core.family import Architecture
 from lbw.core.plan import ResolvedLora
+from lbw.files.header import read_header
 
 
 class Host(ABC):
@@ -131,9 +132,18 @@ def pristine_of(owner: Any) -> Any:
     return getattr(owner, "lbw_pristine", owner)
 
 
-def does_not_fit(name: str, architecture: Architecture, part: str = "it") -> str:
-    """Return the message for a LoRA none of whose tensors, or of a part's, exist in the loaded model."""
-    return f"LoRA {quote(name)} does not fit the loaded model ({architecture.title}): {part} changes nothing"
+def does_not_fit(name: str, architecture: Architecture, path: str = "", part: str = "it") -> str:
+    """Return the message for a LoRA none of whose tensors, or of a part's, exist in the loaded model.
+
+    path: of its file, whose header may tell the model that it is for.
+    """
+    message = f"LoRA {quote(name)} does not fit the loaded model ({architecture.title}): {part} changes nothing"
+    try:
+        header = read_header(path) if path.endswith(".safetensors") else None
+    except FileError:
+        header = None
+    own = detect_lora(header.shapes, header.metadata).architecture if header else None
+    return message if own is None or own.family is architecture.family else f"{message}; it is for {own.title}"
 
 
 def not_loaded(name: str) -> str:

@@ -133,7 +133,7 @@ class ForgeHost(Host):
             return bypassed(self.title, kind, [resolved for _, resolved in tags])
         owners = [pristine_of(owner) for owner in (applied.unet, applied.clip) if owner is not None]
         loaded = {identifier[0] for owner in owners for identifier in inner(owner).lora_patches}
-        return [does_not_fit(r.request.name, r.architecture) for f, r in tags if f not in loaded]
+        return [does_not_fit(r.request.name, r.architecture, f) for f, r in tags if f not in loaded]
 
     def close(self) -> None:
         model = self.model()

@@ -175,7 +175,7 @@ def _problems(added: Added, resolved: ResolvedLora) -> list[str]:
     """Return messages for a LoRA of which the host has dropped all, or all that is for the denoiser."""
     name, architecture = resolved.request.name, resolved.architecture
     if not added.unet and not added.clip and (resolved.request.te or resolved.request.unet):
-        return [does_not_fit(name, architecture)]
+        return [does_not_fit(name, architecture, added.filename)]
     if not added.unet and resolved.request.unet and any(locate(key, architecture).encoder == 0 for key in added.names):
-        return [does_not_fit(name, architecture, "its part for the denoiser")]
+        return [does_not_fit(name, architecture, added.filename, "its part for the denoiser")]
     return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 from hosts.doubles_model import same
 from hosts.worlds import stranger
 
@@ -130,3 +131,17 @@ def test_a_likely_slip_is_told_and_the_block_weights_are_kept(world: Any, items:
     painted = world.paint(f"<lora:a:1{items}>")
     assert same(painted.weights, meant)
     assert [word for word in words if word not in str(painted.p.comments)] == []
+
+
+def test_a_lora_of_another_model_is_told_with_the_model_that_it_is_for(world: Any) -> None:
+    wan = {
+        f"lora_unet_blocks_{n}_self_attn_q.lora_{side}.weight": torch.ones(shape)
+        for n in range(40)
+        for side, shape in (("down", (2, 5120)), ("up", (5120, 2)))
+    }
+    world.add("wan", wan)
+    base = world.weights()
+    painted = world.paint("<lora:wan:1:lbw=0.5>")
+    assert "does not fit the loaded model (SD 1.x)" in painted.p.comments[0]
+    assert painted.p.comments[0].endswith("it is for Wan 14B")
+    assert same(painted.weights, base)
