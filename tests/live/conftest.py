@@ -78,7 +78,11 @@ def webui(request: pytest.FixtureRequest) -> WebUI:
 
 @pytest.fixture(scope="session")
 def checkpoint(webui: WebUI) -> Checkpoint:
-    return Checkpoint(Path(os.environ["LBW_CHECKPOINT"]))
+    path = Path(os.environ["LBW_CHECKPOINT"])
+    loaded = str(webui.call("/sdapi/v1/options", method="GET").get("sd_model_checkpoint") or "")
+    if loaded and path.stem not in loaded:
+        pytest.exit(f"the WebUI is set to {loaded}, not to {path.name}")
+    return Checkpoint(path)
 
 
 @pytest.fixture(scope="session")

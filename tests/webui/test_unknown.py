@@ -129,3 +129,35 @@ def test_the_message_under_the_picture_names_the_webui(unknown: Any, a1111: Any)
     assert comments == [
         'LoRA Block Weight: LoRA "a" is applied without block weights: strange-webui v3.1 is none that is known'
     ]
+
+
+@pytest.fixture
+def tab(a1111: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The tab's class, in the double of AUTOMATIC1111 with Gradio itself."""
+    pytest.importorskip("gradio")
+    names = ("call_queue", "images", "processing", "scripts")
+    samplers = ("sd_samplers_cfg_denoiser", "sd_samplers_common", "sd_samplers_timesteps")
+    for name in (*names, *samplers):
+        monkeypatch.setattr(sys.modules["modules"], name, SimpleNamespace(), raising=False)
+    monkeypatch.setattr(sys.modules["modules"], "sd_samplers", SimpleNamespace(samplers=[]), raising=False)
+    from lbw.webui.tab import Tab
+
+    return Tab
+
+
+def notices(tab: Any, hook: Any) -> list[str]:
+    """Return what the tab says of the host."""
+    ((page, _, _),) = tab(hook).build()
+    return [str(part.value) for part in page.blocks.values() if getattr(part, "elem_id", None) == "lbw_notice"]
+
+
+def test_the_tab_names_a_webui_that_is_not_known_and_what_to_do(
+    tab: Any, a1111: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert notices(tab, a1111.hook) == []
+    a1111.hook.uninstall()
+    monkeypatch.setitem(sys.modules, "networks", SimpleNamespace())
+    strange = SimpleNamespace(version="f9.9")
+    monkeypatch.setitem(sys.modules, "modules_forge.forge_version", strange)
+    (notice,) = notices(tab, a1111.hook)
+    assert all(words in notice for words in (NOTICE, "Forge f9.9", "update"))
