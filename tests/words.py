@@ -48,6 +48,8 @@ MORE: dict[str, tuple[str, ...]] = {
         "Prompt, size, steps, CFG scale, sampler and the last seed, as they stand there.",
     ),
     "lbw/webui/analyzer.py": ("X Types", "Y Types", "Z Types", "X Values", "Y Values", "Z Values"),
+    "lbw/analysis/trainer.py": ("LyCORIS preset",),
+    "lbw/analysis/training.py": ("sd-scripts: learning rates", "sd-scripts: ranks"),
     "lbw/analysis/xyz.py": ("none", "values", "seed", "elements", "Block ID", "Original Weights"),
 }  # fmt: skip
 """Texts that a call gets by a way which the search does not follow, by the file that has them, or their last word."""

@@ -1,107 +1,50 @@
-"""What was tuned, for the next training: a preset of LyCORIS that trains the chosen blocks.
-
-Modules are named as in the models of sd-scripts (`library/original_unet.py`, `sdxl_original_unet.py`,
-`flux_models.py`), where LyCORIS looks for them: `create_modules` in its `lycoris/kohya.py`. Its presets are told in its
-`docs/Preset.md`.
-"""
+"""A preset of LyCORIS that trains the chosen blocks and no other; see `lbw.core.trainers.LyCORIS`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
-from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import WeightsError
 from lbw.core.family import Architecture
+from lbw.core.trainers import LyCORIS
 from lbw.core.weights import format_number
 
-from .trainer import FLUX_IN, Training, check
-
-FLUX, SD1, SD2, SDXL = (ARCHITECTURES[name] for name in ("flux", "sd1", "sd2", "sdxl"))
+from .training import Training, outside_paths, stack_of, unet_paths
 
 
-@dataclass(frozen=True)
-class Names:
-    """Patterns of the names of each block's modules: its attention, and its convolutions."""
-
-    attention: Mapping[str, str]
-    convolutions: Mapping[str, tuple[str, ...]]
-
-
-def _sd() -> Names:
-    """Return the U-Net of SD 1.x and 2.x, whose modules sd-scripts names as diffusers does."""
-    attention = {"M00": "mid_block.attentions.0.*"}
-    convolutions: dict[str, tuple[str, ...]] = {"IN00": ("conv_in",), "M00": ("mid_block.resnets.*",)}
-    for stage in range(4):
-        for n in range(2):
-            block = f"IN{3 * stage + 1 + n:02}"
-            convolutions[block] = (f"down_blocks.{stage}.resnets.{n}.*",)
-            if stage < 3:
-                attention[block] = f"down_blocks.{stage}.attentions.{n}.*"
-        if stage < 3:
-            convolutions[f"IN{3 * stage + 3:02}"] = (f"down_blocks.{stage}.downsamplers.*",)
-        for n in range(3):
-            block = f"OUT{3 * stage + n:02}"
-            convolutions[block] = (f"up_blocks.{stage}.resnets.{n}.*",)
-            if stage > 0:
-                attention[block] = f"up_blocks.{stage}.attentions.{n}.*"
-        convolutions[block] += (f"up_blocks.{stage}.upsamplers.*",) if stage < 3 else ("conv_out",)
-    return Names(attention, convolutions)
-
-
-def _sdxl() -> Names:
-    """Return the U-Net of SDXL, whose modules sd-scripts names as the original checkpoint does."""
-    sides = {"IN": "input_blocks", "OUT": "output_blocks"}
-    attention = {"M00": "middle_block.1.*"}
-    convolutions: dict[str, tuple[str, ...]] = {"M00": ("middle_block.0.*", "middle_block.2.*")}
-    for side, path in sides.items():
-        for n in range(9):
-            convolutions[f"{side}{n:02}"] = (f"{path}.{n}.0.*",)
-    for block in SDXL.layouts[12]:
-        for side, path in sides.items():
-            if block.startswith(side):
-                attention[block] = f"{path}.{int(block[len(side) :])}.1.*"
-    for n in (2, 5):
-        convolutions[f"OUT{n:02}"] += (f"output_blocks.{n}.2.*",)
-    convolutions |= {"IN00": ("input_blocks.0.0",), "OUT08": (*convolutions["OUT08"], "out.*")}
-    return Names(attention, convolutions)
-
-
-_SD = _sd()
-NAMES = {SD1.name: _SD, SD2.name: _SD, SDXL.name: _sdxl()}
-_CLIP_MODULES = ("CLIPAttention", "CLIPSdpaAttention", "CLIPMLP")
-
-
-def lycoris_preset(weights: Mapping[str, float], architecture: Architecture, training: Training) -> str:
+def lycoris_preset(
+    weights: Mapping[str, float], architecture: Architecture, trainer: LyCORIS, training: Training
+) -> str:
     """Return a preset of LyCORIS, as TOML, that trains the blocks above 0 and no other.
 
-    A block that is not at 1 gets its share of the rank. BASE and CLIP are the text encoders' attention and MLP; time
-    embeddings are left out as in LyCORIS' own presets for SDXL, and so is T5, whose layers LyCORIS does not know.
+    A block that is not at 1 gets its share of the rank. Of text encoders the layers that `trainer` names are trained;
+    the time embeddings of U-Nets are left out, as in LyCORIS' own presets for SDXL.
 
     Raises:
-        WeightsError: nothing is left to train, or the modules of `architecture` are not known.
+        WeightsError: nothing is left to train.
     """
-    check(weights, architecture)
-    names = {
-        name: weight
-        for block in architecture.blocks
-        if (weight := weights.get(block, 0.0)) > 0
-        for name in _modules(block, architecture, training.has_convolutions)
-    }
-    encoder = max(weights.get("BASE", 0.0), weights.get("CLIP", 0.0))
-    if not names and encoder <= 0:
+    names: dict[str, float] = {}
+    layers: dict[str, float] = {}
+    for block in architecture.blocks:
+        weight = weights.get(block, 0.0)
+        if weight > 0:
+            names |= dict.fromkeys(_names(block, architecture, trainer, training), weight)
+            layers |= {layer: max(weight, layers.get(layer, 0.0)) for layer in trainer.encoders.get(block, ())}
+    if not names and not layers:
         raise WeightsError("nothing to train: no block above 0 has attention; choose another, or convolutions too")
-    clip = _CLIP_MODULES if encoder > 0 else ()
+    alpha = format_number(training.alpha)
     lines = [
+        f"# --network_module lycoris.kohya --network_dim {training.rank} --network_alpha {alpha}"
+        ' --network_args "algo=lora" "preset=THIS_FILE.toml"',
         f"enable_conv = {str(training.has_convolutions).lower()}",
         "use_fnmatch = true",
         "unet_target_module = []",
         _array("unet_target_name", names),
-        _array("text_encoder_target_module", clip),
+        _array("text_encoder_target_module", layers),
         "text_encoder_target_name = []",
     ]
     shares = {f'name_algo_map."{name}"': weight for name, weight in names.items()}
-    shares |= {f"module_algo_map.{name}": encoder for name in clip}
+    shares |= {f"module_algo_map.{layer}": weight for layer, weight in layers.items()}
     for table, weight in shares.items():
         if training.rank_of(weight) != training.rank:
             dim, alpha = training.rank_of(weight), format_number(training.alpha_of(weight))
@@ -109,18 +52,18 @@ def lycoris_preset(weights: Mapping[str, float], architecture: Architecture, tra
     return "\n".join(lines) + "\n"
 
 
-def _modules(block: str, architecture: Architecture, has_convolutions: bool) -> tuple[str, ...]:
+def _names(block: str, architecture: Architecture, trainer: LyCORIS, training: Training) -> Iterable[str]:
     """Return the names of the denoiser's modules in `block`, as patterns of file names."""
-    if architecture is FLUX:
-        paths = {"D": "double_blocks", "S": "single_blocks"}
-        if block in ("CLIP", "T5"):
-            return ()
-        if block == "IN":
-            return tuple(name if name in ("img_in", "txt_in") else f"{name}.*" for name in FLUX_IN)
-        return ("final_layer.*",) if block == "OUT" else (f"{paths[block[0]]}.{int(block[1:])}.*",)
-    names = NAMES[architecture.name]
-    attention = (names.attention[block],) if block in names.attention else ()
-    return attention + (names.convolutions.get(block, ()) if has_convolutions else ())
+    family = architecture.family
+    if trainer.unet:
+        paths = unet_paths(block, trainer.unet, training.has_convolutions)
+        return [f"{path}*" if path.endswith(".") else path for path in paths]
+    if place := stack_of(block, family):
+        stack, number = place
+        return [f"{stack.path}.{number}.*"]
+    if family.adapter and block == family.encoders["adapter"]:
+        return [f"{family.adapter}.*"]
+    return [name for path in outside_paths(block, family) for name in (path, f"{path}.*")]
 
 
 def _array(name: str, entries: Iterable[str]) -> str:

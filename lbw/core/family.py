@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 
+from .trainers import Trainer
+
 PART = ":"
 """In a table of other names: what stands before it is the original's module, and behind it the part of it."""
 
@@ -94,6 +96,7 @@ class Family:
     layouts: by the count of numbers, layouts beside the full and the short one.
     groups: beside those that every family has.
     together: selectors of blocks that are usually set alike; thirds of each stack where none are given.
+    trainers: how each trainer is told which blocks to train, the one most used first.
     pipeline: the classes of diffusers that run it, the usual one first. picture_size: the usual one, in pixels.
     """
 
@@ -119,6 +122,7 @@ class Family:
     layouts: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     together: tuple[str, ...] = ()
+    trainers: tuple[Trainer, ...] = ()
     pipeline: tuple[str, ...] = ()
     picture_size: int = 1024
     is_guess: bool = False

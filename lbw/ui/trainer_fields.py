@@ -7,10 +7,11 @@ from typing import Any
 import gradio as gr
 
 from lbw.analysis.cells import whole_number
-from lbw.analysis.lycoris_preset import lycoris_preset
-from lbw.analysis.trainer import Training, learning_rates, ranks, remarks
+from lbw.analysis.trainer import Training, remarks, settings, way_called, ways
 from lbw.analysis.tuner import Tuner
+from lbw.core.architectures import USUAL
 from lbw.core.errors import LbwError, WeightsError, quote
+from lbw.core.family import Architecture
 from lbw.core.weights import format_number, parse_number
 
 from .gradio_versions import tooltips
@@ -26,8 +27,13 @@ class TrainerFields:
 
     def __init__(self) -> None:
         training = Training()
+        titles = _titles(USUAL)
         with gr.Accordion("For the trainer", open=False, elem_id="lbw_tuner_trainer"):
             with gr.Row(elem_classes=["lbw-row"]):
+                self.way = gr.Dropdown(
+                    titles, value=titles[0], label="Trainer", info="those that can train single blocks of this model",
+                    elem_id="lbw_tuner_way", min_width=200,
+                )  # fmt: skip
                 self.rank = gr.Textbox(
                     str(training.rank), label="Rank", info="of a block at 1", elem_id="lbw_tuner_rank", min_width=80
                 )
@@ -43,38 +49,39 @@ class TrainerFields:
                     training.has_convolutions, label="Convolutions too (LoCon)", elem_id="lbw_tuner_convolutions"
                 )
             self.message = gr.HTML(elem_id="lbw_tuner_trainer_message")
-            self.rates = gr.Textbox(
-                label="Learning rates", info="arguments of sd-scripts, in proportion to the weights", lines=2,
-                max_lines=4, interactive=False, show_copy_button=True, elem_id="lbw_tuner_rates",
+            self.settings = gr.Textbox(
+                label="Settings of the training", info="for the blocks above 0, in proportion where the trainer can",
+                lines=8, max_lines=20, interactive=False, show_copy_button=True, elem_id="lbw_tuner_settings",
             )  # fmt: skip
-            self.ranks = gr.Textbox(
-                label="Ranks and alphas", info="arguments of sd-scripts, in proportion to the weights", lines=2,
-                max_lines=4, interactive=False, show_copy_button=True, elem_id="lbw_tuner_ranks",
-            )  # fmt: skip
-            self.lycoris = gr.Textbox(
-                label="LyCORIS preset", info="a .toml file for its argument preset=: these blocks and no other",
-                lines=8, max_lines=16, interactive=False, show_copy_button=True, elem_id="lbw_tuner_lycoris",
-            )  # fmt: skip
-        self.inputs = [self.rank, self.alpha, self.rate, self.convolutions]
+        self.inputs = [self.way, self.rank, self.alpha, self.rate, self.convolutions]
         self.first = [field.value for field in self.inputs]
-        self.outputs = [self.message, self.rates, self.ranks, self.lycoris]
+        self.outputs = [self.way, self.message, self.settings]
         tooltips({"lbw_tuner_convolutions": "Trains the 3×3 convolutions of the blocks beside their attention."})
 
     @staticmethod
-    def showing(tuner: Tuner, *fields: Any) -> list[Any]:
-        """Return updates that show the settings for what `tuner` stands at."""
+    def showing(tuner: Tuner, title: Any, *fields: Any) -> list[Any]:
+        """Return updates that show the trainers of the model that `tuner` is for, and the settings for its weights.
+
+        title: of the trainer that was chosen; the first that there is where it does not train this model.
+        """
+        titles = _titles(tuner.family)
+        choice = gr.update(choices=titles)
+        if title not in titles:  # a value that is set anew, if the same, closes a list that is open
+            title = (titles or [None])[0]
+            choice = gr.update(choices=titles, value=title)
+        said: list[str] = []
+        text = ""
         try:
-            training = _training(*fields)
+            way = way_called(title or "", tuner.family)
+            said = remarks(tuner.values, tuner.family, way)
+            text = settings(tuner.values, tuner.family, way, _training(*fields))
         except LbwError as error:
-            return [message(str(error), REMARK), "", "", ""]
-        texts, said = [], remarks(tuner.values, tuner.family)
-        for make in (learning_rates, ranks, lycoris_preset):
-            try:
-                texts.append(make(tuner.values, tuner.family, training))
-            except LbwError as error:
-                texts.append("")
-                said.append(str(error))
-        return [message("; ".join(dict.fromkeys(said)), REMARK), *texts]
+            said.append(str(error))
+        return [choice, message("; ".join(dict.fromkeys(said)), REMARK), text]
+
+
+def _titles(architecture: Architecture) -> list[str]:
+    return [way.title for way in ways(architecture)]
 
 
 def _training(rank: Any, alpha: Any, rate: Any, has_convolutions: bool) -> Training:

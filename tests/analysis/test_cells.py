@@ -199,6 +199,12 @@ def test_the_text_is_encoded_anew_as_seldom_as_can_be(given_cells: list[Cell], t
     assert encodings(ordered(given_cells, tensors)) == max(0, len(states) - 1)
 
 
+@pytest.mark.parametrize("encoder", ["BASE", "CLIP", "T5", "TE", "ADP"])
+def test_the_block_of_any_models_text_encoder_is_the_dearest_to_change(encoder: str) -> None:
+    grid = [Cell((encoder, "B00"), (text, value), 1) for value in ("0", "0.5", "1") for text in ("0", "1")]
+    assert encodings(ordered(grid, {encoder: 1, "B00": 1000})) == 1
+
+
 @given(st.permutations(range(6)), counts)
 def test_a_grid_over_values_of_one_block_changes_it_once_a_value(places: list[int], tensors: dict) -> None:
     grid = [Cell(SMALL, ("1", value, "1", "1", "1"), seed) for value in ("0", "0.5", "1") for seed in (1, 2)]

@@ -1,22 +1,20 @@
-"""The trainer's settings: their order against sd-scripts' way of counting, the preset against LyCORIS itself."""
+"""Settings of sd-scripts for U-Nets and Flux.1: their order against its way of counting, and cases worked by hand."""
 
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-import torch
-from torch import nn
+import yaml
 
-from lbw.analysis.lycoris_preset import lycoris_preset
-from lbw.analysis.trainer import Training, learning_rates, ranks, remarks
+from lbw.analysis.trainer import Training, remarks, settings, way_called, ways
 from lbw.core.architectures import ARCHITECTURES
 from lbw.core.blocks import locate
 from lbw.core.errors import WeightsError
 from lbw.core.family import Architecture
+
+from .model_paths import diffusers_modules, modules
+from .trainers import arguments, by_words
 
 FLUX = ARCHITECTURES["flux"]
 SD1 = ARCHITECTURES["sd1"]
@@ -24,17 +22,12 @@ SD2 = ARCHITECTURES["sd2"]
 SDXL = ARCHITECTURES["sdxl"]
 
 
-def arguments(command: str) -> dict[str, str]:
-    """Return what a shell would hand to sd-scripts: the options, and those behind `--network_args`."""
-    options, _, network = command.partition("--network_args")
-    found = dict(word.split("=", 1) for word in shlex.split(network))
-    words = shlex.split(options)
-    for place, word in enumerate(words):
-        if word.startswith("--"):
-            values = words[place + 1 :]
-            end = next((n for n, value in enumerate(values) if value.startswith("--")), len(values))
-            found[word[2:]] = " ".join(values[:end])
-    return found
+def learning_rates(weights: dict[str, float], architecture: Architecture, training: Training) -> str:
+    return settings(weights, architecture, way_called("sd-scripts: learning rates", architecture), training)
+
+
+def ranks(weights: dict[str, float], architecture: Architecture, training: Training) -> str:
+    return settings(weights, architecture, way_called("sd-scripts: ranks", architecture), training)
 
 
 # sd-scripts --------------------------------------------------------------------------------------
@@ -44,6 +37,7 @@ def test_the_weights_of_sd_1_are_twelve_one_and_twelve() -> None:
     weights = {block: place / 100 for place, block in enumerate(SD1.blocks)}
     found = arguments(learning_rates(weights, SD1, Training(rate=0.001)))
     assert found == {
+        "network_module": "networks.lora",
         "unet_lr": "0.001",
         "network_train_unet_only": "",
         "down_lr_weight": "0.01,0.02,0.03,0.04,0.05,0.06,0.07,0.08,0.09,0.1,0.11,0.12",
@@ -55,6 +49,7 @@ def test_the_weights_of_sd_1_are_twelve_one_and_twelve() -> None:
 def test_the_weights_of_sdxl_are_nine_three_and_nine() -> None:
     weights = {"BASE": 0.5, "IN08": 0.25, "M00": 0.75, "OUT00": 1.0, "OUT08": 1.5}
     assert arguments(learning_rates(weights, SDXL, Training(rate=1e-4))) == {
+        "network_module": "networks.lora",
         "unet_lr": "0.0001",
         "text_encoder_lr": "5e-05",
         "down_lr_weight": "0,0,0,0,0,0,0,0,0.25",
@@ -114,6 +109,7 @@ def test_blocks_of_flux_are_chosen_by_number() -> None:
     weights = {"D00": 1.0, "D08": 0.5, "D09": 0.5, "D10": 1.0, "T5": 0.5, **dict.fromkeys(FLUX.groups["S"], 1.0)}
     rates = arguments(learning_rates(weights, FLUX, Training(rate=0.0002)))
     assert rates == {
+        "network_module": "networks.lora_flux",
         "unet_lr": "0.0002",
         "text_encoder_lr": "0 0.0001",
         "train_double_block_indices": "0,8-10",
@@ -129,6 +125,7 @@ def test_blocks_of_flux_are_chosen_by_number() -> None:
 def test_ranks_of_flux_go_by_pattern_and_its_inputs_by_five_numbers() -> None:
     found = arguments(ranks({"IN": 0.25, "S37": 0.5, "OUT": 1.0}, FLUX, Training(rank=16, alpha=16)))
     assert found == {
+        "network_module": "networks.lora_flux",
         "network_dim": "16",
         "network_alpha": "16",
         "network_train_unet_only": "",
@@ -139,157 +136,65 @@ def test_ranks_of_flux_go_by_pattern_and_its_inputs_by_five_numbers() -> None:
     }
 
 
-@pytest.mark.parametrize("make", [learning_rates, ranks, lycoris_preset])
-@pytest.mark.parametrize("architecture", [SD1, SDXL, FLUX])
-def test_nothing_to_train_is_told(make: object, architecture: Architecture) -> None:
-    assert callable(make)
-    with pytest.raises(WeightsError, match="nothing to train"):
-        make(dict.fromkeys(architecture.blocks, 0.0), architecture, Training())
+def test_a_share_of_the_learning_rate_leaves_the_inputs_of_flux_their_whole_rank() -> None:
+    found = arguments(learning_rates({"IN": 0.5, "D00": 1.0}, FLUX, Training(rank=16, rate=1e-4)))
+    assert found["in_dims"] == "16,16,16,16,16"
+    assert found["network_reg_lrs"] == "(img_in|time_in|vector_in|guidance_in|txt_in)=5e-05"
 
 
-def test_blocks_without_attention_are_nothing_for_a_lora_without_convolutions() -> None:
+@pytest.mark.parametrize("title", ["ai-toolkit", "LyCORIS"])
+def test_blocks_without_attention_are_nothing_for_a_lora_without_convolutions(title: str) -> None:
+    way = way_called(title, SDXL)
     with pytest.raises(WeightsError, match="no block above 0 has attention"):
-        lycoris_preset({"IN01": 1.0}, SDXL, Training())
+        settings({"IN01": 1.0}, SDXL, way, Training())
+    path = {"ai-toolkit": "lora_unet.down_blocks.0.resnets.0.", "LyCORIS": "input_blocks.1.0.*"}[title]
+    assert f'"{path}"' in settings({"IN01": 1.0}, SDXL, way, Training(has_convolutions=True))
 
 
 def test_what_the_settings_cannot_say_is_told() -> None:
-    assert remarks({"IN04": 1.0, "OUT00": 0.5}, SDXL) == []
-    assert remarks({"IN04": -0.5, "OUT00": 1.0}, SDXL) == ["nothing is trained below 0; as 0 count: IN04"]
-    assert remarks({"D00": 1.0}, FLUX) == []
-    told = remarks({"T5": 1.0, "D00": 0.5, "OUT": 1.0}, FLUX)
-    assert [next(word for word in ("OUT", "T5", "alpha") if word in words) for words in told] == ["OUT", "T5", "alpha"]
+    def told(weights: dict[str, float], architecture: Architecture, title: str) -> list[str]:
+        return remarks(weights, architecture, way_called(title, architecture))
+
+    for way in ways(SDXL):
+        assert remarks({"IN04": 1.0, "OUT00": 1.0}, SDXL, way) == []
+        negative = "nothing is trained below 0; as 0 count: IN04"
+        assert remarks({"IN04": -0.5, "OUT00": 1.0}, SDXL, way) == [negative]
+    assert told({"IN04": 0.5}, SDXL, "sd-scripts: ranks") == []
+    assert told({"D00": 1.0}, FLUX, "sd-scripts") == []
+    weights = {"T5": 0.5, "D00": 0.5, "OUT": 1.0}
+    assert told(weights, FLUX, "sd-scripts: learning rates") == ["sd-scripts does not train OUT"]
+    assert told(weights, FLUX, "sd-scripts: ranks") == [
+        "sd-scripts does not train OUT",
+        "sd-scripts has one rank for text encoders; as 1 count: T5",
+        "sd-scripts has one alpha for all blocks of Flux.1, whatever their ranks",
+    ]
+    assert told(weights, FLUX, "LyCORIS") == ["LyCORIS does not train T5"]
+    assert told(weights, FLUX, "musubi-tuner")[0] == "musubi-tuner trains Kontext alone of the models of Flux.1"
 
 
-# LyCORIS -----------------------------------------------------------------------------------------
+# ai-toolkit --------------------------------------------------------------------------------------
 
 
-def modules(architecture: Architecture) -> list[str]:
-    """Return the paths of layers as sd-scripts' models have them, one of each sort in a block."""
-    return list(MODELS[architecture.name]())
-
-
-def sd_modules() -> Iterator[str]:
-    """Yield those of `original_unet.py`: CrossAttnDownBlock2D thrice, DownBlock2D, the middle, and the way up."""
-    yield from ("conv_in", "conv_out")
-    for stage in range(4):
-        for n in range(2):
-            yield f"down_blocks.{stage}.resnets.{n}.conv1"
-            if stage < 3:
-                yield f"down_blocks.{stage}.attentions.{n}.transformer_blocks.0.attn1.to_q"
-        if stage < 3:
-            yield f"down_blocks.{stage}.downsamplers.0.conv"
-            yield f"up_blocks.{stage}.upsamplers.0.conv"
-        for n in range(3):
-            yield f"up_blocks.{stage}.resnets.{n}.conv1"
-            if stage > 0:
-                yield f"up_blocks.{stage}.attentions.{n}.proj_in"
-    yield from ("mid_block.attentions.0.proj_in", "mid_block.resnets.0.conv1", "mid_block.resnets.1.conv1")
-
-
-def sdxl_modules() -> Iterator[str]:
-    """Yield those of `sdxl_original_unet.py`."""
-    yield "input_blocks.0.0"
-    for n in (1, 2, 4, 5, 7, 8):
-        yield f"input_blocks.{n}.0.in_layers.2"
-    yield from ("input_blocks.3.0.op", "input_blocks.6.0.op")
-    yield from ("middle_block.0.in_layers.2", "middle_block.2.in_layers.2")
-    for n in range(9):
-        yield f"output_blocks.{n}.0.in_layers.2"
-    yield from ("output_blocks.2.2.conv", "output_blocks.5.2.conv", "out.2")
-    ins, outs = [f"input_blocks.{n}" for n in (4, 5, 7, 8)], [f"output_blocks.{n}" for n in range(6)]
-    yield from (f"{path}.1.transformer_blocks.0.attn1.to_q" for path in [*ins, "middle_block", *outs])
-
-
-def flux_modules() -> Iterator[str]:
-    """Yield those of `flux_models.py`."""
-    yield from ("img_in", "txt_in", "time_in.in_layer", "vector_in.in_layer", "guidance_in.out_layer")
-    yield from (f"double_blocks.{n}.img_attn.qkv" for n in range(19))
-    yield from (f"single_blocks.{n}.linear1" for n in range(38))
-    yield from ("final_layer.linear", "final_layer.adaLN_modulation.1")
-
-
-MODELS = {"sd1": sd_modules, "sd2": sd_modules, "sdxl": sdxl_modules, "flux": flux_modules}
-
-
-class CLIPAttention(nn.Module):
-    """What a text encoder is searched for, by this name."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.q_proj = nn.Linear(4, 4)
-
-
-def model(paths: list[str]) -> nn.Module:
-    """Return a model with small layers at `paths`: convolutions of 3×3 where the real ones have them."""
-    root = nn.Module()
-    for path in paths:
-        *parents, last = path.split(".")
-        place = root
-        for name in parents:
-            if name not in dict(place.named_children()):
-                place.add_module(name, nn.Module())
-            place = place.get_submodule(name)
-        is_conv = re.search(r"conv|in_layers|\.op$|^out\.|^input_blocks\.0", path)
-        place.add_module(last, nn.Conv2d(4, 4, 3) if is_conv else nn.Linear(4, 4))
-    return root
-
-
-@pytest.fixture
-def lycoris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
-    """What makes LyCORIS' network of a preset, as sd-scripts lets it; its settings are put back afterwards."""
-    from lycoris.kohya import LycorisNetworkKohya, create_network
-
-    for name in dir(LycorisNetworkKohya):
-        if name.isupper():
-            monkeypatch.setattr(LycorisNetworkKohya, name, getattr(LycorisNetworkKohya, name))
-
-    def made(preset: str, architecture: Architecture, **more: object) -> object:
-        file = tmp_path / "preset.toml"
-        file.write_text(preset)
-        denoiser = model(modules(architecture))
-        encoder = nn.Sequential(CLIPAttention())
-        with torch.random.fork_rng():
-            return create_network(1.0, 16, 8, None, [encoder], denoiser, preset=str(file), algo="lora", **more)
-
-    return made
-
-
-@pytest.mark.parametrize("architecture", [SD1, SDXL, FLUX])
+@pytest.mark.parametrize("architecture", [SD1, SD2, SDXL])
 @pytest.mark.parametrize("has_convolutions", [False, True])
-def test_lycoris_trains_the_chosen_blocks_and_no_other(
-    lycoris: object, architecture: Architecture, has_convolutions: bool
+def test_words_for_ai_toolkit_train_the_chosen_blocks_of_a_unet(
+    architecture: Architecture, has_convolutions: bool
 ) -> None:
-    assert callable(lycoris)
-    training = Training(has_convolutions=has_convolutions)
-    blocks = architecture.blocks
-    for chosen in (
-        {*blocks[::2]},
-        {*blocks[1::2]},
-        {*blocks[::3]},
-        {blocks[0]},
-        {blocks[-1]},
-        {blocks[len(blocks) // 2]},
-    ):
-        weights = {block: float(block in chosen) for block in blocks}
-        expected = {
-            f"lora_unet_{path.replace('.', '_')}"
-            for path in modules(architecture)
-            if locate(path, architecture).block in chosen
-            and (has_convolutions or architecture is FLUX or re.search("attn|proj_in", path))
-        }
-        has_encoder = bool(chosen & {"BASE", "CLIP"})
-        if not expected and not has_encoder:
-            with pytest.raises(WeightsError):
-                lycoris_preset(weights, architecture, training)
-            continue
-        network = lycoris(lycoris_preset(weights, architecture, training), architecture)
-        assert {lora.lora_name for lora in network.unet_loras} == expected
-        assert bool(network.text_encoder_loras) == has_encoder
+    names = {f"lora_unet.{path}": locate(path, architecture).block for path in diffusers_modules(architecture)}
+    for block in set(names.values()):
+        text = settings(
+            {block: 1.0, "BASE": 1.0}, architecture, way_called("ai-toolkit", architecture),
+            Training(rank=8, alpha=4, has_convolutions=has_convolutions),
+        )  # fmt: skip
+        found = yaml.safe_load(text)
+        assert found["train"]["train_text_encoder"] is True
+        assert found["network"].get("conv") == (8 if has_convolutions else None)
+        expected = {n for n, b in names.items() if b == block and (has_convolutions or re.search("attn|proj_in", n))}
+        assert by_words(text, names, ()) == expected
+        assert by_words(text, ["lora_te.text_model.encoder.layers.0.mlp.fc1", "lora_te1.text_model"], ()) != set()
 
 
-def test_lycoris_gives_each_block_its_share_of_the_rank(lycoris: object) -> None:
-    assert callable(lycoris)
-    preset = lycoris_preset({"BASE": 0.25, "IN08": 0.5, "OUT01": 1.0}, SDXL, Training(rank=16, alpha=8))
-    network = lycoris(preset, SDXL)
-    found = {locate(lora.lora_name, SDXL).block: (lora.lora_dim, float(lora.alpha)) for lora in network.loras}
-    assert found == {"BASE": (4, 2.0), "IN08": (8, 4.0), "OUT01": (16, 8.0)}
+def test_a_unet_is_left_alone_where_the_text_encoder_is_all_that_is_trained() -> None:
+    found = yaml.safe_load(settings({"BASE": 0.5}, SDXL, way_called("ai-toolkit", SDXL), Training(rate=2e-4)))
+    assert found["train"] == {"lr": 2e-4, "train_unet": False, "train_text_encoder": True}
+    assert found["network"]["network_kwargs"] == {"only_if_contains": ["lora_te"]}

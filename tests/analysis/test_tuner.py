@@ -16,8 +16,9 @@ from lbw.analysis.effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN, Suggestio
 from lbw.analysis.groups import groups_text, parse_groups, spelled, usual_groups
 from lbw.analysis.tuner import BOTH, MINUS, PLUS, BlockState, Tuner, chosen, parse_step
 from lbw.analysis.tuner_start import from_json, from_suggestion, start, suggestion_in, tunable_layouts
-from lbw.core.architectures import ARCHITECTURES
+from lbw.core.architectures import ARCHITECTURES, by_name
 from lbw.core.errors import LbwError, WeightsError
+from lbw.core.family import Architecture
 from lbw.core.presets import parse_presets
 from lbw.core.selectors import select
 from lbw.core.weights import Drawing, resolve
@@ -146,13 +147,60 @@ def test_groups_that_cannot_be_are_refused(text: str, said: str) -> None:
         parse_groups(text, SDXL, TWELVE)
 
 
-def test_the_usual_groups_are_those_of_the_layout() -> None:
-    assert groups_text(usual_groups(SDXL, TWELVE), SDXL) == "IN04 IN05,IN07 IN08,OUT00-OUT02,OUT03-OUT05"
-    for architecture in ARCHITECTURES.values():
-        for layout in tunable_layouts(architecture):
-            blocks = architecture.layouts[layout]
-            groups = usual_groups(architecture, blocks)
-            assert parse_groups(groups_text(groups, architecture), architecture, blocks) == groups != ()
+EVERY = pytest.mark.parametrize(
+    "architecture",
+    [*ARCHITECTURES.values(), *map(by_name, ("flux:D5,S8", "anima:B20", "z-image:CR2,NR2,B6", "unknown:B12"))],
+    ids=lambda a: a.name,
+)
+
+
+@EVERY
+def test_the_usual_groups_are_those_of_the_layout(architecture: Architecture) -> None:
+    for layout in tunable_layouts(architecture):
+        blocks = architecture.layouts[layout]
+        groups = usual_groups(architecture, blocks)
+        assert parse_groups(groups_text(groups, architecture), architecture, blocks) == groups != ()
+
+
+@pytest.mark.parametrize(
+    ("name", "groups"),
+    [
+        ("sdxl", "IN04 IN05,IN07 IN08,OUT00-OUT02,OUT03-OUT05"),
+        ("flux", "D00-D05,D06-D12,D13-D18,S00-S12,S13-S24,S25-S37"),
+        ("flux2-klein-4b", "D00 D01,D03 D04,S00-S06,S07-S12,S13-S19"),
+        ("z-image", "B00-B09,B10-B19,B20-B29"),
+        ("krea2", "B00-B08,B09-B18,B19-B27"),
+        ("anima:B20", "B00-B06,B07-B12,B13-B19"),
+    ],
+)
+def test_the_usual_groups_of_a_stack_are_its_thirds(name: str, groups: str) -> None:
+    architecture = by_name(name)
+    assert groups_text(usual_groups(architecture, architecture.blocks), architecture) == groups
+
+
+@EVERY
+def test_every_model_is_tuned_in_its_own_layouts(architecture: Architecture) -> None:
+    layouts = tunable_layouts(architecture)
+    assert layouts[0] == architecture.full_layout or architecture.kind == "unet"
+    if architecture.kind != "unet":
+        assert layouts == [len(architecture.blocks), len(architecture.numbered_blocks)]
+    for layout in layouts:
+        begun = replace(start(architecture, layout), groups=usual_groups(architecture, architecture.layouts[layout]))
+        proposals = begun.next_round(BOTH)
+        last = begun.accepted(proposals[-1])
+        assert from_json(last.to_json()) == last
+        blocks = resolve(last.weights, architecture, Drawing(), {}).blocks
+        assert {block: blocks[block] for block in last.blocks} == last.values
+        assert {blocks[block] for block in architecture.blocks if block not in last.blocks} <= {
+            architecture.unlisted.get(layout, 0.0)
+        }
+
+
+@EVERY
+def test_a_suggestion_for_any_model_is_taken_in_a_layout_that_lists_it(architecture: Architecture) -> None:
+    first, last = architecture.numbered_blocks[1 if architecture.kind != "unet" else 4], architecture.blocks[0]
+    begun = from_suggestion(Suggestion(1.0, 5.0, {first: NEEDED, last: UNKNOWN}), architecture)
+    assert {block: value for block, value in begun.values.items() if value} == {first: 1.0, last: 0.5}
 
 
 def test_a_group_is_one_picture_less_and_one_more_and_is_accepted_as_one() -> None:

@@ -61,6 +61,12 @@ def field(page: sync_api.Page, elem_id: str) -> sync_api.Locator:
     return page.locator(f"#{elem_id} :is(textarea, input)").first
 
 
+def choose(page: sync_api.Page, elem_id: str, text: str) -> None:
+    """Choose an item of a dropdown."""
+    field(page, elem_id).click()
+    part(page, elem_id).locator("li, [role=option]").filter(has_text=text).first.click()
+
+
 def tab(page: sync_api.Page, name: str) -> None:
     page.locator("button", has_text=re.compile(f"^\\s*{name}\\s*$")).first.click()
 
@@ -350,8 +356,7 @@ def test_another_model_begins_anew_without_groups_that_it_lacks(tuner: sync_api.
     expect(part(tuner, "lbw_tuner_view")).to_contain_text("4 groups")
     tuner.locator("#lbw_tuner_new").click()
     expect(part(tuner, "lbw_tuner_view")).to_contain_text("12 / 12 blocks open · 4 groups · 0 changes")
-    field(tuner, "lbw_tuner_type").click()
-    part(tuner, "lbw_tuner_type").locator("li, [role=option]").filter(has_text="Flux.1: 57").first.click()
+    choose(tuner, "lbw_tuner_type", "Flux.1: 57")
     expect(part(tuner, "lbw_tuner_view")).to_contain_text("57 / 57 blocks open · 0 changes")
     expect(field(tuner, "lbw_tuner_groups")).to_have_value("")
     expect(part(tuner, "lbw_tuner_message")).not_to_contain_text("Groups")
@@ -359,24 +364,39 @@ def test_another_model_begins_anew_without_groups_that_it_lacks(tuner: sync_api.
 
 def test_what_was_found_is_written_for_the_trainer(tuner: sync_api.Page) -> None:
     tuner.get_by_text("For the trainer").click()
-    rates = field(tuner, "lbw_tuner_rates")
+    shown = field(tuner, "lbw_tuner_settings")
     down, up = "0,0,0,0,0,0,0,0,0.5", "0.5,0,0,0,0,0,0,0,0"
     weights = f'"down_lr_weight={down}" "mid_lr_weight=0,0,0" "up_lr_weight={up}"'
-    expect(rates).to_have_value(f"--unet_lr 0.0001 --network_train_unet_only --network_args {weights}")
-    expect(field(tuner, "lbw_tuner_lycoris")).to_have_value(
-        re.compile(r'"input_blocks\.8\.1\.\*",\n  "output_blocks\.0')
-    )
+    module = "--network_module networks.lora"
+    expect(shown).to_have_value(f"{module} --unet_lr 0.0001 --network_train_unet_only --network_args {weights}")
+    choose(tuner, "lbw_tuner_way", "LyCORIS preset")
+    expect(shown).to_have_value(re.compile(r'"input_blocks\.8\.1\.\*",\n  "output_blocks\.0'))
+    choose(tuner, "lbw_tuner_way", "sd-scripts: ranks")
     field(tuner, "lbw_tuner_rank").fill("32")
-    expect(field(tuner, "lbw_tuner_ranks")).to_have_value(re.compile('"block_dims=0,0,0,0,0,0,0,0,0,16,0,0,0,16,0,'))
+    expect(shown).to_have_value(re.compile('"block_dims=0,0,0,0,0,0,0,0,0,16,0,0,0,16,0,'))
     field(tuner, "lbw_tuner_rank").fill("none")
     said = part(tuner, "lbw_tuner_trainer_message")
     expect(said).to_contain_text('Rank "none" is no whole number')
-    expect(rates).to_have_value("")
+    expect(shown).to_have_value("")
     field(tuner, "lbw_tuner_rank").fill("4")
-    expect(rates).to_have_value(re.compile("--unet_lr"))
+    expect(shown).to_have_value(re.compile("block_dims"))
     field(tuner, "lbw_tuner_blocks").fill("NOT BASE")
     tuner.locator("#lbw_tuner_not_needed").click()
     expect(said).to_contain_text("nothing to train")
+
+
+def test_the_trainers_are_those_of_the_model(tuner: sync_api.Page) -> None:
+    tuner.get_by_text("For the trainer").click()
+    choose(tuner, "lbw_tuner_way", "sd-scripts: ranks")
+    choose(tuner, "lbw_tuner_type", "Z-Image: 30")
+    shown, way = field(tuner, "lbw_tuner_settings"), field(tuner, "lbw_tuner_way")
+    expect(way).to_have_value("musubi-tuner")
+    expect(shown).to_have_value(re.compile("^--network_module networks.lora_zimage"))
+    choose(tuner, "lbw_tuner_way", "ai-toolkit")
+    expect(shown).to_have_value(re.compile('"transformer.layers.29."'))
+    choose(tuner, "lbw_tuner_type", "Wan 14B: 40")
+    expect(way).to_have_value("ai-toolkit")
+    expect(shown).to_have_value(re.compile('"transformer.blocks.39."'))
 
 
 def test_a_click_on_a_block_chooses_it_and_one_more_lets_it_go(tuner: sync_api.Page) -> None:

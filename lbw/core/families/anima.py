@@ -7,6 +7,7 @@ Names of the original from Neo's `backend/nn/anima.py`; of diffusers from
 from __future__ import annotations
 
 from ..family import Family, Renamed, Size, Stack
+from ..trainers import AiToolkit, LyCORIS, SdScripts
 
 _PROJECTIONS = ["q_proj", "k_proj", "v_proj", "output_proj", "q_norm", "k_norm"]
 _MODULATION = [f"adaln_modulation_{name}.{n}" for name in ("self_attn", "cross_attn", "mlp") for n in (1, 2)]
@@ -64,5 +65,20 @@ ANIMA = Family(
     # What its text encoder gives is half as wide; other models with the same names read something wider.
     ratios=dict.fromkeys(("cross_attn.k_proj", "cross_attn.v_proj", "attn2.to_k", "attn2.to_v"), 2.0),
     metadata=r"anima",
+    trainers=(
+        # The default exclusion of `networks/lora_anima.py` leaves out embedders, last layer and modulation.
+        SdScripts(
+            module="networks.lora_anima",
+            shares="fullmatch",
+            included={
+                "IN": ("x_embedder[.].*", "t_embedder[.].*"),
+                "OUT": ("final_layer[.].*",),
+            },
+            enabled={"ADP": "train_llm_adapter=True"},
+            encoders=("TE",),
+        ),
+        AiToolkit(stacks={"blocks": "transformer_blocks"}, is_renamed=True),
+        LyCORIS(encoders={"TE": ("Qwen3Attention", "Qwen3MLP")}),
+    ),
     pipeline=("AnimaModularPipeline",),
 )

@@ -6,7 +6,8 @@ In diffusers' names its LoRAs cannot be told from those of Flux.1, unless they h
 from __future__ import annotations
 
 from ..family import Family, Renamed, Size, Stack
-from .flux import DOUBLE, FLUX, FUSED, RATIOS, SINGLE, WIDTH_AT
+from ..trainers import AiToolkit, LyCORIS
+from .flux import DOUBLE, FLUX, FUSED, RATIOS, SD_SCRIPTS, SINGLE, WIDTH_AT
 
 _COUNTS = {"D": 19, "S": 38}
 _OUTSIDE = {"x_embedder": "img_in", "context_embedder": "txt_in", "proj_out": "final_layer.linear"} | {
@@ -42,6 +43,7 @@ CHROMA = Family(
     ratios=RATIOS,
     metadata=r"chroma(?!_radiance)",
     tells=r"distilled_guidance_layer",
+    trainers=(SD_SCRIPTS, AiToolkit(), LyCORIS()),
     # People keep lists for Flux.1; what they say of CLIP has nothing to govern here.
     layouts={61: ("CLIP", "T5", "IN", *(f"D{n:02}" for n in range(19)), *(f"S{n:02}" for n in range(38)), "OUT")},
     pipeline=("ChromaPipeline", "ChromaImg2ImgPipeline"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..family import Family, Size, Stack
+from ..trainers import AiToolkit, LyCORIS
 
 ERNIE_IMAGE = Family(
     name="ernie-image",
@@ -26,5 +27,6 @@ ERNIE_IMAGE = Family(
         "self_attention.to_q self_attention.to_k self_attention.to_v self_attention.to_out.0 mlp.gate_proj mlp.up_proj"
     ),
     metadata=r"ernie[-_. ]?image",
+    trainers=(AiToolkit(), LyCORIS()),
     pipeline=("ErnieImagePipeline",),
 )

@@ -7,6 +7,7 @@ Names of the original from its release; of diffusers from `convert_flux_to_diffu
 from __future__ import annotations
 
 from ..family import Family, Renamed, Size, Stack
+from ..trainers import CLIP_LAYERS, AiToolkit, LyCORIS, Musubi, SdScripts
 
 DOUBLE = (
     "img_attn.qkv img_attn.norm.query_norm img_attn.norm.key_norm img_attn.proj img_mlp.0 img_mlp.2 "
@@ -108,6 +109,16 @@ RATIOS = {
     "proj_out": 0.2,
 }
 
+SD_SCRIPTS = SdScripts(
+    module="networks.lora_flux",
+    indices={"D": "train_double_block_indices", "S": "train_single_block_indices"},
+    shares="search",
+    dims="in_dims",
+    in_dims=tuple((name, "IN") for name in ("img_in", "time_in", "vector_in", "guidance_in", "txt_in")),
+    enabled={"T5": "train_t5xxl=True"},
+    encoders=("CLIP", "T5"),
+)
+
 FLUX = Family(
     name="flux",
     title="Flux.1",
@@ -152,5 +163,18 @@ FLUX = Family(
     ratios=RATIOS,
     metadata=r"flux[-_. ]?1|flux[-_](?:dev|schnell|kontext)|^flux$",
     tells_encoder=r"(?:^|_)(?:te[123]|text_encoder_[23])_encoder_block_",
+    trainers=(
+        SD_SCRIPTS,
+        Musubi(
+            module="networks.lora_flux",
+            excluded=(".*(img_mod|txt_mod|modulation)[.]lin.*",),
+            remark="musubi-tuner trains Kontext alone of the models of Flux.1",
+        ),
+        AiToolkit(
+            stacks={"double_blocks": "transformer_blocks", "single_blocks": "single_transformer_blocks"},
+            is_renamed=True,
+        ),
+        LyCORIS(encoders={"CLIP": CLIP_LAYERS}),
+    ),
     pipeline=("FluxPipeline", "FluxKontextPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline", "FluxFillPipeline"),
 )

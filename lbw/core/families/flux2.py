@@ -6,6 +6,7 @@ Names of diffusers from `convert_flux2_transformer_checkpoint_to_diffusers` and 
 from __future__ import annotations
 
 from ..family import Family, Renamed, Size, Stack
+from ..trainers import AiToolkit, LyCORIS, Musubi
 from .flux import DOUBLE, DOUBLE_ATTENTION, FUSED, SINGLE
 
 _DOUBLE = DOUBLE_ATTENTION | {
@@ -83,5 +84,6 @@ FLUX2 = Family(
     },
     metadata=r"flux[-_. ]?2",
     tells=r"(?:double|single)_stream_modulation|to_qkv_mlp_proj|ff(?:_context)?_linear_(?:in|out)|to_(?:added_)?qkv(?:_|$)",
+    trainers=(Musubi(module="networks.lora_flux_2"), AiToolkit(), LyCORIS()),
     pipeline=("Flux2KleinPipeline", "Flux2Pipeline"),
 )

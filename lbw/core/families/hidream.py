@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..family import Family, Renamed, Size, Stack
+from ..trainers import AiToolkit, LyCORIS
 
 _ATTENTION = [f"attn1.to_{name}{side}" for side in ("", "_t") for name in ("q", "k", "v", "out")]
 _NORMS = [f"attn1.{name}_rms_norm{side}" for side in ("", "_t") for name in ("q", "k")]
@@ -30,5 +31,6 @@ HIDREAM_I1 = Family(
         "ff_i.shared_experts.w1 ff_t.w1"
     ),
     metadata=r"hidream[-_. ]?i1",
+    trainers=(AiToolkit(), LyCORIS()),
     pipeline=("HiDreamImagePipeline",),
 )

@@ -7,6 +7,7 @@ diffusers`, whose model has the same blocks, and from musubi-tuner.
 from __future__ import annotations
 
 from ..family import Family, Renamed, Size, Stack
+from ..trainers import LyCORIS, Musubi, SdScripts
 from .flux import FLUX, FUSED
 
 _SIDES = ("img", "txt")
@@ -102,5 +103,10 @@ HUNYUAN = Family(
     host_encoders=("qwen25_7b", "byt5_small"),
     width_at=FLUX.width_at,
     metadata=r"hunyuan[-_. ]?(?:image|video)|framepack",
+    trainers=(
+        SdScripts(sizes=("hunyuan-image",), module="networks.lora_hunyuan_image", shares="search"),
+        Musubi(sizes=("hunyuan-video",), module="networks.lora"),
+        LyCORIS(),
+    ),
     pipeline=("HunyuanImagePipeline",),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..family import Family, Renamed, Size, Stack
+from ..trainers import AiToolkit, LyCORIS, Musubi
 
 IDEOGRAM4 = Family(
     name="ideogram4",
@@ -41,5 +42,6 @@ IDEOGRAM4 = Family(
     ),
     metadata=r"ideogram",
     tells=r"attention_o$|adaln_modulation$|llm_cond_|input_proj",
+    trainers=(Musubi(module="networks.lora_ideogram4"), AiToolkit(), LyCORIS()),
     pipeline=("Ideogram4Pipeline",),
 )

@@ -7,6 +7,7 @@ Names of the original from Neo's `backend/nn/krea.py`; of diffusers from
 from __future__ import annotations
 
 from ..family import Family, Renamed, Size, Stack
+from ..trainers import AiToolkit, LyCORIS, Musubi
 
 _BLOCK = (
     "attn.wq attn.wk attn.wv attn.gate attn.wo attn.qknorm.qnorm attn.qknorm.knorm mlp.gate mlp.up mlp.down "
@@ -66,5 +67,6 @@ KREA2 = Family(
     host_encoders=("qwen3vl_4b",),
     width_at="attn.wq attn.wk attn.wv attn.gate attn.wo mlp.gate mlp.up attn.to_q attn.to_k attn.to_v ff.gate ff.up",
     metadata=r"krea[-_. ]?2",
+    trainers=(Musubi(module="networks.lora_krea2", is_whole=True), AiToolkit(), LyCORIS()),
     pipeline=("Krea2Pipeline",),
 )

@@ -7,6 +7,7 @@ Names of the originals from Neo's `backend/nn/lumina.py`; of diffusers from `con
 from __future__ import annotations
 
 from ..family import Family, Renamed, Size, Stack
+from ..trainers import AiToolkit, LyCORIS, Musubi
 
 _ATTENTION = "attention.qkv attention.out attention.q_norm attention.k_norm"
 _LAYER = (
@@ -85,6 +86,10 @@ LUMINA2 = Family(
     width_at=f"{_WIDTH_AT} attn.to_q attn.to_k attn.to_v attn.to_out.0 feed_forward.linear_1",
     metadata=r"lumina",
     tells=r"adaLN_modulation_1$|attn_to_|feed_forward_linear_|time_caption_embed",
+    trainers=(
+        AiToolkit(is_renamed=True),
+        LyCORIS(encoders={"TE": ("Gemma2Attention", "Gemma2FlashAttention2", "Gemma2SdpaAttention", "Gemma2MLP")}),
+    ),
     pipeline=("Lumina2Pipeline",),
 )
 
@@ -109,5 +114,17 @@ Z_IMAGE = Family(
     width_at=_WIDTH_AT,
     metadata=r"z[-_. ]?image",
     tells=r"adaLN_modulation_0$|all_x_embedder|all_final_layer",
+    trainers=(
+        # `networks/lora_zimage.py` leaves out the refiners, and in them as everywhere the modulation.
+        Musubi(
+            module="networks.lora_zimage",
+            included={
+                letter: (f"{path}[.]#[.](attention|feed_forward)[.].*",)
+                for letter, path in (("CR", "context_refiner"), ("NR", "noise_refiner"))
+            },
+        ),
+        AiToolkit(is_renamed=True),
+        LyCORIS(),
+    ),
     pipeline=("ZImagePipeline", "ZImageImg2ImgPipeline"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..family import Family, Size, Stack
+from ..trainers import AiToolkit, LyCORIS, Musubi
 
 _ATTENTION = (
     "attn.to_q attn.to_k attn.to_v attn.to_out.0 attn.norm_q attn.norm_k "
@@ -31,5 +32,6 @@ QWEN_IMAGE = Family(
     ),
     metadata=r"qwen[-_. ]?image",
     tells=r"(?:img|txt)_mlp_net_|(?:img|txt)_mod_1$",
+    trainers=(Musubi(module="networks.lora_qwen_image"), AiToolkit(), LyCORIS()),
     pipeline=("QwenImagePipeline", "QwenImageEditPipeline", "QwenImageImg2ImgPipeline"),
 )

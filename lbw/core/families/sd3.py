@@ -6,6 +6,7 @@ Names of diffusers from `convert_sd3_transformer_checkpoint_to_diffusers`; the s
 from __future__ import annotations
 
 from ..family import Family, Renamed, Size, Stack
+from ..trainers import CLIP_LAYERS, AiToolkit, LyCORIS, SdScripts
 
 _STREAM = ["attn.qkv", "attn.proj", "attn.ln_q", "attn.ln_k", "mlp.fc1", "mlp.fc2", "adaLN_modulation.1"]
 _SECOND = ["attn2.qkv", "attn2.proj", "attn2.ln_q", "attn2.ln_k"]
@@ -82,5 +83,24 @@ SD3 = Family(
     ),
     metadata=r"stable-diffusion-3|sd[-_. ]?3",
     tells=r"joint_blocks",
+    trainers=(
+        SdScripts(
+            module="networks.lora_sd3",
+            indices={"J": "train_block_indices"},
+            dims="emb_dims",
+            in_dims=(
+                ("context_embedder", "IN"),
+                ("t_embedder", "IN"),
+                ("x_embedder", "IN"),
+                ("y_embedder", "IN"),
+                ("final_layer_adaLN_modulation", "OUT"),
+                ("final_layer_linear", "OUT"),
+            ),
+            enabled={"T5": "train_t5xxl=True"},
+            encoders=("CLIP", "CLIP", "T5"),
+        ),
+        AiToolkit(stacks={"joint_blocks": "transformer_blocks"}, is_renamed=True),
+        LyCORIS(encoders={"CLIP": CLIP_LAYERS}),
+    ),
     pipeline=("StableDiffusion3Pipeline", "StableDiffusion3Img2ImgPipeline"),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..family import Family, Renamed, Size, Stack, numbered
+from ..trainers import CLIP_LAYERS, AiToolkit, LyCORIS, Trainer, UNetArguments, UNetPaths
 
 _RESNET = {
     "norm1": "in_layers.0",
@@ -65,6 +66,62 @@ def _renamed(stages: int, stages_with_attention_up: tuple[int, ...]) -> Renamed:
     return Renamed("", "", names)
 
 
+def _diffusers_paths(stages: int, with_attention: tuple[str, ...]) -> UNetPaths:
+    """Return where the blocks of a U-Net of `stages` resolutions stand in diffusers' model."""
+    attention = {"M00": "mid_block.attentions.0."}
+    convolutions: dict[str, tuple[str, ...]] = {"IN00": ("conv_in",), "M00": ("mid_block.resnets.",)}
+    for stage in range(stages):
+        is_last = stage == stages - 1
+        for n in range(2):
+            block = f"IN{3 * stage + 1 + n:02}"
+            convolutions[block] = (f"down_blocks.{stage}.resnets.{n}.",)
+            attention[block] = f"down_blocks.{stage}.attentions.{n}."
+        if not is_last:
+            convolutions[f"IN{3 * stage + 3:02}"] = (f"down_blocks.{stage}.downsamplers.",)
+        for n in range(3):
+            block = f"OUT{3 * stage + n:02}"
+            convolutions[block] = (f"up_blocks.{stage}.resnets.{n}.",)
+            attention[block] = f"up_blocks.{stage}.attentions.{n}."
+        convolutions[block] += ("conv_out",) if is_last else (f"up_blocks.{stage}.upsamplers.",)
+    return UNetPaths({block: path for block, path in attention.items() if block in with_attention}, convolutions)
+
+
+def _original_paths(count: int, with_attention: tuple[str, ...]) -> UNetPaths:
+    """Return where the blocks of SDXL stand in the original model, `count` of them on each side."""
+    attention = {"M00": "middle_block.1."}
+    convolutions: dict[str, tuple[str, ...]] = {"M00": ("middle_block.0.", "middle_block.2.")}
+    for side, path in (("IN", "input_blocks"), ("OUT", "output_blocks")):
+        for n in range(count):
+            block = f"{side}{n:02}"
+            convolutions[block] = (f"{path}.{n}.0.",)
+            if block in with_attention:
+                attention[block] = f"{path}.{n}.1."
+    for n in (2, 5):
+        convolutions[f"OUT{n:02}"] += (f"output_blocks.{n}.2.",)
+    last = f"OUT{count - 1:02}"
+    convolutions |= {"IN00": ("input_blocks.0.0",), last: (*convolutions[last], "out.")}
+    return UNetPaths(attention, convolutions)
+
+
+_FOUR_PATHS = _diffusers_paths(4, LAYOUTS[17])
+_FOUR_TRAINERS: tuple[Trainer, ...] = (
+    UNetArguments(down=numbered("IN", range(12)), mid=("M00",), up=numbered("OUT", range(12))),
+    AiToolkit(roots=("lora_unet.",), unet=_FOUR_PATHS, encoder="BASE"),
+    LyCORIS(unet=_FOUR_PATHS, encoders={"BASE": CLIP_LAYERS}),  # sd-scripts names the modules as diffusers does
+)
+_XL_TRAINERS: tuple[Trainer, ...] = (
+    UNetArguments(
+        down=numbered("IN", range(9)),
+        mid=("M00",) * 3,
+        up=numbered("OUT", range(9)),
+        before=("BASE",),
+        after=("OUT08",),
+    ),
+    AiToolkit(roots=("lora_unet.",), unet=_diffusers_paths(3, LAYOUTS[12]), encoder="BASE"),
+    LyCORIS(unet=_original_paths(9, LAYOUTS[12]), encoders={"BASE": CLIP_LAYERS}),
+)
+
+
 def _family(
     name: str,
     title: str,
@@ -79,6 +136,7 @@ def _family(
     host_encoders: tuple[str, ...],
     pipeline: tuple[str, ...],
     picture_size: int = 1024,
+    trainers: tuple[Trainer, ...] = (),
 ) -> Family:
     """Return a U-Net of `count` blocks on each side whose cross-attention reads text of the width `context`."""
     ins, outs = numbered("IN", range(count)), numbered("OUT", range(count))
@@ -109,6 +167,7 @@ def _family(
             "LATE": outs,
         },
         together=together,
+        trainers=trainers,
         pipeline=pipeline,
         picture_size=picture_size,
     )
@@ -132,18 +191,21 @@ SD1 = _family(
     _FOUR_STAGES, r"(?:lora|oft|lycoris)_te_|(?:^|_)text_encoder_text_model|cond_stage_model_transformer",
     _FOUR_TOGETHER, ("clip_l",),
     ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"), 512,
+    _FOUR_TRAINERS,
 )  # fmt: skip
 SD2 = _family(
     "sd2", "SD 2.x", "2022-11", 12, _renamed(4, (1, 2)), 1024, r"sd_v2|sd_2|stable-diffusion-v2",
     f"{_FOUR_STAGES}|{_OPEN_CLIP_ALONE}", _OPEN_CLIP_ALONE, _FOUR_TOGETHER, ("clip_h",),
     ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"), 512,
+    _FOUR_TRAINERS,
 )  # fmt: skip
 SDXL = _family(
     "sdxl", "SDXL", "2023-07", 9, _renamed(3, (0, 1)), 2048, r"sdxl|stable-diffusion-xl(?!-v1-refiner)|^ssd$|^vega$",
     f"{_TWO_ENCODERS}|{_DEEP}|label_emb|add_embedding|output_blocks_0_1_|up_blocks_0_attentions",
     f"{_TWO_ENCODERS}|(?:lora|oft|lycoris)_te1_|^te1_|(?:^|_)clip_l_",
     _XL_TOGETHER, ("clip_l", "clip_g"),
-    ("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"),
+    ("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"), 1024,
+    _XL_TRAINERS,
 )  # fmt: skip
 SDXL_REFINER = _family(
     "sdxl-refiner", "SDXL refiner", "2023-07", 12, _renamed(4, (1, 2)), 1280, r"stable-diffusion-xl-v1-refiner",

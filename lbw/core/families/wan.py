@@ -6,6 +6,7 @@ Names of the original from Neo's `backend/nn/wan.py`; of diffusers from `convert
 from __future__ import annotations
 
 from ..family import Family, Renamed, Size, Stack
+from ..trainers import AiToolkit, LyCORIS, Musubi
 
 _SELF = "self_attn.q self_attn.k self_attn.v self_attn.o self_attn.norm_q self_attn.norm_k"
 _CROSS = _SELF.replace("self_attn", "cross_attn")
@@ -68,6 +69,12 @@ WAN = Family(
         "attn1.to_q attn1.to_k attn1.to_v attn1.to_out.0 attn2.to_q attn2.to_k attn2.to_v attn2.to_out.0 ffn.net.0.proj"
     ),
     metadata=r"^wan",
+    trainers=(
+        Musubi(module="networks.lora_wan"),
+        # Of Wan 2.2 14B ai-toolkit trains both transformers in one model.
+        AiToolkit(roots=("transformer.", "transformer_1.", "transformer_2."), is_renamed=True),
+        LyCORIS(),
+    ),
     pipeline=("WanPipeline", "WanImageToVideoPipeline"),
     picture_size=512,
 )
