@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 
+from lbw.core.errors import HostError
 from lbw.files.delta import Delta, Parameters, delta, output_rows
 
 
@@ -46,12 +47,32 @@ class Layer:
         self.is_changed = False
 
     def write(self, change: torch.Tensor, bias_change: torch.Tensor | None) -> None:
-        """Set weight and bias to base + change, summed in float32."""
+        """Set weight and bias to base + change, summed in float32.
+
+        Raises:
+            HostError: a sum is too large for the weight's type; nothing is written then.
+        """
         weight, bias = self.base()
+        sums = _sum(weight, change), None if bias is None or bias_change is None else _sum(bias, bias_change)
         self.is_changed = True
-        self.parameter.data.copy_((weight.float() + change).to(weight.dtype))
+        self.parameter.data.copy_(sums[0])
         if self.bias is not None and bias is not None:
-            self.bias.data.copy_(bias if bias_change is None else (bias.float() + bias_change).to(bias.dtype))
+            self.bias.data.copy_(bias if sums[1] is None else sums[1])
+
+
+def _sum(base: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+    total = (base.float() + change).to(base.dtype)
+    if not _is_finite(total) and _is_finite(base):
+        dtype = str(base.dtype).removeprefix("torch.")
+        raise HostError(
+            f"the LoRAs' change is so large that a weight is no longer a {dtype} number; lower the strength"
+        )
+    return total
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    # Types of one byte are not asked themselves.
+    return bool((tensor.float() if tensor.element_size() == 1 else tensor).isfinite().all())
 
 
 class Rows(NamedTuple):

@@ -174,12 +174,11 @@ def _peft(
         return tensors, lambda strength: (merged, bias)
 
     def at(strength: float) -> Weights:
-        if strength != 1:
+        with _quiet():
             adapted.scale_layer(strength)
-        try:
-            return applied(adapted, layer.weight.shape)
-        finally:
-            if strength != 1:
+            try:
+                return applied(adapted, layer.weight.shape)
+            finally:
                 adapted.scale_layer(1 / strength)
 
     return tensors, at

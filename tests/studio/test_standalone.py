@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from lbw.core.errors import FileError  # noqa: E402
+from lbw.core.errors import FileError, HostError  # noqa: E402
 from lbw.core.plan import resolve_request  # noqa: E402
 from lbw.core.tag import parse_tag  # noqa: E402
 from lbw.hosts import layers  # noqa: E402
@@ -152,4 +152,42 @@ def test_a_module_of_the_wrong_shape_is_our_error(host: StandaloneHost, tmp_path
     host.library = Library(tmp_path)
     with pytest.raises(FileError, match="does not fit"):
         apply(host, "<lora:bad:1>")
+    assert same(base, weights(host))
+
+
+QUERY = "unet.down_blocks.1.attentions.1.transformer_blocks.0.attn1.to_q"
+
+
+def with_one_module(host: StandaloneHost, folder: Any, number: float) -> None:
+    """Let the host find a LoRA "one" of one module, whose ΔW is number² everywhere."""
+    from safetensors.torch import save_file
+
+    from lbw.hosts.standalone import Library
+
+    rows, columns = weights(host)[QUERY].shape
+    name = "lora_unet_input_blocks_5_1_transformer_blocks_0_attn1_to_q"
+    up, down = torch.full((rows, 1), number), torch.full((1, columns), number)
+    tensors = {f"{name}.lora_up.weight": up, f"{name}.lora_down.weight": down}
+    save_file(tensors, folder / "one.safetensors", {"ss_base_model_version": "sdxl_base_v1-0"})
+    host.library = Library(folder)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 3e38])
+def test_nan_and_infinity_of_a_file_never_reach_the_model(number: float, host: StandaloneHost, tmp_path: Any) -> None:
+    base = weights(host)
+    with_one_module(host, tmp_path, number)
+    with pytest.raises(FileError, match=r"NaN|not finite"):
+        apply(host, "<lora:one:1>")
+    assert same(base, weights(host))
+
+
+def test_a_strength_that_the_weights_cannot_hold_is_refused_and_leaves_the_base(
+    host: StandaloneHost, tmp_path: Any
+) -> None:
+    base = weights(host)
+    with_one_module(host, tmp_path, 1e19)
+    apply(host, "<lora:one:1>")
+    assert weights(host)[QUERY].isfinite().all()
+    with pytest.raises(HostError, match="no longer a float32 number"):
+        apply(host, "<lora:one:9>")
     assert same(base, weights(host))
