@@ -34,6 +34,7 @@ WITH_ERRORS = ("lbw/core", "lbw/files", "lbw/analysis", "lbw/hosts")
 CONSTANTS = {
     "lbw/analysis/effective_blocks.py": ("NEEDED", "NOT_NEEDED", "UNKNOWN"),
     "lbw/core/preset_check.py": ("NAMED", "ONE_NUMBER", "OTHER_PRESET"),
+    "lbw/core/block_words.py": ("SEVERAL", "WITH_EMBEDDERS", "BEFORE", "MIDDLE", "BEHIND"),
 }  # fmt: skip
 """Constants that are shown as they are."""
 CHECK = "lbw/core/preset_check.py"
@@ -42,6 +43,11 @@ CHECK = "lbw/core/preset_check.py"
 MORE: dict[str, tuple[str, ...]] = {
     "lbw/ui/analyze_views.py": ("block", "mean %", "deviation", "inside", "outside", "focus", "suggestion"),
     "lbw/ui/preset_check.py": ("every model",),
+    "lbw/core/block_words.py": (
+        "double stream block", "single stream block", "joint block", "block", "context refiner", "noise refiner",
+        "text fusion", "input block", "output block", "CLIP text encoder", "T5 text encoder", "text encoder",
+        "text adapter",
+    ),
     "lbw/ui/tuner_controls.py": ("✓ Needed", "✗ Not needed", "? Unknown"),
     "lbw/webui/tab.py": (
         "Take from txt2img", "Take from img2img",

@@ -16,6 +16,7 @@ from lbw.api.jobs import Jobs
 from lbw.core.errors import LbwError
 from lbw.files.user_presets import ROOT
 from lbw.ui.analyze import analyze_panel
+from lbw.ui.block_map import block_map_panel
 from lbw.ui.hints import hints_panel
 from lbw.ui.markup import picture, png_uri
 from lbw.ui.presets import presets_panel
@@ -101,6 +102,8 @@ def _page(
             editor = presets_panel(store)
             with gr.Tab("Make weights"):
                 weights_panel(editor, host.loaded, shelf)
+            with gr.Tab("Block map"):
+                block_map_panel(shelf, host.loaded, lambda: maker.model)
             with gr.Tab("Elemental presets"):
                 presets_panel(store, "elements")
         with gr.Tab("Tuner"):

@@ -50,7 +50,7 @@ class TunerControls:
         with gr.Row(elem_classes=["lbw-row"]):
             self.model = gr.Dropdown(
                 titles(None), value=title_of(first), label="Weights type", info="the model, and the blocks to tune",
-                elem_id="lbw_tuner_type", min_width=210,
+                elem_id="lbw_tuner_type", scale=2, min_width=280,
             )  # fmt: skip
             self.new = gr.Button("Start anew", elem_id="lbw_tuner_new", scale=0, min_width=130)
             self.weights = gr.Textbox(

@@ -46,6 +46,12 @@ class PanelHost:
         """Return the architecture of the model that the WebUI has loaded, None if it is not known."""
         return self.hook.loaded()
 
+    def model_file(self) -> Path | None:
+        """Return the checkpoint that the WebUI has loaded, None if it does not say."""
+        model = getattr(shared, "sd_model", None)
+        name = getattr(getattr(model, "sd_checkpoint_info", None), "filename", None)
+        return Path(name) if name else None
+
     def samplers(self) -> list[str]:
         """Return the WebUI's samplers."""
         return [sampler.name for sampler in sd_samplers.samplers]

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from lbw.ui.analyze import AnalyzePanel, analyze_panel
+from lbw.ui.block_map import block_map_panel
 from lbw.ui.gradio_versions import listen, tooltips
 from lbw.ui.hints import hints_panel
 from lbw.ui.picture_fields import PictureFields
@@ -51,6 +52,8 @@ class Tab:
                     editor = presets_panel(self.store)
                     with gr.Tab("Make weights", elem_id="lbw_tab_weights"):
                         weights_panel(editor, self.host.loaded, self.host.hook)
+                    with gr.Tab("Block map", elem_id="lbw_tab_map"):
+                        block_map_panel(self.host.hook, self.host.loaded, self.host.model_file)
                     with gr.Tab("Elemental presets", elem_id="lbw_tab_elements"):
                         presets_panel(self.store, "elements")
                 with gr.Tab("Tuner", elem_id="lbw_tab_tuner"):

@@ -10,10 +10,11 @@ import gradio as gr
 import numpy as np
 
 from lbw.analysis.cells import Cell
-from lbw.core.architectures import ARCHITECTURES
+from lbw.core.architectures import by_name
 from lbw.core.family import Architecture
 from lbw.files.user_presets import ROOT, PresetStore
 from lbw.ui.analyzer_host import Question
+from lbw.ui.block_map import block_map_panel
 from lbw.ui.hints import hints_panel
 from lbw.ui.presets import presets_panel
 from lbw.ui.tuner import tuner_panel
@@ -30,7 +31,13 @@ class Host:
 
     def loaded(self) -> Architecture | None:
         name = self.folder / "loaded.txt"
-        return ARCHITECTURES[name.read_text()] if name.exists() else None
+        return by_name(name.read_text()) if name.exists() else None
+
+    def find(self, name: str) -> str | None:
+        return self.lora_files().get(name)
+
+    def lora_files(self) -> dict[str, str]:
+        return {path.stem: str(path) for path in self.folder.glob("*.safetensors")}
 
     def samplers(self) -> list[str]:
         return ["Euler", "Heun"]
@@ -56,7 +63,9 @@ def build(folder: Path) -> gr.Blocks:
         with gr.Tab("Presets"):
             presets = presets_panel(store)
             with gr.Tab("Make weights"):
-                weights_panel(presets, host.loaded)
+                weights_panel(presets, host.loaded, host)
+            with gr.Tab("Block map"):
+                block_map_panel(host, host.loaded)
             with gr.Tab("Elemental"):
                 presets_panel(store, "elements")
         with gr.Tab("Tuner"):

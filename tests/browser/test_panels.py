@@ -457,3 +457,52 @@ def test_every_control_says_what_it_is_for(page: sync_api.Page) -> None:
             .map(part => part.id)"""
     )
     assert [elem_id for elem_id in untold if elem_id not in ("lbw_hints", "lbw_tuner_start", "lbw_tuner_trainer")] == []
+
+
+def test_the_map_says_of_a_block_what_pointer_or_keys_are_at(
+    open_page: Callable[[str], Any], address: str, folder: Path
+) -> None:
+    shutil.copy(ROOT / "demo" / "loras" / "planted.safetensors", folder / "planted.safetensors")
+    (folder / "loaded.txt").write_text("flux")
+    page = open_page(address)
+    tab(page, "Block map")
+    view = part(page, "lbw_map")
+    told = view.locator(".lbw-map-told")
+    expect(view.locator(".lbw-map-block")).to_have_count(61)
+    view.get_by_role("button", name="D07").hover()
+    expect(told).to_have_text("D07 · double stream block 7 · double_blocks.7")
+    view.get_by_role("button", name="S36").focus()
+    page.keyboard.press("Tab")
+    expect(told).to_have_text("S37 · single stream block 37 · single_blocks.37")
+    field(page, "lbw_map_lora").click()
+    part(page, "lbw_map_lora").locator("li, [role=option]").filter(has_text="planted").first.click()
+    expect(view.locator(".lbw-map-block")).to_have_count(20)
+    view.get_by_role("button", name="OUT04").hover()
+    expect(told).to_contain_text("36 tensors · 8,844 parameters · 33.33 %")
+    field(page, "lbw_map_model").click()
+    part(page, "lbw_map_model").locator("li, [role=option]").filter(has_text="Qwen-Image").first.click()
+    expect(view.locator(".lbw-map-block")).to_have_count(63)
+
+
+def test_weights_are_made_and_tuned_for_a_model_that_no_list_has(
+    open_page: Callable[[str], Any], address: str, folder: Path
+) -> None:
+    shutil.copy(ROOT / "demo" / "loras" / "planted.safetensors", folder / "planted.safetensors")
+    (folder / "loaded.txt").write_text("anima:B20")
+    page = open_page(address)
+    tab(page, "Make weights")
+    expect(field(page, "lbw_weights_type")).to_have_value("20: Anima with 20 B blocks (anima:B20)")
+    expect(page.locator(".lbw-weights-slider:visible")).to_have_count(20)
+    number = page.locator("#lbw_weights_B19 input[type=number]")
+    number.fill("0.5")
+    number.press("Tab")
+    expect(field(page, "lbw_weights_line")).to_have_value(",".join(["1"] * 19) + ",0.5")
+    field(page, "lbw_weights_lora").click()
+    part(page, "lbw_weights_lora").locator("li, [role=option]").filter(has_text="planted").first.click()
+    expect(field(page, "lbw_weights_type")).to_have_value("12: SDXL")
+    expect(page.locator(".lbw-weights-slider:visible")).to_have_count(12)
+    tab(page, "Tuner")
+    expect(field(page, "lbw_tuner_type")).to_have_value("Anima with 20 B blocks (anima:B20): 24 blocks")
+    expect(page.locator(".lbw-state")).to_have_count(24)
+    part(page, "lbw_tuner_new").click()
+    expect(page.locator(".lbw-state")).to_have_count(24)

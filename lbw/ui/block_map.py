@@ -1,0 +1,166 @@
+"""The panel *Block map*: a picture of a model's blocks, shaded by how much of its parameters lies in each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from lbw.core.architectures import ARCHITECTURES, USUAL
+from lbw.core.errors import LbwError
+from lbw.core.family import Architecture
+from lbw.core.shape import Part, is_unet, shape
+from lbw.files.block_map import BlockMap, map_of_lora, map_of_model
+
+from .gradio_versions import listen, on_page_load
+from .lora_shelf import LoraFiles, lora_names, lora_path
+from .markup import BAD, REMARK, Text, message, words
+
+LOADED = "the loaded model"
+
+_DARKEST = 62
+"""Percent of the accent's colour in the block that has most; letters on it can still be read, light and dark."""
+
+_TELL = """
+    const block = event.target.closest?.('.lbw-map-block');
+    const told = this.querySelector('.lbw-map-told');
+    if (block) told.replaceChildren(...block.querySelector('.lbw-map-more').cloneNode(true).childNodes);"""
+
+
+def map_view(found: BlockMap) -> str:
+    """Return the picture of a map as HTML: blocks in the shape of their model, whose numbers pointer and keys show."""
+    parts = "".join(_part(part, found, is_unet(found.architecture)) for part in shape(found.architecture))
+    title: Text = (found.architecture.title, "·", len(found.architecture.blocks), "blocks")
+    if found.counts is not None:
+        title = (*title, "·", f"{found.total.tensors:,}", "tensors", "·", f"{found.total.parameters:,}", "parameters")
+    hint: Text = (
+        "Point at a block, or go there with the Tab key: what it is."
+        if found.counts is None
+        else "Shaded by share of the parameters. Point at a block, or go there with the Tab key."
+    )
+    code = escape(" ".join(_TELL.split()))
+    return (
+        "".join(message(remark, REMARK) for remark in found.remarks)
+        + f'<div class="lbw-map" onmouseover="{code}" onfocusin="{code}"><p>{words(title)}</p>{parts}'
+        f'<p class="lbw-map-told" role="status" aria-live="polite">{words(hint)}</p></div>'
+    )
+
+
+def _part(part: Part, found: BlockMap, has_ways: bool) -> str:
+    is_row = all(len(column) == 1 for column in part)
+    kind = "row" if is_row else "ways" if has_ways else "stack"
+    runs = [tuple(block for (block,) in part)] if is_row else part
+    made = []
+    for run in runs:
+        # Of a U-Net each step stands further in than the one above it.
+        cells = "".join(
+            f'<div class="lbw-map-step" style="--lbw-depth:{depth / len(run):.3f}">{_block(block, found)}</div>'
+            for depth, block in enumerate(run)
+        )
+        made.append(f'<div class="lbw-map-run">{cells}</div>')
+    heading = ""
+    if kind == "stack":
+        first = found.words[part[0][0]]
+        heading = f'<div class="lbw-map-title">{words((sum(map(len, part)), "×", first.words))}</div>'
+    return f'<div class="lbw-map-part lbw-map-{kind}">{heading}{"".join(made)}</div>'
+
+
+def _block(block: str, found: BlockMap) -> str:
+    described = found.words[block]
+    said: tuple[str | int, ...] = (block, "·", described.words)
+    if described.number is not None:
+        said = (*said, described.number)
+    if described.path:
+        said = (*said, "·", described.path)
+    shade, share, kind = 0.0, "", ""
+    if found.counts is not None:
+        count = found.counts[block]
+        percent = found.share(block)
+        said = (
+            *said, "·", f"{count.tensors:,}", "tensors", "·", f"{count.parameters:,}", "parameters", "·",
+            f"{percent:.2f} %",
+        )  # fmt: skip
+        most = max(found.share(other) for other in found.counts) or 1.0
+        shade = _DARKEST * sqrt(percent / most)
+        share = f"<small>{_short(percent)}</small>"
+        kind = "" if count.tensors else " lbw-map-empty"
+    return (
+        f'<button type="button" class="lbw-map-block{kind}" style="--lbw-shade:{shade:.1f}%" '
+        f'aria-label="{escape(" ".join(map(str, said)))}"><b>{escape(block)}</b>{share}'
+        f'<span class="lbw-map-more" hidden>{words(said)}</span></button>'
+    )
+
+
+def _short(percent: float) -> str:
+    """Return a share as it fits into a block."""
+    if not percent:
+        return "–"
+    return f"{percent:.0f} %" if percent >= 9.95 else f"{percent:.1f} %" if percent >= 0.05 else "&lt;0.1 %"
+
+
+class BlockMapPanel:
+    """The picture and what it is of, within the page that is being built."""
+
+    def __init__(
+        self,
+        loras: LoraFiles,
+        loaded: Callable[[], Architecture | None],
+        model: Callable[[], Path | None] = lambda: None,
+    ) -> None:
+        """Build it.
+
+        loaded: returns the architecture of the loaded model, None if it is not known. model: returns its file or
+        folder, None where that is not known.
+        """
+        self.loras = loras
+        self.loaded = loaded
+        self.model = model
+        self._titles = {a.title: a for a in ARCHITECTURES.values()}
+        with gr.Row(elem_classes=["lbw-row"]):
+            self.of_model = gr.Dropdown(
+                [LOADED, *self._titles], label="Model", info="its blocks; of the loaded one with their sizes",
+                elem_id="lbw_map_model",
+            )  # fmt: skip
+            self.of_lora = gr.Dropdown([], label="LoRA", info="where its parameters lie", elem_id="lbw_map_lora")
+        self.view = gr.HTML(elem_id="lbw_map")
+        listen(self.of_model.input, self._model_chosen, [self.of_model], [self.view, self.of_lora])
+        listen(self.of_lora.input, self._lora_chosen, [self.of_lora], [self.view, self.of_model])
+        on_page_load(self._opened, [self.view, self.of_lora])
+
+    def _opened(self) -> list[Any]:
+        return [map_view(BlockMap(self.loaded() or USUAL)), gr.update(choices=lora_names(self.loras), value=None)]
+
+    def _model_chosen(self, title: str | None) -> list[Any]:
+        if title in self._titles:
+            return [map_view(BlockMap(self._titles[title])), None]
+        return [self._loaded_view(), None]
+
+    def _loaded_view(self) -> str:
+        loaded, path = self.loaded(), self.model()
+        if path is not None:
+            try:
+                return map_view(map_of_model(path))
+            except LbwError as error:
+                said = message(str(error), REMARK)
+                return said + (map_view(BlockMap(loaded)) if loaded else "")
+        if loaded is None:
+            return message("No model is loaded, or its blocks are not known.", REMARK)
+        return map_view(BlockMap(loaded))
+
+    def _lora_chosen(self, name: str | None) -> list[Any]:
+        try:
+            found = map_of_lora(lora_path(self.loras, name or ""), self.loaded())
+        except LbwError as error:
+            return [message(str(error), BAD), None]
+        return [map_view(found), None]
+
+
+def block_map_panel(
+    loras: LoraFiles, loaded: Callable[[], Architecture | None], model: Callable[[], Path | None] = lambda: None
+) -> BlockMapPanel:
+    """Put the map into the page that is being built; see `BlockMapPanel`."""
+    return BlockMapPanel(loras, loaded, model)
