@@ -48,7 +48,7 @@ class AnalyzeControls:
                         first.span, label="Range", info="the block, all others", elem_id=_id("range")
                     )
                     self.blocks = gr.Textbox(
-                        first.blocks, label="Blocks", info="auto, 12ALL, IN04,OUT", elem_id=_id("blocks")
+                        first.blocks, label="Blocks", info="auto, 12ALL, EARLY, IN04", elem_id=_id("blocks")
                     )
                     self.seeds = gr.Textbox(
                         first.seeds, label="number of seed", info="a source for each", elem_id=_id("seeds")

@@ -29,7 +29,7 @@ from lbw.core.errors import FileError, LbwError
 from lbw.core.presets import check_name
 
 from .analyzer_host import AnalyzerHost, Prepared, Question
-from .markup import BAD, GOOD, REMARK, Text
+from .markup import BAD, GOOD, GUESS, REMARK, Text
 
 SMALL = 256
 """The longer side of the pictures of the grid on the page; the grid that is written to disk has them in full size."""
@@ -139,6 +139,8 @@ class Run:
     def _run(self) -> None:
         try:
             self.prepared = self.host.prepare(self.question, self._show, self.asked_to_stop.is_set)
+            if self.prepared.analysis.architecture.family.is_guess:
+                self.said.append((GUESS, REMARK))
             self.said += [(remark, REMARK) for remark in self.prepared.remarks]
             if self.is_quick:
                 self._scan(self.prepared)

@@ -17,13 +17,12 @@ from lbw.core.weights import format_number, parse_number
 from .gradio_versions import listen, on_page_load, tooltips
 from .layouts import Layout, first_layout, layout_called, load, names_text, numbers_text, slider_blocks, titles
 from .lora_shelf import LoraFiles, lora_architecture, lora_names
-from .markup import BAD, REMARK, data_uri, message, picture
+from .markup import BAD, GUESS, REMARK, data_uri, message, picture
 from .presets import PresetsPanel
 from .sliders import sliders_view, values_in, values_text
 
 _NUMBERS, _NAMES = "list of numbers", "by name"
 _FIELD_WIDTH = 58
-_GUESS = "The model is not known: its blocks are numbered as its tensors' names are, which is a guess."
 
 
 # The panel ---------------------------------------------------------------------------------------
@@ -143,7 +142,7 @@ class WeightsPanel:
         except LbwError as error:
             return self._said(str(error))
         layout = first_layout(architecture)
-        said = message(_GUESS, REMARK) if architecture.family.is_guess else ""
+        said = message(GUESS, REMARK) if architecture.family.is_guess else ""
         return self._showing(layout, values_in(text, slider_blocks(layout)), form, said, architecture)
 
     def _choices(self, text: str) -> Any:

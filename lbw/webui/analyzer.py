@@ -23,6 +23,7 @@ from lbw.analysis.xyz import AxisType, Grid, build, parse_axis, random_seed, tou
 from lbw.core.errors import FileError, LbwError, WeightsError, quote
 from lbw.core.presets import merged
 from lbw.core.tag import LoraRequest
+from lbw.ui.markup import GUESS
 
 from . import cells, messages
 from .cells import WebuiRenderer
@@ -55,6 +56,8 @@ class Analyzer:
         self.elements = {**hook.store.elements(), **self.options.elements}
         self.prompt = styled_prompt(p)
         self.architecture = hook.architecture()
+        if self.architecture.family.is_guess:
+            self.remarks.append(GUESS)
 
     def text(self, name: str, default: str) -> str:
         """Return an argument as text; what is missing or empty says nothing."""
@@ -345,7 +348,10 @@ class AnalyzerScript(scripts.Script):
             with gr.Row():
                 span = gr.Textbox("0,1", label="Range", elem_id=name("range"))
                 blocks = gr.Textbox(
-                    AUTO, label="Blocks", placeholder="auto, 12ALL … 61ALL, IN04-IN08,OUT01", elem_id=name("blocks")
+                    AUTO,
+                    label="Blocks",
+                    placeholder="auto, 12ALL … 63ALL, EARLY, IN04-IN08,OUT01",
+                    elem_id=name("blocks"),
                 )
                 seeds = gr.Number(1, precision=0, label="number of seed", elem_id=name("seeds"))
             with gr.Row():

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbw.analysis.cells import Cell, choose, ordered, parse_span, uniform_cell, whole_number
-from lbw.core.architectures import ARCHITECTURES
+from lbw.core.architectures import ARCHITECTURES, by_name
 from lbw.core.errors import WeightsError
 from lbw.core.family import Architecture
 from lbw.core.weights import Drawing, format_number, resolve
@@ -110,6 +110,18 @@ def test_auto_without_tensors_is_an_error() -> None:
 )
 def test_all_of_a_layout(text: str, architecture: Architecture, blocks: list[str]) -> None:
     assert chosen(text, architecture) == {block: (block,) for block in blocks}
+
+
+@pytest.mark.parametrize("name", [*ARCHITECTURES, "anima:B20", "unknown:B24"])
+def test_every_layout_and_the_thirds_of_every_model_can_be_chosen(name: str) -> None:
+    architecture = by_name(name)
+    for count, layout in architecture.layouts.items():
+        own = [block for block in layout if block in architecture.blocks]
+        assert list(chosen(f"{count}ALL", architecture)) == own
+    thirds = chosen("EARLY,MIDDLE,LATE", architecture)
+    listed = [block for blocks in thirds.values() for block in blocks]
+    assert len(listed) == len(set(listed))
+    assert set(architecture.numbered_blocks) <= set(listed)
 
 
 def test_a_list_holds_ids_ranges_groups_and_not() -> None:

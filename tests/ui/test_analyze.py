@@ -15,8 +15,9 @@ from lbw.analysis.cells import Cell, Choice
 from lbw.analysis.effective_blocks import Analysis, BlockResult, Settings
 from lbw.analysis.noise_scan import NoiseChange
 from lbw.analysis.store import CellStore
-from lbw.core.architectures import ARCHITECTURES
+from lbw.core.architectures import ARCHITECTURES, by_name
 from lbw.core.errors import WeightsError
+from lbw.core.family import Architecture
 from lbw.ui.analyze_run import Run, going_on, preset_name, reduced, scan_results
 from lbw.ui.analyze_views import (
     block_view,
@@ -27,7 +28,7 @@ from lbw.ui.analyze_views import (
     time_words,
 )
 from lbw.ui.analyzer_host import Prepared, Question
-from lbw.ui.markup import plain
+from lbw.ui.markup import GUESS, plain
 from tests.analysis.doubles import Painter, same_areas, weights_of
 
 SDXL = ARCHITECTURES["sdxl"]
@@ -51,18 +52,19 @@ class Probe:
 
 
 class Host:
-    def __init__(self, folder: Path, painter: Painter) -> None:
+    def __init__(self, folder: Path, painter: Painter, architecture: Architecture = SDXL) -> None:
         self.folder = folder
         self.painter = painter
+        self.architecture = architecture
         self.probe = Probe()
 
     def prepare(self, question: Question, show: Any, stopped: Any) -> Prepared:
         if question.blocks == "QQ":
             raise WeightsError("no such block")
-        choices = tuple(Choice(block, (block,)) for block in TENSORS)
+        choices = tuple(Choice(block, (block,)) for block in TENSORS if block in self.architecture.blocks)
         seed = 5 if question.seed == -1 else question.seed
         seeds = tuple(range(seed, seed + int(question.seeds)))
-        analysis = Analysis(Settings(choices, seeds), SDXL, TENSORS, CellStore(self.folder / "cells", {}))
+        analysis = Analysis(Settings(choices, seeds), self.architecture, TENSORS, CellStore(self.folder / "cells", {}))
         stem = self.folder / "out" / "x"
         return Prepared(analysis, self.painter, self.probe, "one:two", f"seed {seed}", stem, ("a remark",))
 
@@ -95,6 +97,12 @@ def test_what_a_host_raises_is_said(tmp_path: Path, painter: Painter) -> None:
     words = [plain(text) for text, _ in run.said]
     assert "Done: 0 pictures rendered, 0 kept from before, 4 failed." in words
     assert "IN04, IN08, OUT00: RuntimeError: out of memory" in words
+
+
+def test_that_the_blocks_are_a_guess_is_said_before_all_else(tmp_path: Path, painter: Painter) -> None:
+    run = finished(Run(Host(tmp_path, painter, by_name("unknown:B24")), Question("x")))
+    assert [plain(text) for text, _ in run.said][:2] == [GUESS, "a remark"]
+    assert GUESS not in [plain(text) for text, _ in finished(Run(Host(tmp_path, painter), Question("x"))).said]
 
 
 def test_a_stopped_run_with_a_random_seed_goes_on_with_that_seed(tmp_path: Path, painter: Painter) -> None:
