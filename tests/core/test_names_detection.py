@@ -25,7 +25,11 @@ KNOWN = {(name, naming): {w.name: w.shape for w in modules(models()[name].naming
 def _fitting(weights: Iterable[Weight]) -> set[str]:
     """Return the architectures that have all of `weights`."""
     wanted = {w.name: w.shape for w in weights}
-    return {models()[name].architecture for (name, _), known in KNOWN.items() if wanted.items() <= known.items()}
+    return {
+        models()[name].architecture
+        for (name, _), known in KNOWN.items()
+        if all(known.get(module) == shape for module, shape in wanted.items())
+    }
 
 
 def _name(detection: Detection) -> str | None:
