@@ -9,7 +9,17 @@ from dataclasses import dataclass, field
 from .architectures import ARCHITECTURES, FAMILIES, guessed, sized
 from .blocks import encoder_sort, locate
 from .family import Architecture, Family, Size, flat
-from .names import ENCODER, denoiser_path, flat_name, is_module, longest, module_name, names_of, stack_of
+from .names import (
+    ENCODER,
+    HOST_ENCODER,
+    denoiser_path,
+    flat_name,
+    is_module,
+    longest,
+    module_name,
+    names_of,
+    stack_of,
+)
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -78,7 +88,10 @@ class Clues:
         telling = [family for family in told if sorts <= family.encoders.keys()]
         if telling:
             return telling[-1:]  # the newest: a file of two encoders has the names of those with one, too
-        return [family for family in FAMILIES if family.kind != "unet" and sorts <= family.encoders.keys()]
+        found = [family for family in FAMILIES if family.kind != "unet" and sorts <= family.encoders.keys()]
+        hosts = {match[1] for match in map(HOST_ENCODER.match, self.encoders) if match}
+        owners = [family for family in found if hosts and hosts <= {flat(name) for name in family.host_encoders}]
+        return owners or found
 
     def _share(self, family: Family) -> float:
         """Return the share of the denoiser's modules that are named as in `family`."""

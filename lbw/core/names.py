@@ -48,6 +48,8 @@ ENCODER = re.compile(
     r"transformer_resblocks_|embedders_\d_)"
 )
 """What the flat name of a text encoder's module begins with."""
+HOST_ENCODER = re.compile(rf"^(?:text_encoders_)?({_HOST_ENCODERS})_")
+"""The name that a host gives to a text encoder, at the beginning of a module's flat name."""
 
 
 def module_name(key: str) -> str:

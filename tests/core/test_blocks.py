@@ -357,6 +357,23 @@ def test_names_alone_tell_where_only_one_model_has_them(name: str, architecture:
 
 
 @pytest.mark.parametrize(
+    ("encoder", "architecture"),
+    [
+        ("gemma2", "lumina2"),
+        ("qwen3_06b", "anima"),
+        ("umt5xxl.transformer", "wan-1.3b"),
+        ("qwen3vl_4b", "krea2"),
+        ("ministral3", "ernie-image"),
+    ],
+)
+def test_the_host_s_name_of_a_text_encoder_tells_the_model_that_it_is_of(encoder: str, architecture: str) -> None:
+    for name in (f"text_encoders.{encoder}.x.lora_A.weight", f"{encoder}.x.lora_A.weight"):
+        found = detect([name])
+        assert found is not None
+        assert found.name == architecture
+
+
+@pytest.mark.parametrize(
     ("metadata", "architecture"),
     [
         ({"ss_base_model_version": "sdxl_base_v1-0"}, SDXL),
