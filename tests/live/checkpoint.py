@@ -64,6 +64,11 @@ class Checkpoint:
         self._header = header
         self._data_start = 8 + size
 
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every tensor's shape, by its name."""
+        return {name: tuple(entry["shape"]) for name, entry in self._header.items()}
+
     @property
     def architecture(self) -> str:
         return "sdxl" if UNET + "label_emb.0.0.weight" in self._header else "sd1"
@@ -85,17 +90,23 @@ class Checkpoint:
 
     def weight(self, module: Module) -> np.ndarray:
         """The module's weight as float32."""
-        entry = self._header[module.tensor]
+        return self._read(module.tensor).reshape(module.shape)
+
+    def deviation(self, tensor: str) -> float:
+        """The standard deviation of a tensor's first numbers, of a million at most."""
+        return float(self._read(tensor, 10**6).std())
+
+    def _read(self, tensor: str, at_most: int | None = None) -> np.ndarray:
+        entry = self._header[tensor]
         begin, end = entry["data_offsets"]
+        dtype = np.uint16 if entry["dtype"] == "BF16" else DTYPES[entry["dtype"]]
         with self.path.open("rb") as file:
             file.seek(self._data_start + begin)
-            raw = file.read(end - begin)
+            size = end - begin if at_most is None else min(end - begin, at_most * np.dtype(dtype).itemsize)
+            flat = np.frombuffer(file.read(size), dtype)
         if entry["dtype"] == "BF16":
-            bits = np.frombuffer(raw, np.uint16).astype(np.uint32) << 16
-            flat = bits.view(np.float32)
-        else:
-            flat = np.frombuffer(raw, DTYPES[entry["dtype"]])
-        return flat.astype(np.float32).reshape(entry["shape"])
+            flat = (flat.astype(np.uint32) << 16).view(np.float32)
+        return flat.astype(np.float32)
 
 
 def _module(tensor: str, shape: tuple[int, ...], architecture: str) -> Module | None:

@@ -2,7 +2,8 @@
 
 LBW_WEBUI_URL     address of a running WebUI with --api, e.g. http://127.0.0.1:7861
 LBW_LORA_DIR      the LoRA folder that this WebUI reads
-LBW_CHECKPOINT    the checkpoint that it has loaded (safetensors, original LDM layout, SD 1 or SDXL)
+LBW_CHECKPOINT    the checkpoint that it has loaded (safetensors, original names): SD 1 or SDXL; or, for test_models.py
+                  alone, one of its diffusion transformers
 LBW_TIMEOUT       seconds to wait for one request, 900 where not given
 LBW_SIZE          width and height of the pictures, 64 where not given
 
@@ -23,6 +24,7 @@ import pytest
 from . import loras
 from .checkpoint import Checkpoint
 from .loras import LoraFolder
+from .transformer import Transformer
 from .webui import Answer, WebUI
 
 VARIABLES = ("LBW_WEBUI_URL", "LBW_LORA_DIR", "LBW_CHECKPOINT")
@@ -77,12 +79,19 @@ def webui(request: pytest.FixtureRequest) -> WebUI:
 
 
 @pytest.fixture(scope="session")
-def checkpoint(webui: WebUI) -> Checkpoint:
+def checkpoint_path(webui: WebUI) -> Path:
     path = Path(os.environ["LBW_CHECKPOINT"])
     loaded = str(webui.call("/sdapi/v1/options", method="GET").get("sd_model_checkpoint") or "")
     if loaded and path.stem not in loaded:
         pytest.exit(f"the WebUI is set to {loaded}, not to {path.name}")
-    return Checkpoint(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def checkpoint(checkpoint_path: Path) -> Checkpoint:
+    if Transformer.fits(checkpoint_path):
+        pytest.skip("a diffusion transformer: test_models.py is for it, the other tests for SD 1 and SDXL")
+    return Checkpoint(checkpoint_path)
 
 
 @pytest.fixture(scope="session")
