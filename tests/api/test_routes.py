@@ -237,6 +237,29 @@ def test_a_lora_says_where_its_blocks_stand(server: Server) -> None:
     assert (ways[0][0], ways[1][0], below) == ("IN00", "OUT08", [["M00"], ["BASE"]])
 
 
+def test_the_loaded_model_decides_where_a_file_does_not_say(server: Server) -> None:
+    """Chroma's names of diffusers are Flux.1's."""
+    tensors = {}
+    for n in (0, 5):
+        name = f"transformer.transformer_blocks.{n}.attn.to_q"
+        tensors |= {f"{name}.lora_A.weight": torch.zeros(1, 3072), f"{name}.lora_B.weight": torch.zeros(3072, 1)}
+    save_file(tensors, server.folder / "loras" / "both.safetensors")
+    server.hook.host.networks.list_available_networks()
+
+    def said() -> list[Any]:
+        tag, listed = server.explain("<lora:both:1>").json(), server.get("/loras/both").json()
+        return [
+            tag["architecture"],
+            tag["title"],
+            listed["architecture"],
+            server.get("/blocks?lora=both").json()["title"],
+        ]
+
+    assert said() == ["flux", "Flux.1", "flux", "Flux.1"]
+    server.hook.host.architecture = lambda: ARCHITECTURES["chroma"]
+    assert said() == ["chroma", "Chroma", "chroma", "Chroma"]
+
+
 def test_the_map_of_a_lora_counts_its_tensors_and_parameters(server: Server) -> None:
     found = server.get("/blocks?lora=subject").json()
     blocks = {block["id"]: block for block in found["blocks"]}

@@ -114,7 +114,7 @@ def test_its_arguments_are_nineteen_and_none_is_saved_with_the_interface(script:
 def paint(world: Any, script: Any, prompt: str, *arguments: Any, scripts: Any = None) -> Any:
     """Paint as the WebUI does with the always-on script given `arguments`."""
     world.hook = SimpleNamespace(
-        begin=lambda p, _: script.BlockWeightScript().process(p, *arguments),
+        begin=lambda p, *_: script.BlockWeightScript().process(p, *arguments),
         before_denoiser=script.hook.before_denoiser,
     )
     return world.paint(prompt, scripts=scripts)
