@@ -116,6 +116,7 @@ def paint(world: Any, script: Any, prompt: str, *arguments: Any, scripts: Any = 
     world.hook = SimpleNamespace(
         begin=lambda p, *_: script.BlockWeightScript().process(p, *arguments),
         before_denoiser=script.hook.before_denoiser,
+        end=script.hook.end,
     )
     return world.paint(prompt, scripts=scripts)
 
