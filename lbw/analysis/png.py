@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 from PIL import Image, PngImagePlugin
 
-from lbw.core.errors import FileError
+from lbw.files.atomic import write
 
 
-def encoded(image: Image.Image, infotext: str = "", **options: int) -> bytes:
-    """Return `image` as a PNG file with `infotext`; options: of Pillow's writer, for example `compress_level`."""
+def encoded(
+    image: Image.Image, infotext: str = "", *, compress_level: int = -1, texts: Mapping[str, str] | None = None
+) -> bytes:
+    """Return `image` as a PNG file with `infotext`.
+
+    compress_level: 0 to 9, fast to small; -1 for zlib's own. texts: others, in ASCII, by name.
+    """
     info = PngImagePlugin.PngInfo()
+    for name, text in (texts or {}).items():
+        info.add_text(name, text)
     if infotext:
         info.add_itxt("parameters", infotext.encode("utf-8", "backslashreplace").decode("utf-8"))
     data = io.BytesIO()
-    image.save(data, format="PNG", pnginfo=info, **options)
+    image.save(data, format="PNG", pnginfo=info, compress_level=compress_level)
     return data.getvalue()
 
 
-def write_png(image: Image.Image, infotext: str, path: Path) -> None:
-    """Write `image` to `path` with `infotext`, whole or not at all.
+def write_png(image: Image.Image, infotext: str, path: Path, *, compress_level: int = -1) -> None:
+    """Write `image` to `path` with `infotext`, whole or not at all. compress_level: as for `encoded`.
 
     Raises:
         FileError: it cannot be written.
     """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(encoded(image, infotext))
-        part.replace(path)
-    except OSError as error:
-        raise FileError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
+    write(path, encoded(image, infotext, compress_level=compress_level))

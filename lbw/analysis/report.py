@@ -6,11 +6,10 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lbw.core.errors import FileError
+from lbw.files.atomic import write_text
 
 from .effective_blocks import Analysis, BlockResult, Suggestion
 from .xyz import Grid
@@ -102,23 +101,6 @@ def plot_figures(plot: Grid) -> dict[str, Any]:
         for (z, y, x), cell in plot.cells.items()
     ]
     return {"axes": axes, "cells": cells}
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all.
-
-    Raises:
-        FileError: it cannot be written.
-    """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
-        part.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise FileError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def write_figures(stem: Path, figures: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from lbw.core.errors import FileError
+from lbw.files.atomic import write, write_text
 
 from .cells import Cell
 from .measure import Pixels
+from .png import encoded
 
 LIMIT = 2 << 30
 """Bytes that the cells of all runs may take before the oldest runs are forgotten."""
@@ -59,22 +59,10 @@ class CellStore:
             FileError: they cannot be written.
         """
         count, height, width, _ = rendered.pictures.shape
-        info = PngImagePlugin.PngInfo()
-        info.add_text("count", str(count))
-        info.add_itxt("parameters", rendered.infotext.encode("utf-8", "backslashreplace").decode("utf-8"))
-        path = self.path(cell)
-        part = path.with_suffix(".part")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if not (self.folder / CONTEXT).exists():
-                (self.folder / CONTEXT).write_text(self._context, encoding="utf-8")
-            tall = Image.fromarray(rendered.pictures.reshape(count * height, width, 3))
-            tall.save(part, format="PNG", pnginfo=info, compress_level=1)
-            part.replace(path)
-        except OSError as error:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-            raise FileError(f"{path} cannot be written: {error.strerror or error}") from error
+        tall = Image.fromarray(rendered.pictures.reshape(count * height, width, 3))
+        if not (self.folder / CONTEXT).exists():
+            write_text(self.folder / CONTEXT, self._context)
+        write(self.path(cell), encoded(tall, rendered.infotext, compress_level=1, texts={"count": str(count)}))
 
     def forget(self) -> None:
         """Delete the cells of this run."""

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
 from typing import Any, Literal, Protocol
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException
@@ -22,6 +21,7 @@ from lbw.core.shape import shape
 from lbw.core.tag import parse_tag
 from lbw.core.weights import Drawing, resolve
 from lbw.files import user_presets
+from lbw.files.atomic import ChangedError, version
 from lbw.files.block_map import map_of_architecture, map_of_lora
 from lbw.files.explain import explain
 from lbw.files.summary import Summaries, Summary
@@ -75,30 +75,28 @@ class Api:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.summaries = Summaries()
-        self._saving = Lock()
         self._fitting: tuple[dict[str, str], dict[str, list[str]]] = ({}, {})
 
     def presets(self, kind: str) -> Presets:
         """Return a preset file."""
         store, name = self.server.store, FILES[kind]
-        version = user_presets.version(store.folder / name)  # before the text: a change in between is noticed
+        read = version(store.folder / name)  # before the text: a change in between is noticed
         with answering():
             text = user_presets.read_text(store.path(name))
             presets = parse_presets(text).presets if kind == "weights" else parse_elements(text)
-        return Presets(text=text, version=version, names=shown_names(presets), presets=presets)
+        return Presets(text=text, version=read, names=shown_names(presets), presets=presets)
 
     def save(self, kind: str, sent: PresetText) -> Presets | JSONResponse:
         """Replace a preset file, unless it has changed since the version that was sent."""
         path = self.server.store.folder / FILES[kind]
-        with self._saving:
-            try:
-                user_presets.write_text(path, sent.text, sent.version)
-            except FileError as error:
-                if user_presets.version(path) == sent.version:
-                    raise HTTPException(500, str(error)) from error
-                now = self.presets(kind)
-                conflict = {"detail": str(error), "text": now.text, "version": now.version, "yours": sent.text}
-                return JSONResponse(conflict, 409)
+        try:
+            user_presets.write_text(path, sent.text, sent.version)
+        except ChangedError as error:
+            now = self.presets(kind)
+            conflict = {"detail": str(error), "text": now.text, "version": now.version, "yours": sent.text}
+            return JSONResponse(conflict, 409)
+        except FileError as error:
+            raise HTTPException(500, str(error)) from error
         return self.presets(kind)
 
     def explain(self, sent: TagText) -> Explained:

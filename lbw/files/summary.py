@@ -10,9 +10,9 @@ from lbw.core.blocks import locate
 from lbw.core.errors import FileError
 from lbw.core.family import Architecture
 
+from .atomic import version
 from .lora import open_lora
 from .parameters import kind
-from .user_presets import version
 
 
 @dataclass(frozen=True)

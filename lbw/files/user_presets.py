@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from lbw.core.elements import parse_elements
 from lbw.core.errors import FileError
 from lbw.core.presets import PresetFile, parse_presets
+
+from .atomic import ChangedError, locked, version, write
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "presets"
@@ -33,46 +33,24 @@ def read_text(path: Path) -> str:
         raise FileError(f"{path} is not UTF-8: byte {error.start} makes no character; save it as UTF-8") from error
 
 
-def version(path: Path) -> str:
-    """Return a short text that changes when the file at `path` does; empty where there is none."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return ""
-    return f"{stat.st_mtime_ns:x}-{stat.st_size:x}-{stat.st_ino:x}"
-
-
 def write_text(path: Path, text: str, known_version: str | None = None) -> None:
     """Replace the file at `path` by `text`, at once and whole; the old one is kept beside it with `.bak` added.
 
     known_version: `version(path)` when the file was read; None to write whatever is there.
 
     Raises:
-        FileError: the file changed since then, or cannot be written.
+        ChangedError: the file changed since then. FileError: it cannot be written.
     """
-    if known_version is not None and version(path) != known_version:
-        raise FileError(f"{path} was changed by another program since it was read; reload it, or save it elsewhere")
-    name = ""
+    with locked(path):
+        _write(path, text, known_version)
+
+
+def _write(path: Path, text: str, known_version: str | None) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not os.access(path, os.W_OK):
-            raise PermissionError(13, "it is write-protected")
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-        with os.fdopen(handle, "wb") as file:
-            file.write(text.encode("utf-8"))
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            shutil.copymode(path, name)
-            shutil.copy2(path, path.with_name(path.name + ".bak"))
-        else:
-            Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except (OSError, UnicodeEncodeError) as error:
-        if name:
-            Path(name).unlink(missing_ok=True)
-        reason = getattr(error, "strerror", None) or error
-        raise FileError(f"{path} cannot be written: {reason}") from error
+        data = text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise FileError(f"{path} cannot be written: its character {error.start + 1} is half of one") from error
+    write(path, data, backup=True, known_version=known_version)
 
 
 @dataclass(frozen=True)
@@ -112,10 +90,28 @@ class PresetStore:
         """Replace the user's file `name` by `text`; see `write_text`.
 
         Raises:
-            FileError: the file changed since `known_version`, or cannot be written.
+            ChangedError: the file changed since `known_version`. FileError: it cannot be written.
         """
-        write_text(self.folder / name, text, known_version)
-        return Reading(text, version(self.folder / name))
+        own = self.folder / name
+        with locked(own):
+            _write(own, text, known_version)
+            return Reading(text, version(own))
+
+    def change(self, name: str, edit: Callable[[str], str]) -> Reading:
+        """Replace the text of the file `name`, as it is at this moment, by what `edit` returns for it.
+
+        Nobody else who saves through this module comes in between, so nothing of theirs is lost.
+
+        Raises:
+            FileError: it cannot be read or written. Whatever `edit` raises; the file is as it was then.
+        """
+        own = self.folder / name
+        with locked(own):
+            known = self.read(name)
+            text = edit(known.text)
+            if text != known.text:
+                _write(own, text, known.version)
+            return Reading(text, version(own))
 
     def changed(self, name: str, known_version: str) -> bool:
         """Tell whether the user's file `name` is another than it was at `known_version`."""
@@ -157,12 +153,15 @@ class PresetStore:
             if own.exists():
                 continue
             text = read_text(self.shipped / name)
+            said = []
             for folder in predecessors:
                 if (folder / name).is_file():
                     text = _taken_over(read_text(folder / name), text, name)
-                    done.append(f"{folder / name} was taken over into {own}")
+                    said.append(f"{folder / name} was taken over into {own}")
                     break
-            write_text(own, text)
+            with suppress(ChangedError):  # another program that starts at the same time has made it
+                write_text(own, text, known_version="")
+                done += said
         return done
 
 

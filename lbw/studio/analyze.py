@@ -18,13 +18,14 @@ from lbw.analysis.effective_blocks import Analysis, Settings, Suggestion, sugges
 from lbw.analysis.measure import Mask, picture_mask, rectangle_mask
 from lbw.analysis.png import write_png
 from lbw.analysis.prompt import cell_elements, cell_presets, tag_to_analyze, tags_for_cells
-from lbw.analysis.report import plot_figures, report, write_figures, write_text
+from lbw.analysis.report import plot_figures, report, write_figures
 from lbw.analysis.runner import CannotKeepError, Outcome, StoppedError, run
 from lbw.analysis.sheet import Sheet, analysis_grid, analysis_head, bar_chart, first_rendered, plot_sheets
 from lbw.analysis.store import CellStore, Rendered, forget_oldest
 from lbw.analysis.xyz import Axis, Grid, build, parse_axis, random_seed, touched_cells
 from lbw.core.errors import FileError, LbwError
 from lbw.core.tag import requests_in
+from lbw.files.atomic import write_text
 
 from .commands import job_of, renderer
 from .console import bar, table

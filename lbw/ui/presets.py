@@ -12,7 +12,9 @@ import gradio as gr
 
 from lbw.core.errors import LbwError
 from lbw.core.preset_check import Check, check_elements, check_presets
+from lbw.core.preset_names import key_of
 from lbw.core.presets import editor_text, file_text, parse_presets
+from lbw.files.atomic import ChangedError
 from lbw.files.user_presets import ELEMENTS, WEIGHTS, PresetStore, Reading
 
 from .gradio_versions import listen, on_page_load, tooltips
@@ -154,12 +156,38 @@ class PresetsPanel:
         file = parse_presets(text)
         written = str(file.with_preset(name, weights))
         if is_saved:
-            updates = self.saved(written, known)
-            return [updates[self.outputs.index(self.message)], written, *updates[1:]]
+            if known is not None and not _is_edited(text, known):
+                updates = self._with_preset_on_disk(name, weights, written, known)
+            else:
+                updates = [written, *self.saved(written, known)[1:]]
+            return [updates[self.outputs.index(self.message)], *updates]
         said: Text = (name, "is added to the editor, and not saved yet.")
         if name in file.presets:
             said = (name, "is replaced in the editor, and not saved yet.")
         return [message(said), *self.edited(written, known, said)]
+
+    def _with_preset_on_disk(self, name: str, weights: str, written: str, known: Reading) -> list[Any]:
+        """Return updates after one preset was set in the file as it is at this moment, whatever else changed there.
+
+        Where somebody else has set the same preset since the file `known`: both versions, and nothing is saved.
+        """
+        key = key_of(name)
+
+        def edit(now: str) -> str:
+            file = parse_presets(now)
+            if file.presets.get(key) not in (weights, parse_presets(known.text).presets.get(key)):
+                raise ChangedError(f"{name} was changed in the file since it was read")
+            return str(file.with_preset(name, weights))
+
+        try:
+            reading = self.store.change(self.kind.file, edit)
+        except ChangedError:
+            said = "The file changed on the disk since it was read: nothing was saved."
+            return [written, *self._conflicting(written, known, said)[1:]]
+        except LbwError as error:
+            return [written, *self._said(message(("Not saved:", str(error)), BAD))[1:]]
+        path = self.store.folder / self.kind.file
+        return self._shown(editor_text(reading.text), reading, ("Saved to", str(path)))
 
     def _reloaded(self, text: str, known: Reading | None) -> list[Any]:
         if known is None or not _is_edited(text, known):

@@ -16,6 +16,7 @@ from PIL import Image
 
 from lbw.analysis.cells import parse_span, whole_number
 from lbw.analysis.groups import groups_text, parse_groups, usual_groups
+from lbw.analysis.png import write_png
 from lbw.analysis.tuner import Tuner, chosen, parse_step
 from lbw.analysis.tuner_start import from_json, from_suggestion, suggestion_in
 from lbw.core.architectures import USUAL
@@ -210,7 +211,7 @@ class TunerPanel(TunerControls):
         """Keep `picture` as a file, so that it is encoded once however often the gallery is shown."""
         path = Path(self._folder.name) / f"{hashlib.sha256(picture.tobytes()).hexdigest()[:24]}.png"
         if not path.exists():
-            Image.fromarray(picture).save(path, compress_level=1)
+            write_png(Image.fromarray(picture), "", path, compress_level=1)
         return str(path)
 
     # Presets -------------------------------------------------------------------------------------

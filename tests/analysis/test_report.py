@@ -17,11 +17,12 @@ pytest.importorskip("PIL")
 from lbw.analysis.cells import choose
 from lbw.analysis.effective_blocks import Analysis, Settings, suggest
 from lbw.analysis.measure import rectangle_mask
-from lbw.analysis.report import report, to_csv, write_figures, write_text
+from lbw.analysis.report import report, to_csv, write_figures
 from lbw.analysis.store import CellStore
 from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import FileError
 from lbw.core.presets import parse_presets
+from lbw.files.atomic import write_text
 
 from .doubles import Painter, weights_of
 
@@ -145,14 +146,11 @@ def test_figures_are_written_as_json_and_csv(tmp_path: Path) -> None:
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
 def test_a_file_is_written_whole_or_not_at_all(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_text(tmp_path / "a.json", "old")
-    real = Path.write_text
 
-    def half(self: Path, text: str, **more: Any) -> int:
-        assert self != tmp_path / "a.json"
-        real(self, text[: len(text) // 2], **more)
+    def refuse(_: int) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(Path, "write_text", half)
+    monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(FileError, match=f"a.json cannot be written: {os.strerror(code)}"):
         write_text(tmp_path / "a.json", "a new text")
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -143,9 +144,13 @@ def test_a_batch_larger_than_pillow_opens_comes_back(tmp_path: Path, monkeypatch
 def test_a_cell_that_cannot_be_moved_into_place_leaves_nothing(
     code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    real = Path.replace
+
     def refuse(self: Path, target: Path) -> Path:
         assert self.stat().st_size > 0
-        raise OSError(code, os.strerror(code))
+        if target.suffix == ".png":
+            raise OSError(code, os.strerror(code))
+        return real(self, target)
 
     monkeypatch.setattr(Path, "replace", refuse)
     store = CellStore(tmp_path, {})
@@ -157,13 +162,12 @@ def test_a_cell_that_cannot_be_moved_into_place_leaves_nothing(
 
 
 def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def half(self: Image.Image, path: Path, **_: Any) -> None:
-        path.write_bytes(b"half a picture")
+    def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     store = CellStore(tmp_path, {})
     store.save(CELL, Rendered(pictures()))
-    monkeypatch.setattr(Image.Image, "save", half)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(FileError, match="No space left on device"):
         store.save(CELL, Rendered(pictures(seed=1)))
     monkeypatch.undo()
@@ -171,6 +175,21 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     found = store.load(CELL)
     assert found is not None
     assert np.array_equal(found.pictures, pictures())  # the old one stays
+
+
+def test_threads_that_save_one_cell_do_not_meet(tmp_path: Path) -> None:
+    rendered = [Rendered(pictures(height=64, width=64, seed=number)) for number in range(4)]
+
+    def save(number: int) -> None:
+        for _ in range(20):
+            CellStore(tmp_path, {"prompt": "a"}).save(CELL, rendered[number])
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(save, range(4)))
+    found = CellStore(tmp_path, {"prompt": "a"}).load(CELL)
+    assert found is not None
+    assert any(np.array_equal(found.pictures, one.pictures) for one in rendered)
+    assert len(list(tmp_path.rglob("*.*"))) == 2  # the cell, and what it follows from
 
 
 def test_a_file_in_the_place_of_the_folder_is_an_error_of_ours(tmp_path: Path) -> None:

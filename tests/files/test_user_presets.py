@@ -106,7 +106,7 @@ def test_an_interrupted_replacement_leaves_the_file_as_it_was(tmp_path: Path, mo
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(FileError, match=r"presets\.txt cannot be written: No space left"):
+    with pytest.raises(FileError, match=r"presets\.txt\.bak cannot be written: No space left"):
         write_text(path, "second")
     assert tree(tmp_path) == {"presets.txt": b"first"}
 
