@@ -126,7 +126,7 @@ class BlockMapPanel:
                 elem_id="lbw_map_model",
             )  # fmt: skip
             self.of_lora = gr.Dropdown([], label="LoRA", info="where its parameters lie", elem_id="lbw_map_lora")
-        self.view = gr.HTML(elem_id="lbw_map")
+        self.view = gr.HTML(elem_id="lbw_map_view")
         listen(self.of_model.input, self._model_chosen, [self.of_model], [self.view, self.of_lora])
         listen(self.of_lora.input, self._lora_chosen, [self.of_lora], [self.view, self.of_model])
         on_page_load(self._opened, [self.view, self.of_lora])

@@ -466,7 +466,7 @@ def test_the_map_says_of_a_block_what_pointer_or_keys_are_at(
     (folder / "loaded.txt").write_text("flux")
     page = open_page(address)
     tab(page, "Block map")
-    view = part(page, "lbw_map")
+    view = part(page, "lbw_map_view")
     told = view.locator(".lbw-map-told")
     expect(view.locator(".lbw-map-block")).to_have_count(61)
     view.get_by_role("button", name="D07").hover()
