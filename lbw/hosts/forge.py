@@ -132,7 +132,8 @@ class ForgeHost(Host):
         if kind := bypass():
             return bypassed(self.title, kind, [resolved for _, resolved in tags])
         owners = [pristine_of(owner) for owner in (applied.unet, applied.clip) if owner is not None]
-        loaded = {identifier[0] for owner in owners for identifier in inner(owner).lora_patches}
+        # The host takes names of models that were loaded before for this one's, and makes an entry without patches.
+        loaded = {entry[0] for owner in owners for entry, patches in inner(owner).lora_patches.items() if patches}
         return [does_not_fit(r.request.name, r.architecture, f) for f, r in tags if f not in loaded]
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from .doubles_model import IN04, OUT11, same
 from .doubles_webui import Processing, parse
-from .worlds import make_world
+from .worlds import make_world, stranger
 
 
 @pytest.fixture
@@ -87,6 +87,20 @@ def test_weights_that_are_updated_in_place_are_switched_and_given_back(
     calls = world.paint("<lora:a:1:lbw=0.5:step=2-4>").passes[0].calls
     assert [torch.equal(call[name], base[name]) for call in calls] == [True, False, False, True]
     assert same(world.paint("").weights, base)
+
+
+def test_a_lora_whose_names_the_host_knows_only_from_a_model_before_is_told(forge: Any) -> None:
+    forge.add("stranger", stranger())
+    load = forge.networks.load_lora_for_models
+
+    def load_with_an_empty_entry(model: Any, clip: Any, *args: Any) -> Any:
+        new = load(model, clip, *args)[0].clone()
+        new.add_patches(filename=args[-1], patches={}, strength_patch=1.0, online_mode=False)
+        return new, clip
+
+    forge.networks.load_lora_for_models = load_with_an_empty_entry
+    painted = forge.paint("<lora:stranger:1:lbw=0.5>")
+    assert ["does not fit" in text for text in painted.p.comments] == [True]
 
 
 def started(world: Any, tag: str) -> Any:
