@@ -200,6 +200,7 @@ class World(ABC):
         self.reads: Counter[str] = Counter()
         self.fail_after: int | None = None
         self.failure: type[BaseException] = RuntimeError
+        self.restores_fail = False
         self.encodings = 0
         self._conditioned: tuple[Any, Weights] | None = None
         self.extra_networks = ExtraNetworks()
@@ -271,8 +272,10 @@ class World(ABC):
                 raise self.failure("the host failed while merging")
 
     def restoring(self, tensor: str) -> None:
-        """Count that a layer is restored."""
+        """Count that a layer is restored; fail if it is time to, and restoring may fail."""
         self.restores[_layer(tensor)] += 1
+        if self.restores_fail:
+            self._perhaps_fail()
 
     def condition(self, data: Any) -> None:
         """Encode the text, unless it was encoded with LoRAs of the same items."""
