@@ -193,7 +193,8 @@ def output_rows(parameters: Parameters) -> int | None:
     Raises:
         FileError: the module is of no known kind, or its shapes do not fit each other.
     """
-    if "lora_up.weight" in parameters:
+    if change_kind(parameters) == "lora":
+        check(_shapes(parameters))
         return parameters["lora_up.weight"].shape[0]
     change = change_without_base({n: p for n, p in parameters.items() if n not in ("dora_scale", "magnitude")})
     return None if change is None else change.shape[0]
@@ -263,11 +264,13 @@ def _decomposed(p: Parameters, weight: torch.Tensor, change: torch.Tensor) -> to
     """
     from lycoris.functional.general import weight_decompose
 
+    if weight.dim() < 2:
+        raise ValueError("a vector has no direction of its outputs")
     magnitude = p["magnitude"] if "magnitude" in p else p["dora_scale"]
-    if "magnitude" in p or magnitude.dim() == 1:
-        magnitude = magnitude.reshape(-1, *[1] * (weight.dim() - 1))
-    by_output = magnitude.shape[0] == weight.shape[0]
-    if magnitude.numel() != weight.shape[0 if by_output else 1]:
-        raise ValueError("magnitudes for another layer")
+    by_output = "magnitude" in p or magnitude.dim() == 1 or magnitude.shape[0] == weight.shape[0]
+    axes = [1] * (weight.dim() - 2)
+    magnitude = (
+        magnitude.reshape(weight.shape[0], 1, *axes) if by_output else magnitude.reshape(1, weight.shape[1], *axes)
+    )
     merged: torch.Tensor = weight_decompose(weight + change, magnitude, 1, by_output)
     return merged - weight

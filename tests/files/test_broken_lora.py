@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
 from pathlib import Path
@@ -12,11 +13,13 @@ pytest.importorskip("torch")
 pytest.importorskip("lycoris")
 
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from lbw.analysis.changes import read_changes
 from lbw.core.errors import FileError
-from lbw.files.delta import change_without_base, delta
+from lbw.files.delta import change_without_base, delta, factors, output_rows
 from lbw.files.lora import open_lora
 from lbw.files.parameters import unused
 
@@ -91,6 +94,11 @@ def test_a_magnitude_for_another_layer_is_refused() -> None:
             delta({**LORA, "dora_scale": magnitude}, torch.ones(8, 6))
 
 
+def test_a_vector_cannot_be_decomposed() -> None:
+    with pytest.raises(FileError, match="does not fit a weight of shape"):
+        delta({"w_norm": torch.ones(4), "dora_scale": torch.ones(4)}, torch.ones(4))
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float8_e5m2])
 @pytest.mark.parametrize("where", ["lora_up.weight", "alpha"])
@@ -138,6 +146,45 @@ def test_numbers_of_a_type_that_is_no_lora_s_are_named(dtype: str, bits: int, tm
     path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(place))
     with pytest.raises(FileError, match=f"of the type {dtype},.* in 2 tensors: {NAME}"):
         read_changes(open_lora(path))
+
+
+NAMES = (
+    "lora_up.weight", "lora_down.weight", "lora_mid.weight", "lora_up.bias", "hada_w1_a", "hada_w1_b", "hada_w2_a",
+    "hada_w2_b", "hada_t1", "hada_t2", "lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b",
+    "lokr_t2", "on_input", "weight", "a1.weight", "a2.weight", "b1.weight", "b2.weight", "oft_blocks", "oft_diag",
+    "rescale", "oft_R.weight", "oft_R.scaled_oft", "w_norm", "b_norm", "diff", "diff_b", "alpha",
+    "scale", "dora_scale", "magnitude", "bias",
+)  # fmt: skip
+SHAPES = st.lists(st.integers(0, 4), max_size=5).map(tuple)
+OF_ONE_KIND = [
+    name for parameters, _ in BROKEN.values() for name in [tuple(parameters)]
+] + [("oft_blocks", "rescale"), ("oft_R.weight",), ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")]  # fmt: skip
+
+
+@settings(max_examples=400)
+@given(
+    names=st.sampled_from(OF_ONE_KIND).flatmap(
+        lambda some: st.dictionaries(st.sampled_from(NAMES), SHAPES, max_size=3).flatmap(
+            lambda more: st.fixed_dictionaries(dict.fromkeys(some, SHAPES)).map(lambda shapes: more | shapes)
+        )
+    ),
+    weight=st.sampled_from([(4, 4), (4, 2), (4, 2, 3, 3), (4, 4, 1, 1), (4,)]),
+    number=st.sampled_from([0.0, 1.0, 0.5, -3.0, 1e30, torch.nan]),
+)
+def test_whatever_a_module_holds_the_change_is_finite_or_the_error_ours(
+    names: dict[str, tuple[int, ...]], weight: tuple[int, ...], number: float
+) -> None:
+    parameters = {name: torch.full(shape, number) for name, shape in names.items()}
+    try:
+        found = delta(parameters, torch.ones(weight))
+    except FileError:
+        pass
+    else:
+        assert found.weight.shape == weight
+        assert found.weight.isfinite().all()
+    for function in (change_without_base, factors, output_rows):
+        with contextlib.suppress(FileError):
+            function(parameters)
 
 
 def test_an_alpha_that_is_a_whole_number_or_in_a_list_of_one_is_understood(tmp_path: Path) -> None:

@@ -103,3 +103,13 @@ def test_spellings_of_other_trainers_are_read_as_kohya_s(key: str, name: str) ->
     from lbw.files.lora import parameter_name
 
     assert parameter_name(f"a.layer.{key}", "a.layer") == name
+
+
+def test_magnitudes_of_a_convolution_may_stand_in_a_matrix() -> None:
+    generator = torch.Generator().manual_seed(2)
+    up, down = torch.randn(6, 2, 1, 1, generator=generator), torch.randn(2, 6, 1, 1, generator=generator)
+    weight, magnitude = torch.randn(6, 6, 1, 1, generator=generator), torch.rand(6, 1, generator=generator)
+    factors = {"lora_up.weight": up, "lora_down.weight": down}
+    found = delta(factors | {"dora_scale": magnitude}, weight)
+    wanted = delta(factors | {"dora_scale": magnitude.reshape(6, 1, 1, 1)}, weight)
+    torch.testing.assert_close(found.weight, wanted.weight)
