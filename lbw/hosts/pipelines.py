@@ -124,6 +124,14 @@ def _reason(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def installed() -> str:
+    """Return the libraries that pipelines run on, and their versions."""
+    import diffusers
+    import transformers
+
+    return f"diffusers {diffusers.__version__} and transformers {transformers.__version__}"
+
+
 def _quiet() -> None:
     """Keep the libraries' own progress bars and advice off the terminal; their errors come through."""
     import os
@@ -184,17 +192,15 @@ def _class_of(path: Path, architecture: Architecture) -> Any:
         FileError: the installed diffusers has none, or none that reads a checkpoint.
     """
     import diffusers
-    import transformers
 
     name = architecture.family.pipeline[0]
     what = f"{path} is a {architecture.title} checkpoint"
-    installed = f"diffusers {diffusers.__version__} with transformers {transformers.__version__}"
     try:
         found = getattr(diffusers, name, None)
     except RuntimeError as error:
-        raise FileError(f"{what}; {installed} cannot run its {name}: {_reason(error)}") from error
+        raise FileError(f"{what}; {installed()} cannot run its {name}: {_reason(error)}") from error
     if found is None:
-        raise FileError(f"{what}, which {installed} has no {name} for")
+        raise FileError(f"{what}, which {installed()} has no {name} for")
     if not hasattr(found, "from_single_file"):
         raise FileError(f"{what}; diffusers loads a {name} from a folder only: give the folder with its parts")
     return found

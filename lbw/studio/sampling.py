@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from lbw.core.errors import HostError
+from lbw.hosts.pipelines import installed
 
 _GUIDANCE = ("guidance_scale", "true_cfg_scale")
 _KEPT = 8
@@ -81,15 +82,16 @@ def call(pipeline: Any, given: dict[str, Any], cfg: float) -> Image.Image:
     cfg: for pipelines whose guidance is a component, and no argument.
 
     Raises:
-        HostError: the pipeline does not take an argument, such as the picture's size.
+        HostError: the pipeline does not take an argument, such as the picture's size, or cannot run with the libraries
+            that are installed.
     """
     guider = getattr(pipeline, "guider", None)
     if hasattr(guider, "guidance_scale"):
         guider.guidance_scale = cfg
     try:
         made = pipeline(**given)
-    except ValueError as error:
-        raise HostError(f"{type(pipeline).__name__}: {error}") from error
+    except (ValueError, TypeError, NameError, AttributeError, ImportError) as error:
+        raise HostError(f"{type(pipeline).__name__}, with {installed()}: {error}") from error
     for name in ("images", "frames"):
         made = getattr(made, name, made)
     while not isinstance(made, Image.Image):
