@@ -137,9 +137,9 @@ class StandaloneHost:
         return next((tuple(parts.split()) for module, parts in fused if path.endswith("_" + flat(module))), ())
 
     def _in_adapter(self, site: Site) -> Site:
-        """Return `site`, of the adapter between text encoder and denoiser always as of the denoiser."""
+        """Return `site`, of the adapter behind the text encoder, whose output is encoded text, always as of that."""
         adapter = self.architecture.family.adapter
-        return site._replace(encoder=0) if adapter and site.path.startswith(adapter) else site
+        return site._replace(encoder=1) if adapter and site.path.startswith(adapter) else site
 
     def apply(self, loras: Sequence[ResolvedLora]) -> list[str]:
         """Merge `loras`, in prompt order; return a message for each that was not found or does not fit, and remarks.

@@ -94,7 +94,7 @@ def run_analyze(options: argparse.Namespace) -> int:
     """`lbw analyze`."""
     settings_of(options)
     maker = renderer(options)
-    job = job_of(options, maker.host.architecture)
+    job = job_of(options, maker)
     return analyze(maker, job, options)
 
 
@@ -253,7 +253,7 @@ def save_sheet(sheet: Sheet, path: Path, infotext: str) -> None:
 def run_xyz(options: argparse.Namespace) -> int:
     """`lbw xyz`."""
     maker = renderer(options)
-    job = job_of(options, maker.host.architecture)
+    job = job_of(options, maker)
     found = tags_for_cells(job.prompt)
     axes = axes_of(options, maker)
     plot = build(*axes, maker.host.architecture, maker.presets, job.seed)

@@ -18,7 +18,7 @@ from lbw.ui.analyzer_host import Prepared, Question, Show, tuner_round
 from lbw.ui.folders import open_folder
 
 from .analyze import CellRenderer, context, head_of
-from .commands import DEFAULTS, DEMO_DEFAULTS
+from .commands import usual
 from .renderer import Job, Renderer
 from .scan import NoiseProbe
 
@@ -53,13 +53,10 @@ class StudioAnalyzerHost:
     def defaults(self) -> Question:
         """Return what the fields hold at first."""
         maker = self.fresh()
-        values = dict(DEMO_DEFAULTS if self.bundled else DEFAULTS)
-        if not self.bundled:
-            values["width"] = values["height"] = maker.host.architecture.family.picture_size
+        values = usual(maker, self.bundled)
         first = next(iter(self.loras()), "name")
         return Question(
-            f"{self.example} <lora:{first}:1:lbw=XYZ>", seed=1, steps=int(values["steps"]), width=int(values["width"]),
-            height=int(values["height"]), cfg=float(values["cfg"]),
+            f"{self.example} <lora:{first}:1:lbw=XYZ>", seed=1, **values,
         )  # fmt: skip
 
     def open_folder(self, folder: Path) -> None:

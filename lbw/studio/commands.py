@@ -11,20 +11,20 @@ from typing import Any
 
 from lbw.analysis.png import write_png
 from lbw.core.errors import FileError, TagError
-from lbw.core.family import Architecture
 from lbw.files.user_presets import ROOT
 from lbw.hosts.standalone import Library, StandaloneHost, load_pipeline
 
 from .console import progress
 from .renderer import Job, Picture, Renderer, jobs
+from .sampling import usual_guidance
 from .store import StudioPresets
 
 DEMO = ROOT / "demo"
 DEMO_MODEL = DEMO / "model"
 DEMO_LORAS = DEMO / "loras"
-# What gives good pictures with the bundled model, and what models of the usual size are made for.
+# What gives good pictures with the bundled model.
 DEMO_DEFAULTS = {"width": 64, "height": 64, "steps": 20, "cfg": 5.0}
-DEFAULTS = {"width": 512, "height": 512, "steps": 20, "cfg": 7.0}
+STEPS = 20
 
 
 def renderer(options: argparse.Namespace) -> Renderer:
@@ -40,11 +40,17 @@ def renderer(options: argparse.Namespace) -> Renderer:
     return Renderer(host, store.presets(), store.elements(), Path(model))
 
 
-def job_of(options: argparse.Namespace, architecture: Architecture) -> Job:
+def usual(maker: Renderer, bundled: bool) -> dict[str, Any]:
+    """Return size, steps and guidance that the model is made for. bundled: whether it is the small one."""
+    if bundled:
+        return dict(DEMO_DEFAULTS)
+    side = maker.host.architecture.family.picture_size
+    return {"width": side, "height": side, "steps": STEPS, "cfg": usual_guidance(maker.host.pipeline)}
+
+
+def job_of(options: argparse.Namespace, maker: Renderer) -> Job:
     """Return the picture that the options describe."""
-    values: dict[str, Any] = dict(DEMO_DEFAULTS if options.model is None else DEFAULTS)
-    if options.model is not None:
-        values["width"] = values["height"] = architecture.family.picture_size
+    values = usual(maker, options.model is None)
     if options.size:
         match = re.fullmatch(r"(\d+)x(\d+)", options.size)
         if not match or not all(8 <= int(n) <= 8192 and int(n) % 8 == 0 for n in match.groups()):
@@ -72,7 +78,7 @@ def render(options: argparse.Namespace) -> int:
     if options.count < 1:
         raise TagError(f"--count {options.count} is out of range; 1 or more")
     maker = renderer(options)
-    todo = jobs(job_of(options, maker.host.architecture), options.count)
+    todo = jobs(job_of(options, maker), options.count)
     output: Path = options.output
     told: set[str] = set()
     done = []

@@ -24,7 +24,7 @@ from lbw.ui.tuner import tuner_panel
 from lbw.ui.weights import weights_panel
 
 from .analyzer_host import StudioAnalyzerHost
-from .commands import DEMO_DEFAULTS, renderer
+from .commands import renderer, usual
 from .renderer import Job, Renderer
 from .server import Shelf, application, head, serve
 from .store import StudioPresets
@@ -74,7 +74,7 @@ def _page(
     scripts: str,
 ) -> gr.Blocks:
     store = shelf.store
-    size = DEMO_DEFAULTS["width"] if bundled else 512
+    values = usual(maker, bundled)
     names = maker.host.library.names()
     first = names[0] if names else "name"
     css = (ROOT / "style.css").read_text(encoding="utf-8")
@@ -82,9 +82,11 @@ def _page(
         gr.HTML("<h1>LoRA Block Weight</h1>")
         with gr.Tab("Picture"):
             with gr.Row():
-                size_box = gr.Slider(64, 1024, value=size, step=8, label="Size", info="width and height, in pixels")
-                steps = gr.Slider(1, 60, value=20, step=1, label="Sampling steps")
-                cfg = gr.Slider(1, 15, value=DEMO_DEFAULTS["cfg"] if bundled else 7, step=0.5, label="CFG scale")
+                size_box = gr.Slider(
+                    64, 1024, value=values["width"], step=8, label="Size", info="width and height, in pixels"
+                )
+                steps = gr.Slider(1, 60, value=values["steps"], step=1, label="Sampling steps")
+                cfg = gr.Slider(1, 15, value=values["cfg"], step=0.5, label="CFG scale")
                 seed = gr.Number(value=1, precision=0, label="Seed")
             prompt = gr.Textbox(
                 f"{EXAMPLE} <lora:{first}:1:lbw=1>", label="Prompt", lines=2, elem_id="prompt",

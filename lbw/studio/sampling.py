@@ -20,6 +20,7 @@ from lbw.core.errors import HostError
 from lbw.hosts.pipelines import installed
 
 _GUIDANCE = ("guidance_scale", "true_cfg_scale")
+_USUAL_GUIDANCE = 7.0
 _KEPT = 8
 """Encoded prompts: those of a picture, its negative one, and a few more."""
 
@@ -34,22 +35,32 @@ def defaults(pipeline: Any) -> dict[str, Any]:
     }
 
 
-def guidance(pipeline: Any) -> tuple[str, float | None]:
-    """Return the argument that says how closely to follow the prompt, and its usual value.
+def guidance(pipeline: Any) -> str:
+    """Return the argument that says how closely to follow the prompt; empty where there is none.
 
-    Where there are two, one is for models that were distilled to it, and off by default. Empty where there is none.
+    Where there are two, one of them is off by default: a model that was distilled to a guidance takes it as an input,
+    and can be guided by a negative prompt beside it, which takes twice the time.
     """
     taken = defaults(pipeline)
-    usual = {name: taken[name] for name in _GUIDANCE if isinstance(taken.get(name), int | float) and taken[name] > 1}
-    if usual:
-        return next(iter(usual.items()))
-    return next((name for name in _GUIDANCE if name in taken), ""), None
+    names = [name for name in _GUIDANCE if name in taken]
+    return next((name for name in names if (taken[name] or 0) > 1), names[0] if names else "")
+
+
+def usual_guidance(pipeline: Any) -> float:
+    """Return how closely the pipeline follows the prompt by default."""
+    given = defaults(pipeline).get(guidance(pipeline)) or getattr(_guider(pipeline), "guidance_scale", None)
+    return float(given or _USUAL_GUIDANCE)
+
+
+def _guider(pipeline: Any) -> Any:
+    """Return the component that guides; None where the pipeline does so itself."""
+    return getattr(pipeline, "guider", None)
 
 
 def takes_negative_prompt(pipeline: Any) -> bool:
     """Tell whether a negative prompt has an effect at the pipeline's usual guidance."""
     taken = defaults(pipeline)
-    name, _ = guidance(pipeline)
+    name = guidance(pipeline)
     return "negative_prompt" in taken and not (name == "guidance_scale" and "true_cfg_scale" in taken)
 
 
@@ -58,7 +69,7 @@ def arguments(
 ) -> dict[str, Any]:
     """Return what to call the pipeline with for one picture."""
     taken = defaults(pipeline)
-    name, _ = guidance(pipeline)
+    name = guidance(pipeline)
     found: dict[str, Any] = {"prompt": prompt, "num_inference_steps": steps, "width": width, "height": height}
     if name:
         found[name] = cfg
@@ -85,7 +96,7 @@ def call(pipeline: Any, given: dict[str, Any], cfg: float) -> Image.Image:
         HostError: the pipeline does not take an argument, such as the picture's size, or cannot run with the libraries
             that are installed.
     """
-    guider = getattr(pipeline, "guider", None)
+    guider = _guider(pipeline)
     if hasattr(guider, "guidance_scale"):
         guider.guidance_scale = cfg
     try:

@@ -122,7 +122,7 @@ def scan_noise(maker: Renderer, options: argparse.Namespace) -> list[NoiseChange
         raise TagError(f"--at {options.at} is none; write shares of the steps, for example 0.1,0.4") from error
     if not all(0 <= share < 1 for share in at):
         raise TagError(f"--at {options.at} is out of range; from 0, the first step, to below 1")
-    job = job_of(options, maker.host.architecture)
+    job = job_of(options, maker)
     tensors = maker.host.tensors(name)
     choices = choose(options.blocks or AUTO, maker.host.architecture, tensors)
     with bar("scanning") as show:

@@ -134,7 +134,7 @@ def sd1() -> Any:
         block_out_channels=(8, 8, 8, 8), layers_per_block=2, norm_num_groups=4, attention_head_dim=4, sample_size=8,
         cross_attention_dim=WIDTH,
     )  # fmt: skip
-    scheduler = diffusers.PNDMScheduler(skip_prk_steps=True)
+    scheduler = diffusers.PNDMScheduler(skip_prk_steps=True, steps_offset=1)
     return diffusers.StableDiffusionPipeline(
         vae(), clip(), tokenizer(), unet, scheduler, None, None, requires_safety_checker=False
     )
@@ -256,18 +256,18 @@ def hunyuan_image() -> Any:
 def anima() -> Any:
     transformer = diffusers.CosmosTransformer3DModel(
         in_channels=LATENT, out_channels=LATENT, num_attention_heads=HEADS, attention_head_dim=HEAD, num_layers=2,
-        text_embed_dim=WIDTH, adaln_lora_dim=8, max_size=(4, 16, 16), extra_pos_embed_type=None,
+        text_embed_dim=WIDTH // 2, adaln_lora_dim=8, max_size=(4, 16, 16), extra_pos_embed_type=None,
         concat_padding_mask=False,
     )  # fmt: skip
     conditioner = diffusers.AnimaTextConditioner(
-        source_dim=WIDTH, target_dim=WIDTH, model_dim=WIDTH, num_layers=2, num_attention_heads=HEADS,
+        source_dim=WIDTH // 2, target_dim=WIDTH // 2, model_dim=WIDTH // 2, num_layers=2, num_attention_heads=HEADS,
         target_vocab_size=_WORDS, min_sequence_length=8,
     )  # fmt: skip
+    encoder = transformers.Qwen3Model(transformers.Qwen3Config(**_language(hidden_size=WIDTH // 2)))
     pipeline = diffusers.AnimaModularPipeline()
     pipeline.update_components(
-        text_encoder=transformers.Qwen3Model(transformers.Qwen3Config(**_language())), tokenizer=tokenizer(),
-        t5_tokenizer=tokenizer(), text_conditioner=conditioner, transformer=transformer, scheduler=_flow(),
-        vae=vae_video("AutoencoderKLQwenImage"),
+        text_encoder=encoder, tokenizer=tokenizer(), t5_tokenizer=tokenizer(), text_conditioner=conditioner,
+        transformer=transformer, scheduler=_flow(), vae=vae_video("AutoencoderKLQwenImage"),
     )  # fmt: skip
     return pipeline
 
