@@ -218,7 +218,7 @@ class StandaloneHost:
         file, modules = self.library.load(path, self.architecture)
         remarks = [f"LoRA {quote(name)}: {remark}" for remark in file.remarks]
         if not self._is_for_this(file):
-            return [does_not_fit(name, self.architecture, str(path)), *remarks]
+            return [does_not_fit(name, self.architecture, str(path))]
         missing = []
         for module, parameters in modules.items():
             site, places = self._places(module, parameters, path)

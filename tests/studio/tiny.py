@@ -239,7 +239,9 @@ def hidream() -> Any:
     )  # fmt: skip
     llama = transformers.LlamaForCausalLM(transformers.LlamaConfig(**_language()))
     encoders = [part for encoder in (clip(True, 248), clip(True, 248), t5(), llama) for part in (encoder, tokenizer())]
-    return diffusers.HiDreamImagePipeline(_flow(), vae(), *encoders, transformer)
+    pipeline = diffusers.HiDreamImagePipeline(_flow(), vae(), *encoders, transformer)
+    pipeline.default_sample_size = 16  # to whose area it scales what it is asked for
+    return pipeline
 
 
 def hunyuan_image() -> Any:
