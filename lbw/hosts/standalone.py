@@ -21,6 +21,7 @@ from lbw.core.errors import FileError, quote
 from lbw.core.family import Architecture, flat
 from lbw.core.lora_names import meant_name
 from lbw.core.plan import ResolvedLora
+from lbw.files.atomic import version
 from lbw.files.lora import LoraFile, open_lora
 
 from .base import does_not_fit
@@ -34,14 +35,20 @@ _SHOWN = 3
 _NOISE = re.compile(r"(?:^|[-_ .])(high|low)(?:[-_ .]?noise|$)", re.IGNORECASE)
 
 
+class Opened(NamedTuple):
+    """A LoRA file as it was read: its version then, what it is, and its modules' tensors."""
+
+    version: str
+    file: LoraFile
+    modules: Mapping[str, Mapping[str, torch.Tensor]]
+
+
 class Library:
     """The LoRA files of a folder and its folders, by name; the last few stay in memory."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._open: OrderedDict[tuple[Path, str], tuple[int, LoraFile, dict[str, dict[str, torch.Tensor]]]] = (
-            OrderedDict()
-        )
+        self._open: OrderedDict[tuple[Path, str], Opened] = OrderedDict()
 
     def find(self, name: str) -> Path | None:
         """Return the file that a tag calls `name`; it lies in the folder, whatever `name` says."""
@@ -57,27 +64,26 @@ class Library:
         paths = sorted(self.folder.rglob("*.safetensors"), reverse=True)
         return dict(sorted({path.stem: path for path in paths}.items()))
 
-    def load(
-        self, path: Path, loaded: Architecture | None = None
-    ) -> tuple[LoraFile, Mapping[str, Mapping[str, torch.Tensor]]]:
-        """Return the file and its modules' tensors, read again only if it changed.
+    def load(self, path: Path, loaded: Architecture | None = None) -> Opened:
+        """Return the file at `path`, read again only if it changed.
 
         loaded: the model that it is to be applied to, which decides where the file does not say what it is for.
 
         Raises:
             FileError: it cannot be read, or is for no model that is known.
         """
-        mark = path.stat().st_mtime_ns if path.exists() else 0
+        mark = version(path)
         key = path, loaded.name if loaded else ""
         known = self._open.get(key)
-        if known is None or known[0] != mark:
+        if known is None or known.version != mark:
             file = open_lora(path, loaded)
-            known = (mark, file, dict(file.parameters()))
+            # Copies: what the format's library gives changes with the file, and is gone where that is cut short.
+            known = Opened(mark, file, {m: {n: t.clone() for n, t in own.items()} for m, own in file.parameters()})
         self._open[key] = known
         self._open.move_to_end(key)
         while len(self._open) > _KEPT_FILES:
             self._open.popitem(last=False)
-        return known[1], known[2]
+        return known
 
 
 class Place(NamedTuple):
@@ -93,15 +99,22 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Contribution:
-    """What one module of a LoRA adds: multiplier × its ΔW, to `parts` of a place, to all of it where there are none."""
+    """What one module of a LoRA adds: multiplier × its ΔW, to `parts` of a place, to all of it where there are none.
+
+    version: of the file, which another may have taken the place of.
+    """
 
     file: Path
+    version: str
     module: str
     parts: tuple[str, ...]
     multiplier: float
 
 
 Contributions = dict[Place, list[Contribution]]
+
+_UNKNOWN = (Contribution(Path(), "", "unknown", (), 0.0),)
+"""In force where a merge or a restoration did not come to its end: equal to nothing that is ever wanted."""
 
 
 class StandaloneHost:
@@ -145,10 +158,10 @@ class StandaloneHost:
         """Merge `loras`, in prompt order; return a message for each that was not found or does not fit, and remarks.
 
         Touches the tensors whose multipliers differ from what is in force. If anything fails, the base weights
-        are restored before the error is raised.
+        are restored before the error is raised; what cannot be restored is with the next call.
 
         Raises:
-            FileError: a file cannot be read, or a module does not fit its weight.
+            FileError: a file cannot be read, was replaced meanwhile, or a module does not fit its weight.
         """
         problems: list[str] = []
         wanted: Contributions = {}
@@ -192,7 +205,7 @@ class StandaloneHost:
         if path is None:
             there = ", ".join(self.library.names()) or "none"
             raise FileError(f"LoRA {quote(name)} was not found in {self.library.folder}; there are {there}")
-        file, modules = self.library.load(path, self.architecture)
+        _, file, modules = self.library.load(path, self.architecture)
         counts: dict[str, int] = {}
         for module, parameters in modules.items() if self._is_for_this(file) else ():
             site, places = self._places(module, parameters, path)
@@ -215,7 +228,7 @@ class StandaloneHost:
     def _want(self, lora: ResolvedLora, path: Path, wanted: Contributions) -> list[str]:
         """Add to `wanted` what `lora` contributes to which tensor; return what there is to say about it."""
         name = lora.request.name
-        file, modules = self.library.load(path, self.architecture)
+        mark, file, modules = self.library.load(path, self.architecture)
         remarks = [f"LoRA {quote(name)}: {remark}" for remark in file.remarks]
         if not self._is_for_this(file):
             return [does_not_fit(name, self.architecture, str(path))]
@@ -228,7 +241,7 @@ class StandaloneHost:
             multiplier = lora.multiplier(site)
             if multiplier != 0:
                 for place in places:
-                    wanted.setdefault(place, []).append(Contribution(path, module, site.parts, multiplier))
+                    wanted.setdefault(place, []).append(Contribution(path, mark, module, site.parts, multiplier))
         if len(missing) == len(modules):
             return [does_not_fit(name, self.architecture), *remarks]
         if missing:
@@ -237,18 +250,31 @@ class StandaloneHost:
 
     @torch.no_grad()
     def _merge(self, place: Place, contributions: Sequence[Contribution]) -> None:
-        # Marked as unknown until it is done: an interrupt in between must not leave it for merged.
-        self._in_force[place] = (Contribution(Path(), "interrupted", (), 0.0),)
+        self._in_force[place] = _UNKNOWN
         self.merged_tensors += self._wholes[place].merge(
-            [(c.multiplier, c.parts, self.library.load(c.file, self.architecture)[1][c.module]) for c in contributions]
+            [(c.multiplier, c.parts, self._parameters(c)) for c in contributions]
         )
+
+    def _parameters(self, contribution: Contribution) -> Mapping[str, torch.Tensor]:
+        opened = self.library.load(contribution.file, self.architecture)
+        if opened.version != contribution.version:
+            raise FileError(f"{contribution.file} was replaced while it was applied")
+        return opened.modules[contribution.module]
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Give every tensor its base back, bit for bit."""
+        """Give every tensor its base back, bit for bit; what fails is raised after all others have been restored."""
+        errors = []
         for place in list(self._in_force):
-            self._wholes[place].restore()
-        self._in_force = {}
+            self._in_force[place] = _UNKNOWN
+            try:
+                self._wholes[place].restore()
+            except BaseException as error:
+                errors.append(error)
+            else:
+                del self._in_force[place]
+        if errors:
+            raise errors[0]
 
 
 def _of_several(components: list[str], path: Path) -> list[str]:

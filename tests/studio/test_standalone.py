@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +18,10 @@ from lbw.core.errors import FileError, HostError  # noqa: E402
 from lbw.core.plan import resolve_request  # noqa: E402
 from lbw.core.tag import parse_tag  # noqa: E402
 from lbw.hosts import layers  # noqa: E402
-from lbw.hosts.standalone import StandaloneHost, pipeline_modules  # noqa: E402
+from lbw.hosts.standalone import Library, StandaloneHost, pipeline_modules  # noqa: E402
 from lbw.studio.renderer import Job, Renderer  # noqa: E402
+
+from .conftest import DEMO  # noqa: E402
 
 PROMPT = "a large red star on a white background, flat style"
 
@@ -113,6 +119,117 @@ def test_a_failure_in_between_leaves_the_base_weights(host: StandaloneHost, monk
     monkeypatch.setattr(layers, "delta", fails_later)
     with pytest.raises(KeyboardInterrupt):
         apply(host, "<lora:style:1>")
+    assert same(base, weights(host))
+
+
+@pytest.mark.parametrize(
+    ("fails_at", "restores", "error"), [(1, 0, KeyboardInterrupt), (20, 5, MemoryError), (60, 1, KeyboardInterrupt)]
+)
+def test_after_failures_of_a_merge_and_of_its_recovery_every_plan_is_right(
+    host: StandaloneHost, monkeypatch: pytest.MonkeyPatch, fails_at: int, restores: int, error: type[BaseException]
+) -> None:
+    base = weights(host)
+    apply(host, "<lora:subject:1>")
+    earlier = weights(host)
+    merges, restored = [0], [0]
+    real, real_restore = layers.delta, layers.Layer.restore
+
+    def delta(parameters: Any, weight: Any) -> Any:
+        merges[0] += 1
+        if merges[0] == fails_at:
+            raise error
+        return real(parameters, weight)
+
+    def restore(layer: layers.Layer) -> None:
+        restored[0] += merges[0] >= fails_at
+        if restored[0] in range(restores + 1, restores + 3):
+            layer.parameter.data.zero_()
+            raise error
+        real_restore(layer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(layers, "delta", delta)
+        patch.setattr(layers.Layer, "restore", restore)
+        with pytest.raises(error):
+            apply(host, "<lora:style:1>")
+    assert restored[0] > restores
+    apply(host, "<lora:subject:1>")
+    assert same(earlier, weights(host))
+    apply(host)
+    assert same(base, weights(host))
+
+
+def copied(source: Path, target: Path) -> None:
+    """Write `source` over `target` as `cp` does: into the same file."""
+    with target.open("r+b") as file:
+        file.write(source.read_bytes())
+        file.truncate()
+
+
+def renamed(source: Path, target: Path) -> None:
+    """Put a copy of `source` into the place of `target` as `mv` does, and let it be no younger."""
+    state = target.stat()
+    shutil.copy(source, target.with_suffix(".new"))
+    os.utime(target.with_suffix(".new"), ns=(state.st_atime_ns, state.st_mtime_ns))
+    target.with_suffix(".new").replace(target)
+
+
+@pytest.mark.parametrize("replaced", [copied, renamed])
+def test_a_lora_that_was_replaced_is_applied_anew_with_the_same_tag(
+    pipeline: Any, tmp_path: Path, replaced: Callable[[Path, Path], None]
+) -> None:
+    for name in ("style", "subject"):
+        shutil.copy(DEMO / "loras" / f"{name}.safetensors", tmp_path)
+    shutil.copy(tmp_path / "style.safetensors", tmp_path / "mine.safetensors")
+    host = StandaloneHost(pipeline, Library(tmp_path))
+    base = weights(host)
+    try:
+        apply(host, "<lora:mine:1:lbw=1,IN04=0.5>")
+        encoder = host.encoder_state()
+        replaced(tmp_path / "subject.safetensors", tmp_path / "mine.safetensors")
+        apply(host, "<lora:mine:1:lbw=1,IN04=0.5>")
+        after = weights(host)
+        assert encoder != host.encoder_state()  # what a text was encoded to is not used again
+        apply(host, "<lora:subject:1:lbw=1,IN04=0.5>")
+        assert same(after, weights(host))
+    finally:
+        host.restore()
+    assert same(base, weights(host))
+
+
+def test_a_file_that_is_cut_short_while_it_is_kept_harms_nothing(pipeline: Any, tmp_path: Path) -> None:
+    shutil.copy(DEMO / "loras" / "style.safetensors", tmp_path / "mine.safetensors")
+    host = StandaloneHost(pipeline, Library(tmp_path))
+    try:
+        apply(host, "<lora:mine:1>")
+        kept = host.library.load(tmp_path / "mine.safetensors", host.architecture).modules
+        sums = [float(tensor.float().sum()) for own in kept.values() for tensor in own.values()]
+        with (tmp_path / "mine.safetensors").open("r+b") as file:
+            file.write(bytes((tmp_path / "mine.safetensors").stat().st_size))
+        assert sums == [float(tensor.float().sum()) for own in kept.values() for tensor in own.values()]
+        with pytest.raises(FileError, match=r"mine\.safetensors"):
+            apply(host, "<lora:mine:0.5>")
+    finally:
+        host.restore()
+
+
+def test_a_file_that_is_replaced_while_it_is_applied_is_told(
+    pipeline: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "mine.safetensors"
+    shutil.copy(DEMO / "loras" / "style.safetensors", mine)
+    host = StandaloneHost(pipeline, Library(tmp_path))
+    base = weights(host)
+    real = layers.delta
+
+    def delta(parameters: Any, weight: Any) -> Any:
+        renamed(DEMO / "loras" / "subject.safetensors", mine)
+        return real(parameters, weight)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(layers, "delta", delta)
+        with pytest.raises(FileError, match=r"mine\.safetensors was replaced while it was applied"):
+            apply(host, "<lora:mine:1>")
     assert same(base, weights(host))
 
 
