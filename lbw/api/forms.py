@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
+from typing import Annotated
 
+from pydantic import BaseModel, Field
+
+from lbw.core import limits
 from lbw.ui.analyzer_host import Question
+
+Seed = Annotated[int, Field(ge=-1, le=limits.SEED)]
+Side = Annotated[int, Field(ge=8, le=limits.PICTURE_SIDE)]
 
 
 class PresetText(BaseModel):
@@ -36,7 +42,7 @@ class TagText(BaseModel):
     """A tag, and the image's seed that `R` and `U` are drawn with."""
 
     tag: str
-    seed: int = 0
+    seed: Seed = 0
 
 
 class Explained(BaseModel):
@@ -110,16 +116,16 @@ class AnalysisQuestion(BaseModel):
 
     prompt: str
     negative_prompt: str = Question.negative
-    seed: int = Question.seed
-    steps: int = Question.steps
-    width: int = Question.width
-    height: int = Question.height
-    cfg_scale: float = Question.cfg
+    seed: Seed = Question.seed
+    steps: Annotated[int, Field(ge=1, le=limits.STEPS)] = Question.steps
+    width: Side = Question.width
+    height: Side = Question.height
+    cfg_scale: Annotated[float, Field(ge=-limits.GUIDANCE, le=limits.GUIDANCE)] = Question.cfg
     sampler_name: str = Question.sampler
     range: str = Question.span
     blocks: str = Question.blocks
-    seeds: int = int(Question.seeds)
-    threshold: int = int(Question.threshold)
+    seeds: Annotated[int, Field(ge=1, le=limits.SEEDS)] = int(Question.seeds)
+    threshold: Annotated[int, Field(ge=0, le=255)] = int(Question.threshold)
 
     def question(self) -> Question:
         """Return it as a host is asked it."""

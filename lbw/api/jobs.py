@@ -10,7 +10,8 @@ from typing import Any
 
 from lbw.analysis.effective_blocks import suggest
 from lbw.analysis.report import report
-from lbw.core.errors import LbwError
+from lbw.core.errors import HostError, LbwError
+from lbw.core.limits import ANALYSES
 from lbw.ui.analyzer_host import AnalyzerHost, Prepared, Question
 
 KEPT = 20
@@ -72,8 +73,11 @@ class Jobs:
         """Begin an analysis and return its job.
 
         Raises:
-            LbwError: something in the question is wrong; there is no job then.
+            HostError: too many wait already. LbwError: something in the question is wrong; there is no job then.
         """
+        with self._lock:
+            if sum(job.state == WAITING for job in self._jobs.values()) >= ANALYSES:
+                raise HostError(f"{ANALYSES} analyses wait already; stop one of them, or ask again later")
         job = Job(question)
         job.prepared = self.host.prepare(question, job.progress, job.stop.is_set)
         job.total = len(job.prepared.analysis.cells)
@@ -90,10 +94,24 @@ class Jobs:
         with self._lock:
             return self._jobs.get(key)
 
+    def stop(self, job: Job) -> None:
+        """Stop `job`; one that waits is stopped at once, one that runs at its next sampling step."""
+        job.stop.set()
+        with self._lock:
+            if job.state == WAITING:
+                job.state = STOPPED
+
+    def _begins(self, job: Job) -> bool:
+        with self._lock:
+            if job.state == WAITING:
+                job.state = RUNNING
+            return job.state == RUNNING
+
     def _run(self, job: Job) -> None:
         assert job.prepared is not None
         with self._turn:
-            job.state = RUNNING
+            if not self._begins(job):
+                return
             try:
                 for _ in job.prepared.analysis.run(job.prepared.renderer):
                     pass

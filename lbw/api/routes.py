@@ -27,6 +27,7 @@ from lbw.files.explain import explain
 from lbw.files.summary import Summaries, Summary
 from lbw.files.user_presets import PresetStore
 
+from .bounded import BoundedRoute, is_text
 from .forms import (
     AnalysisQuestion,
     AnalysisState,
@@ -128,7 +129,9 @@ class Api:
         """Return all LoRAs; files that were never read are read for a second at most, the others are `pending`."""
         until = time.monotonic() + LIST_SECONDS
         with answering():
-            return [self._entry(name, path, until) for name, path in self.server.lora_files().items()]
+            files = self.server.lora_files().items()
+            # A name that is no text cannot be written in a tag.
+            return [self._entry(name, path, until) for name, path in files if is_text(name)]
 
     def _entry(self, name: str, path: str, until: float) -> LoraEntry:
         entry = LoraEntry(name=name, architecture=None, layouts=[], blocks=[])
@@ -209,7 +212,12 @@ def add_routes(app: FastAPI, server: Server, api_auth: str | None, jobs: Jobs | 
     """
     app.router.routes[:] = [route for route in app.routes if not str(getattr(route, "path", "")).startswith(PREFIX)]
     api = Api(server)
-    router = APIRouter(prefix=PREFIX, tags=["LoRA Block Weight"], dependencies=[Depends(guard(app, api_auth))])
+    router = APIRouter(
+        prefix=PREFIX,
+        tags=["LoRA Block Weight"],
+        dependencies=[Depends(guard(app, api_auth))],
+        route_class=BoundedRoute,
+    )
 
     @router.get("/presets", response_model=Presets, summary="The user's presets, as text and by name")
     def get_presets(kind: Literal["weights", "elements"] = "weights") -> Any:
@@ -276,5 +284,5 @@ def _add_analyses(router: APIRouter, jobs: Jobs) -> None:
     @router.post("/analyze/{job}/stop", response_model=AnalysisState, summary="Stop an analysis; what is done is kept")
     def post_stop(job: str) -> Any:
         found = job_of(job)
-        found.stop.set()
+        jobs.stop(found)
         return found.summary()

@@ -39,8 +39,20 @@ STEPS = 1_000
 PICTURE_SIDE = 8_192
 """Pixels."""
 
-SEEDS = 100
+GUIDANCE = 1_000.0
+"""The CFG scale."""
+
+SEED = 2**63 - 1 - 1_000
+"""The largest seed, which an analysis counts up from."""
+
+SEEDS = 1_000
 """Of an analysis."""
+
+BODY_BYTES = 2 * PRESET_FILE_BYTES
+"""Of a request: a preset file, its signs written as JSON."""
+
+ANALYSES = 20
+"""That wait for their turn."""
 
 
 def check_length(text: str, most: int, what: str, error: type[LbwError]) -> None:

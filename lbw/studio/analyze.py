@@ -24,12 +24,14 @@ from lbw.analysis.sheet import Sheet, analysis_grid, analysis_head, bar_chart, f
 from lbw.analysis.store import CellStore, Rendered, forget_oldest
 from lbw.analysis.xyz import Axis, Grid, build, parse_axis, random_seed, touched_cells
 from lbw.core.errors import FileError, LbwError
+from lbw.core.limits import SEEDS
 from lbw.core.tag import requests_in
 from lbw.files.atomic import write_text
 
 from .commands import job_of, renderer
 from .console import bar, table
 from .renderer import Job, Renderer
+from .sampling import stoppable
 
 CELLS = "cells"
 
@@ -50,7 +52,8 @@ class CellRenderer:
     def render(self, cell: Cell) -> Rendered:
         if self.stopped():
             raise StoppedError
-        made = self.cell_maker(cell).render(replace(self.job, seed=cell.seed))
+        with self.maker.turn, stoppable(self.maker.host.pipeline, self.stopped):
+            made = self.cell_maker(cell).render(replace(self.job, seed=cell.seed))
         for problem in made.problems:
             if problem not in self.told:
                 self.told[problem] = None
@@ -102,7 +105,7 @@ def settings_of(options: argparse.Namespace) -> tuple[tuple[float, float], int, 
     """Return range, number of seeds and threshold; checked before a model is loaded."""
     return (
         parse_span(options.range, "--range"),
-        whole_number(options.seeds, "--seeds", 1, 1000),
+        whole_number(options.seeds, "--seeds", 1, SEEDS),
         whole_number(options.threshold, "--threshold", 0, 255),
     )
 

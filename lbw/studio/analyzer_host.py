@@ -100,8 +100,9 @@ def _job(question: Question) -> Job:
     """Return the picture that `question` describes.
 
     Raises:
-        WeightsError: its size is none that a model can render.
+        WeightsError: its size is none that a model can render, or it would take for ever.
     """
+    question.check()
     for side, pixels in (("Width", question.width), ("Height", question.height)):
         if pixels % 8:
             raise WeightsError(f"{side} {pixels} is no multiple of 8; write for example {max(8, pixels // 8 * 8)}")

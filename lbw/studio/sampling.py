@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from lbw.analysis.runner import StoppedError
 from lbw.core.errors import HostError
 from lbw.hosts.pipelines import installed
 
@@ -143,6 +144,19 @@ def steps_watched(pipeline: Any, steps: int, begins: Callable[[int], None]) -> I
         if number != step_of(pipeline.scheduler, calls - 1, steps):
             begins(number)
         return result
+
+    with replaced(pipeline.scheduler, "step", step):
+        yield
+
+
+@contextmanager
+def stoppable(pipeline: Any, stopped: Callable[[], bool]) -> Iterator[None]:
+    """Let a picture end with `StoppedError` at its next sampling step once `stopped` says so."""
+
+    def step(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if stopped():
+            raise StoppedError
+        return original(*args, **kwargs)
 
     with replaced(pipeline.scheduler, "step", step):
         yield

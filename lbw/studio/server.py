@@ -70,11 +70,24 @@ class ThisMachineOnly:
             headers = Headers(scope=scope)
             host = headers.get("host", "")
             origin = headers.get("origin")
-            is_ours = urlsplit(f"//{host}").hostname in (ADDRESS, "localhost")
-            if not is_ours or (origin is not None and urlsplit(origin).netloc != host):
+            if not _is_here(host) or (origin is not None and _host_of(origin) != host):
                 refused = PlainTextResponse(f"this page is for {ADDRESS} and localhost only\n", 403)
                 return await refused(scope, receive, send)
         return await self.app(scope, receive, send)
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return urlsplit(f"//{host}").hostname in (ADDRESS, "localhost")
+    except ValueError:  # such as [::1
+        return False
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def head(language: str | None) -> str:

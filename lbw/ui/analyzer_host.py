@@ -17,6 +17,7 @@ from lbw.analysis.noise_scan import NoiseChange, Probe, noise_scan
 from lbw.analysis.runner import Renderer, run
 from lbw.analysis.sheet import beside
 from lbw.analysis.store import CellStore
+from lbw.core import limits
 from lbw.core.errors import HostError, WeightsError
 from lbw.core.family import Architecture
 
@@ -48,6 +49,19 @@ class Question:
     swap_axes: bool = False
     mask: NDArray[np.uint8] | None = None
 
+    def check(self) -> None:
+        """Check the numbers that decide how long a picture takes, before anything is done for it.
+
+        Raises:
+            WeightsError: one of them is past what is rendered.
+        """
+        whole_number(self.seed, "seed", -1, limits.SEED)
+        whole_number(self.steps, "steps", 1, limits.STEPS)
+        whole_number(self.width, "width", 8, limits.PICTURE_SIDE)
+        whole_number(self.height, "height", 8, limits.PICTURE_SIDE)
+        if not abs(self.cfg) <= limits.GUIDANCE:
+            raise WeightsError(f"CFG scale {self.cfg} is out of range; {-limits.GUIDANCE:g} to {limits.GUIDANCE:g}")
+
     def settings(self, architecture: Architecture, tensors: Mapping[str, int], seed: int) -> Settings:
         """Return what is analyzed of a LoRA with `tensors` in each block, from the source of `seed` on.
 
@@ -56,7 +70,7 @@ class Question:
         """
         return Settings(
             choices=tuple(choose(self.blocks, architecture, tensors)),
-            seeds=tuple(range(seed, seed + whole_number(self.seeds, "number of seed", 1, 1000))),
+            seeds=tuple(range(seed, seed + whole_number(self.seeds, "number of seed", 1, limits.SEEDS))),
             span=parse_span(self.span),
             threshold=whole_number(self.threshold, "difference threshold", 0, 255),
             background=self.background,

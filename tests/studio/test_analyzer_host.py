@@ -49,6 +49,37 @@ def test_it_stops_before_the_next_picture(analyzer) -> None:  # type: ignore[no-
     assert list(made.analysis.run(made.renderer)) == []
 
 
+def test_it_stops_in_the_middle_of_a_picture_and_pictures_of_others_go_on(analyzer) -> None:  # type: ignore[no-untyped-def]
+    asked = []
+
+    def stopped() -> bool:
+        asked.append(1)
+        return len(asked) > 3
+
+    made = analyzer.prepare(replace(question(analyzer), steps=1000), lambda done, total, left: None, stopped)
+    assert list(made.analysis.run(made.renderer)) == []
+    assert len(asked) == 4  # before the picture, and at three of its steps
+    assert made.analysis.rendered == 0
+    again = analyzer.prepare(question(analyzer), lambda done, total, left: None, lambda: False)
+    assert again.renderer.render(again.analysis.cells[0]).pictures.shape[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"steps": 1_000_000_000}, "steps .* from 1 to 1000"),
+        ({"width": 1_000_000_000}, "width .* from 8 to 8192"),
+        ({"height": 1_000_000_000}, "height .* from 8 to 8192"),
+        ({"seeds": "1000000000"}, "number of seed .* from 1 to 1000"),
+        ({"seed": 10**20}, "seed .* from -1 to"),
+        ({"cfg": float("nan")}, "CFG scale nan is out of range"),
+    ],
+)
+def test_a_picture_that_would_take_for_ever_is_refused(analyzer, changes, said: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(LbwError, match=said):
+        analyzer.prepare(replace(question(analyzer), **changes), lambda done, total, left: None, lambda: False)
+
+
 def test_a_quick_scan_ranks_the_blocks(analyzer) -> None:  # type: ignore[no-untyped-def]
     run = Run(analyzer, question(analyzer), is_quick=True)
     run.start()
@@ -66,7 +97,7 @@ def test_what_is_wrong_is_told_before_anything_is_rendered(analyzer) -> None:  #
         ({"mask": np.full((64, 64), 255, np.uint8)}, "covers the whole picture"),
     ):
         with pytest.raises(WeightsError, match=words):
-            analyzer.prepare(question(analyzer, **changes), lambda *_: None, lambda: False)
+            analyzer.prepare(replace(question(analyzer), **changes), lambda *_: None, lambda: False)
     with pytest.raises(LbwError):
         analyzer.prepare(replace(question(analyzer), prompt="<lora:none:1:lbw=XYZ>"), lambda *_: None, lambda: False)
 

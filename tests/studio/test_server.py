@@ -88,6 +88,12 @@ def test_what_the_analyzer_puts_in_is_no_unknown_preset(folder: Path) -> None:
         ({"Host": "elsewhere.example:7870"}, False),
         ({"Host": "elsewhere.example:7870", "Origin": "http://elsewhere.example:7870"}, False),
         ({"Host": "127.0.0.1.elsewhere.example"}, False),
+        ({"Host": "[::1"}, False),
+        ({"Host": "]"}, False),
+        ({"Host": ""}, False),
+        ({"Origin": "http://["}, False),
+        ({"Origin": "http://[::1"}, False),
+        ({"Origin": ""}, False),
     ],
 )
 def test_other_sites_reach_neither_the_routes_nor_the_page(
