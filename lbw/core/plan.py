@@ -19,7 +19,8 @@ from .weights import BlockWeights, Drawing, resolve, uniform
 class ResolvedLora:
     """A request whose presets, random numbers and rules are resolved.
 
-    encoder_on, denoiser_on: whether the LoRA works there at all at the moment (SYNTAX.md 6).
+    denoiser_on: whether the LoRA works there at all at the moment (SYNTAX.md 6). file_version: of its file, where
+    another has taken its place since it was first applied; what was merged of the other is not what is wanted.
     """
 
     request: LoraRequest
@@ -28,6 +29,7 @@ class ResolvedLora:
     rules: tuple[Rule, ...] = ()
     problems: tuple[LbwError, ...] = ()
     denoiser_on: bool = True
+    file_version: str = ""
 
     def weight(self, site: Site) -> float:
         """Return the block weight of the tensor at `site`, after the rules, of which later ones win."""
@@ -59,11 +61,11 @@ class ResolvedLora:
             [rule.text() for rule in self.rules],
             self.denoiser_on,
         )
-        return _digest(parts)
+        return _digest((*parts, self.file_version) if self.file_version else parts)
 
     @cached_property
     def encoder_digest(self) -> str:
-        """A short text that differs where a text encoder's block weight may differ; empty where all are 1."""
+        """A short text that differs where what a text encoder gets may differ; empty where its block weights are 1."""
         blocks = sorted(set(self.architecture.encoders.values()))
         weights = [self.weights.blocks[block] for block in blocks]
         rules = [
@@ -71,9 +73,10 @@ class ResolvedLora:
             for rule in self.rules
             if not rule.blocks or set(select_in_kind(rule.blocks, self.architecture)) & set(blocks)
         ]
-        if not rules and all(weight == 1 for weight in weights):
+        version = () if self.is_plain or not self.file_version else (self.file_version,)
+        if not rules and all(weight == 1 for weight in weights) and not version:
             return ""
-        return _digest((weights, rules))
+        return _digest((weights, rules, *version))
 
     @cached_property
     def entry(self) -> str | None:

@@ -57,6 +57,7 @@ def _view(network: Any, resolved: ResolvedLora) -> Any:
     view.unet_multiplier = resolved.request.unet
     view.dyn_dim = resolved.request.dyn
     view.lbw_network = network
+    view.lbw_file_version = resolved.file_version
     view.modules = {}
     for key, module in network.modules.items():
         multiplier = resolved.multiplier(locate(key, resolved.architecture))
@@ -74,7 +75,8 @@ def _layer_keys(networks: Sequence[Any]) -> dict[str, tuple[Any, ...]]:
     """Return, by layer, what is merged into it: for each network in turn its file, multiplier and rank."""
     keys: dict[str, list[Any]] = {}
     for network in networks:
-        mark = (network.network_on_disk.filename, network.mtime, network.dyn_dim)
+        file = network.network_on_disk.filename, network.mtime, getattr(network, "lbw_file_version", "")
+        mark = (*file, network.dyn_dim)
         for key, module in network.modules.items():
             entry = (*mark, key, module.multiplier())
             keys.setdefault(key, []).append(entry)
@@ -140,6 +142,13 @@ class A1111Host(Host):
         """Put the host's own networks back into its list: it looks there for those that it need not load again."""
         loaded = self.networks.loaded_networks
         loaded[:] = [getattr(network, "lbw_network", network) for network in loaded]
+
+    def forget(self, filename: str) -> None:
+        """Take the networks of that file from those that the host keeps: it sees by itself only that one is younger."""
+        loaded, kept = self.networks.loaded_networks, self.networks.networks_in_memory
+        loaded[:] = [network for network in loaded if network.network_on_disk.filename != filename]
+        for name in [name for name, network in kept.items() if network.network_on_disk.filename == filename]:
+            del kept[name]
 
     def apply(self, loras: Sequence[ResolvedLora]) -> list[str]:
         loaded = self.networks.loaded_networks

@@ -18,7 +18,8 @@ from lbw.files.header import read_header
 class Host(ABC):
     """A WebUI whose LoRA machinery takes multipliers.
 
-    For each activation: `find` for every tag, `before`, the host's own activation, `apply`. During sampling
+    For each activation: `find` for every tag, `before`, `forget` for files that changed, the host's own
+    activation, `apply`. During sampling
     `switch`, whenever a LoRA begins or ends to work. `close` gives the host back as it was.
     """
 
@@ -55,6 +56,21 @@ class Host(ABC):
     @abstractmethod
     def close(self) -> None:
         """Undo what was changed in the host."""
+
+    def forget(self, filename: str) -> None:
+        """Let the host read a LoRA's file anew at its next activation: another has taken its place.
+
+        The Forge family does nothing where the files' names and strengths are those of the last time, and keeps what
+        it has read.
+        """
+        model = self.model()
+        if hasattr(model, "current_lora_hash"):
+            model.current_lora_hash = "[another file]"
+        load = getattr(self.networks, "load_lora_state_dict", None)
+        while load is not None and not hasattr(load, "cache_clear"):
+            load = getattr(load, "__wrapped__", None)  # below what others have put around it
+        if load is not None:
+            load.cache_clear()
 
     def load(self) -> None:
         """Let the WebUI load the model that it is set to, if it has not yet."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from lbw import hosts
@@ -19,6 +20,7 @@ from lbw.core.lora_names import meant_name, not_found
 from lbw.core.plan import ResolvedLora, at_step, resolve_request
 from lbw.core.presets import merged
 from lbw.core.tag import LoraRequest, parse_items, unclosed_tag
+from lbw.files.atomic import version
 from lbw.files.user_presets import PresetStore
 from lbw.hosts import unknown
 from lbw.hosts.base import Host
@@ -30,12 +32,16 @@ from .options import ON_INVALID, STOP, RequestOptions, setting
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the tags of one activation ask for, before the host has loaded anything."""
+    """What the tags of one activation ask for, before the host has loaded anything.
+
+    replaced: the files that others have taken the place of since the last activation.
+    """
 
     loras: tuple[ResolvedLora, ...]
     problems: tuple[str, ...]
     hires: bool
     remarks: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ class Hook:
         self.loras: tuple[ResolvedLora, ...] = ()
         self.in_force: list[bool] = []
         self._running: list[Running] = []
+        self._versions: dict[str, tuple[str, str]] = {}  # by LoRA file: when it was first applied, and last
         self._extra_networks: Any = None
         self._patch: Patch | None = None
 
@@ -162,6 +169,8 @@ class Hook:
         prepared = self._prepare(p, data, running.options)
         if self.host is not None:
             self.host.before()
+            for filename in prepared.replaced:
+                self.host.forget(filename)
         result = original(p, data)
         problems = list(prepared.problems)
         if self.host is not None:
@@ -198,11 +207,13 @@ class Hook:
         seed = int((getattr(p, "seeds", None) or [getattr(p, "seed", 0) or 0])[0])
         loras: list[ResolvedLora] = []
         kept = []
+        replaced: list[str] = []
         for tag in tags:
             # A pass may be activated twice: what was taken out the first time stands beside the tag.
             items = tag.__dict__.setdefault("lbw_items", list(tag.items))
             request = _checked(parse_items(items, presets), _steps(p, hires))
-            if self.host is not None and self.host.find(request.name) is None:
+            filename = self.host.find(request.name) if self.host is not None else None
+            if self.host is not None and filename is None:
                 known = self.host.lora_files()
                 meant = meant_name(request.name, known)
                 if meant is None:
@@ -210,6 +221,7 @@ class Hook:
                     continue
                 remarks.append(f"LoRA {quote(request.name)} is called {quote(meant)} here")
                 request = replace(request, name=meant, host_items=(meant, *request.host_items[1:]))
+                filename = known[meant]
             remarks += [f"LoRA {quote(request.name)}: {remark}" for remark in request.remarks]
             kept.append(tag)
             if not options.enabled:
@@ -220,11 +232,18 @@ class Hook:
                     problems.append(self._nothing_known(request))
                 continue
             resolved = resolve_request(request, architecture, presets, elements, seed)
+            if filename is not None:
+                first, last = self._versions.get(filename, ("", ""))
+                now = version(Path(filename))
+                self._versions[filename] = first or now, now
+                if last not in ("", now):
+                    replaced.append(filename)
+                resolved = replace(resolved, file_version="" if first in ("", now) else now)
             problems += [f"LoRA {quote(request.name)}: {problem}" for problem in resolved.problems]
             _leave_to_host(tag, request, resolved.encoder_digest)
             loras.append(resolved)
         data["lora"] = kept
-        return Prepared(tuple(loras), tuple(problems), hires, tuple(remarks))
+        return Prepared(tuple(loras), tuple(problems), hires, tuple(remarks), tuple(replaced))
 
     def _presets(self, options: RequestOptions, problems: list[str]) -> tuple[Mapping[str, str], Mapping[str, str]]:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import sys
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -83,7 +84,7 @@ class ForgeNetworks(Networks):
 
     def __init__(self, world: ForgeFamily) -> None:
         super().__init__(world)
-        self.files: dict[str, Weights] = {}
+        self.load_lora_state_dict = functools.lru_cache(maxsize=5)(self.read)
 
     def load_networks(self, names: list[str], te: list[float], unet: list[float], dyn: list[int | None]) -> None:
         model = self.world.model_data.sd_model
@@ -96,10 +97,9 @@ class ForgeNetworks(Networks):
         model.forge_objects.unet = model.forge_objects_original.unet
         model.forge_objects.clip = model.forge_objects_original.clip
         for filename, for_unet, for_te in targets:
-            if filename not in self.files:
-                self.files[filename] = self.read(filename)
+            tensors = self.load_lora_state_dict(filename)
             model.forge_objects.unet, model.forge_objects.clip = self.load_lora_for_models(
-                model.forge_objects.unet, model.forge_objects.clip, self.files[filename], for_unet, for_te, filename
+                model.forge_objects.unet, model.forge_objects.clip, tensors, for_unet, for_te, filename
             )
         model.forge_objects_after_applying_lora = model.forge_objects.shallow_copy()
 
