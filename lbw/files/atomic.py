@@ -42,7 +42,8 @@ def version(path: Path) -> str:
         state = path.stat()
     except OSError:
         return ""
-    return f"{state.st_mtime_ns:x}-{state.st_ctime_ns:x}-{state.st_size:x}-{state.st_ino:x}"
+    # Not when its attributes changed: programs that synchronise folders note there what they have done.
+    return f"{state.st_mtime_ns:x}-{state.st_size:x}-{state.st_ino:x}"
 
 
 def write_text(path: Path, text: str) -> None:

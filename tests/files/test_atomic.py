@@ -276,6 +276,16 @@ def test_a_change_while_the_new_file_is_written_is_noticed(tmp_path: Path, monke
     assert (path.read_bytes(), names(tmp_path)) == (b"theirs", ["file"])
 
 
+def test_new_attributes_alone_are_no_other_version(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write(path, b"1")
+    known = version(path)
+    path.chmod(0o600)
+    write(path, b"2", known_version=known)
+    assert version(path) != known
+    assert version(tmp_path / "none") == ""
+
+
 # One preset --------------------------------------------------------------------------------------
 
 
