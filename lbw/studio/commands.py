@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lbw.analysis.png import write_png
+from lbw.core import limits
 from lbw.core.errors import FileError, TagError
 from lbw.files.user_presets import ROOT
 from lbw.hosts.standalone import Library, StandaloneHost, load_pipeline
@@ -52,15 +53,18 @@ def job_of(options: argparse.Namespace, maker: Renderer) -> Job:
     """Return the picture that the options describe."""
     values = usual(maker, options.model is None)
     if options.size:
-        match = re.fullmatch(r"(\d+)x(\d+)", options.size)
-        if not match or not all(8 <= int(n) <= 8192 and int(n) % 8 == 0 for n in match.groups()):
+        match = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})", options.size)
+        if not match or not all(8 <= int(n) <= limits.PICTURE_SIDE and int(n) % 8 == 0 for n in match.groups()):
             raise TagError(f"--size {options.size} is none; write for example 512x768, both multiples of 8")
         values["width"], values["height"] = int(match[1]), int(match[2])
     values["seed"] = 1
     given = {"steps": options.steps, "cfg": options.cfg, "seed": options.seed, "negative": options.negative}
     values |= {name: value for name, value in given.items() if value is not None}
-    if not 1 <= values["steps"] <= 1000:
-        raise TagError(f"--steps {values['steps']} is out of range; 1 to 1000")
+    if not 1 <= values["steps"] <= limits.STEPS:
+        raise TagError(f"--steps {values['steps']} is out of range; 1 to {limits.STEPS}")
+    for name, most in (("seed", limits.SEED), ("cfg", limits.GUIDANCE)):
+        if not abs(values[name]) <= most:
+            raise TagError(f"--{name} {values[name]} is out of range; {-most:.0f} to {most:.0f}")
     prompt = sys.stdin.read().strip() if options.prompt == "-" else options.prompt
     return Job(prompt=prompt, **values)
 

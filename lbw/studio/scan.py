@@ -19,6 +19,7 @@ from lbw.analysis.noise_scan import AT, Noise, NoiseChange, kept_steps, noise_sc
 from lbw.analysis.prompt import tag_to_analyze
 from lbw.core.blocks import Site
 from lbw.core.errors import FileError, TagError
+from lbw.core.limits import SEEDS
 from lbw.files.lora import open_lora
 from lbw.hosts.pipelines import denoisers
 
@@ -115,7 +116,7 @@ def scan_noise(maker: Renderer, options: argparse.Namespace) -> list[NoiseChange
     options.prompt = str(options.prompt)
     name = tag_to_analyze(options.prompt).name
     span = parse_span(options.range, "--range")
-    seeds = whole_number(options.seeds, "--seeds", 1, 1000)
+    seeds = whole_number(options.seeds, "--seeds", 1, SEEDS)
     try:
         at = tuple(float(share) for share in str(options.at).split(","))
     except ValueError as error:

@@ -20,6 +20,7 @@ from lbw.analysis.groups import apart
 from lbw.analysis.measure import rectangle_mask
 from lbw.analysis.tuner_start import from_suggestion
 from lbw.core.errors import LbwError, WeightsError
+from lbw.core.limits import SEEDS
 from lbw.core.presets import check_name
 from lbw.core.weights import parse_number
 
@@ -165,7 +166,7 @@ class AnalyzePanel(AnalyzeControls):
             picture,
             span=span or "",
             blocks=blocks or "",
-            seeds=str(whole_number(seeds, "number of seed", 1, 1000)),
+            seeds=str(whole_number(seeds, "number of seed", 1, SEEDS)),
             threshold=str(whole_number(threshold, "difference threshold", 0, 255)),
             background=background,
             swap_axes=bool(swap),

@@ -21,6 +21,7 @@ from lbw.analysis.sheet import Sheet, analysis_grid, analysis_head, bar_chart, f
 from lbw.analysis.store import CellStore, forget_oldest
 from lbw.analysis.xyz import AxisType, Grid, build, parse_axis, random_seed, touched_cells
 from lbw.core.errors import FileError, LbwError, WeightsError, quote
+from lbw.core.limits import SEEDS
 from lbw.core.presets import merged
 from lbw.core.tag import LoraRequest
 from lbw.ui.markup import GUESS
@@ -76,7 +77,7 @@ class Analyzer:
         request = tag_to_analyze(self.prompt)
         tensors = self.tensors([request])
         span = parse_span(self.text("range", "0,1"))
-        count = whole_number(self.text("seeds", "1"), "number of seed", 1, 1000)
+        count = whole_number(self.text("seeds", "1"), "number of seed", 1, SEEDS)
         step = max(1, int(self.p.batch_size) * int(self.p.n_iter))
         settings = Settings(
             choices=tuple(choose(self.text("blocks", AUTO), self.architecture, tensors)),
