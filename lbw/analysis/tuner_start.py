@@ -76,7 +76,7 @@ def suggestion_in(text: str) -> Suggestion:
         found = json.loads(text)["suggestion"]
         verdicts = {str(block): str(verdict) for block, verdict in found["blocks"].items()}
         suggestion = Suggestion(float(found["not_needed_at_most"]), float(found["needed_at_least"]), verdicts)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise WeightsError(f"this holds no suggestion of the analyzer; {wanted}") from error
     unknown = sorted(set(verdicts.values()) - VERDICTS.keys())
     if unknown:
@@ -100,7 +100,7 @@ def from_json(text: str) -> Tuner:
             seed=int(data["seed"]), history=history,
             groups=parse_groups(str(data.get("groups", "")), tuner.family, tuner.blocks),
         )  # fmt: skip
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise WeightsError("this is no state of the tuner") from error
 
 

@@ -14,6 +14,7 @@ FOUND = [
     ("preset files", 1795615101089),  # lines of a hundred thousand characters, compared with the names of presets
     ("preset files", 1795615101001),
     ("tags", 1795615456081),
+    ("states and hints", 1795620545076),  # a layout of Infinity numbers
 ]
 
 
