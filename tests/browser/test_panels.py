@@ -387,9 +387,10 @@ def test_what_was_found_is_written_for_the_trainer(tuner: sync_api.Page) -> None
 
 def test_the_trainers_are_those_of_the_model(tuner: sync_api.Page) -> None:
     tuner.get_by_text("For the trainer").click()
-    choose(tuner, "lbw_tuner_way", "sd-scripts: ranks")
-    choose(tuner, "lbw_tuner_type", "Z-Image: 30")
     shown, way = field(tuner, "lbw_tuner_settings"), field(tuner, "lbw_tuner_way")
+    choose(tuner, "lbw_tuner_way", "sd-scripts: ranks")
+    expect(shown).to_have_value(re.compile("block_dims"))  # the answer is there before the next question
+    choose(tuner, "lbw_tuner_type", "Z-Image: 30")
     expect(way).to_have_value("musubi-tuner")
     expect(shown).to_have_value(re.compile("^--network_module networks.lora_zimage"))
     choose(tuner, "lbw_tuner_way", "ai-toolkit")
