@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lbw import hosts
+from lbw.core.detect import guess_message
 from lbw.core.errors import FileError, HostError, LbwError, quote
 from lbw.core.family import Architecture
 from lbw.core.lora_names import meant_name, not_found
@@ -212,19 +213,15 @@ class Hook:
             # A pass may be activated twice: what was taken out the first time stands beside the tag.
             items = tag.__dict__.setdefault("lbw_items", list(tag.items))
             request = _checked(parse_items(items, presets), _steps(p, hires))
-            filename = self.host.find(request.name) if self.host is not None else None
-            if self.host is not None and filename is None:
-                known = self.host.lora_files()
-                meant = meant_name(request.name, known)
-                if meant is None:
-                    problems.append(f"{not_found(request.name, known)}; it is left out")
-                    continue
-                remarks.append(f"LoRA {quote(request.name)} is called {quote(meant)} here")
-                request = replace(request, name=meant, host_items=(meant, *request.host_items[1:]))
-                filename = known[meant]
-            remarks += [f"LoRA {quote(request.name)}: {remark}" for remark in request.remarks]
+            found = self._found(request, remarks)
+            if found is None:
+                problems.append(f"{not_found(request.name, self.lora_files())}; it is left out")
+                continue
+            request, filename = found
             kept.append(tag)
-            if not options.enabled:
+            if options.enabled:
+                remarks += [f"LoRA {quote(request.name)}: {remark}" for remark in request.remarks]
+            else:
                 request = _plain(request)
             if architecture is None:
                 _leave_to_host(tag, request, "")
@@ -232,18 +229,40 @@ class Hook:
                     problems.append(self._nothing_known(request))
                 continue
             resolved = resolve_request(request, architecture, presets, elements, seed)
-            if filename is not None:
-                first, last = self._versions.get(filename, ("", ""))
-                now = version(Path(filename))
-                self._versions[filename] = first or now, now
-                if last not in ("", now):
-                    replaced.append(filename)
-                resolved = replace(resolved, file_version="" if first in ("", now) else now)
+            resolved = self._of_file(resolved, filename, replaced)
+            if architecture.family.is_guess and not request.is_plain:
+                remarks.append(guess_message(architecture))
             problems += [f"LoRA {quote(request.name)}: {problem}" for problem in resolved.problems]
             _leave_to_host(tag, request, resolved.encoder_digest)
             loras.append(resolved)
         data["lora"] = kept
         return Prepared(tuple(loras), tuple(problems), hires, tuple(remarks), tuple(replaced))
+
+    def _found(self, request: LoraRequest, remarks: list[str]) -> tuple[LoraRequest, str] | None:
+        """Return `request` with the name that the host has for its LoRA, and the file; None where there is none.
+
+        A WebUI that is not known looks for its LoRAs by itself.
+        """
+        if self.host is None:
+            return request, ""
+        filename = self.host.find(request.name)
+        if filename is not None:
+            return request, filename
+        known = self.host.lora_files()
+        meant = meant_name(request.name, known)
+        if meant is None:
+            return None
+        remarks.append(f"LoRA {quote(request.name)} is called {quote(meant)} here")
+        return replace(request, name=meant, host_items=(meant, *request.host_items[1:])), known[meant]
+
+    def _of_file(self, resolved: ResolvedLora, filename: str, replaced: list[str]) -> ResolvedLora:
+        """Return `resolved` for the file as it is now; one that is another than at the last activation is told."""
+        first, last = self._versions.get(filename, ("", ""))
+        now = version(Path(filename))
+        self._versions[filename] = first or now, now
+        if last not in ("", now):
+            replaced.append(filename)
+        return replace(resolved, file_version="" if first in ("", now) else now)
 
     def _presets(self, options: RequestOptions, problems: list[str]) -> tuple[Mapping[str, str], Mapping[str, str]]:
         try:

@@ -11,7 +11,7 @@ import pytest
 from hosts.doubles_model import same
 from hosts.doubles_webui import Interrupted, Processing, parse
 
-from lbw.core.architectures import ARCHITECTURES
+from lbw.core.architectures import ARCHITECTURES, guessed
 from lbw.core.errors import FileError
 from lbw.hosts.patch import patch_of
 from lbw.webui import hook as hook_module
@@ -278,3 +278,14 @@ def test_a_generation_that_the_other_extension_handles_is_left_alone(world: Any)
     later = Processing(world)
     world.activate(later, parse(TAG))
     assert "LBW" in later.extra_generation_params
+
+
+def test_blocks_that_are_a_guess_are_told_where_weights_are_given_for_them(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.paint("")  # finds the host
+    guess = guessed((("input_blocks", 12),))
+    monkeypatch.setattr(world.hook.host, "architecture", lambda: guess)
+    (comment,) = world.paint("<lora:a:1:lbw=0,B04=1>").p.comments
+    assert "B00 to B11, which is a guess" in comment
+    assert world.paint("<lora:a:1>").p.comments == []
