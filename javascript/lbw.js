@@ -609,6 +609,7 @@
     // What the person does ----------------------------------------------------------------------
 
     document.addEventListener("click", (event) => {
+        if (!event.isTrusted) return; // the hosts' token counters click a button of theirs, by script, after each change
         const target = event.composedPath()[0];
         if (session && session.panel.contains(target)) return;
         if (isPrompt(target)) return follow(target);

@@ -114,6 +114,20 @@ def test_a_click_on_the_tag_opens_it_and_a_click_elsewhere_closes_it(person: Per
     expect(person.panel).to_have_count(0)
 
 
+def test_a_click_of_the_hosts_script_leaves_it_open_and_a_persons_closes_it(person: Person) -> None:
+    person.opened()
+    before = person.page.evaluate("window.counted")
+    person.block("OUT00").locator("input").focus()
+    person.page.keyboard.press("1")
+    person.page.wait_for_function("before => window.counted > before", arg=before)
+    person.page.wait_for_timeout(100)
+    expect(person.panel).to_be_visible()
+    counted = person.page.evaluate("window.counted")
+    person.page.locator("#token_button").click()
+    assert person.page.evaluate("window.counted") == counted + 1
+    expect(person.panel).to_have_count(0)
+
+
 def test_the_sliders_show_what_the_preset_means(person: Person) -> None:
     person.opened()
     states = {block: person.block(block).get_attribute("data-state") for block in ("OUT01", "IN08", "OUT00", "BASE")}
