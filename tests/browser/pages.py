@@ -65,8 +65,8 @@ textarea { width: 100%; box-sizing: border-box; font: 14px/1.5 sans-serif; paddi
 .autocompleteResults { display: none; position: absolute; }
 """
 
-# Gradio keeps a textarea's text by listening to `input`, and puts what it keeps back. The hosts count the prompt's tokens
-# a while after each change, by a click of a script on a button of theirs.
+# Gradio keeps a textarea's text by listening to `input`, and puts what it keeps back. The hosts count the prompt's
+# tokens a while after each change, by a click of a script on a button of theirs.
 SCRIPT = """
 window.kept = {};
 window.counted = 0;
@@ -93,7 +93,8 @@ def page(gradio: str, dark: bool) -> str:
         f'<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<style>{THEME}</style>"
         f'<link rel="stylesheet" href="style.css"><body class="{"dark" if dark else ""}"><gradio-app>{boxes}'
-        f'<button id="token_button">Count</button><div class="autocompleteResults">completions</div></gradio-app><script>{SCRIPT}</script>{scripts}'
+        '<button id="token_button">Count</button><div class="autocompleteResults">completions</div></gradio-app>'
+        f"<script>{SCRIPT}</script>{scripts}"
     )
 
 
