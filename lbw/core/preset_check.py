@@ -13,7 +13,7 @@ from .errors import LbwError
 from .family import Architecture
 from .preset_names import is_for, is_preset, misspelled_model, split_model
 from .presets import parse_presets
-from .selectors import select_in_kind
+from .selectors import can_select_in_kind, select_in_kind
 from .weights import Drawing, is_entry, resolve
 
 NAMED, ONE_NUMBER, OTHER_PRESET = "named", "one number", "another preset"
@@ -21,6 +21,9 @@ NAMED, ONE_NUMBER, OTHER_PRESET = "named", "one number", "another preset"
 
 _EXPLAINED = 50
 """Problems that are explained one by one; a text with more of them is no preset file."""
+
+_ASKED = 200
+"""Selectors of one preset that tell which model it is meant for: more than any model has blocks."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def check_elements(text: str) -> Check:
             lines += bad
             continue
         blocks = [rule.blocks for rule in parse_rules(entry.rules) if rule.blocks]
-        fits = tuple(a.title for a in ARCHITECTURES.values() if all(_knows(a, text) for text in blocks))
+        fits = tuple(a.title for a in ARCHITECTURES.values() if all(can_select_in_kind(text, a) for text in blocks))
         problem = "" if fits else _blocks_problem(blocks)
         layout = f"{count} rule{'s' * (count != 1)}"
         lines.append(CheckedLine(entry.number, entry.name, layout, fits, problem, remark))
@@ -180,9 +183,10 @@ def weights_problem(weights: str, presets: Mapping[str, str], model: str = "") -
     model: the one that they are meant for, empty for any.
     """
     entries = weights.split(",")
-    selectors = [entry.partition("=")[0] for entry in entries if "=" in entry]
+    selectors = list(dict.fromkeys(entry.partition("=")[0] for entry in entries if "=" in entry))
     meant = [a for a in ARCHITECTURES.values() if is_for(model, a)]
-    nearest = max(meant, key=lambda a: (sum(_knows(a, selector) for selector in selectors), a is USUAL))
+    asked = selectors[:_ASKED]
+    nearest = max(meant, key=lambda a: (sum(can_select_in_kind(selector, a) for selector in asked), a is USUAL))
     if len(entries) > 1 and not selectors:
         owners = layout_owners(len(entries))
         if not owners:
@@ -196,18 +200,10 @@ def weights_problem(weights: str, presets: Mapping[str, str], model: str = "") -
     return ""
 
 
-def _knows(architecture: Architecture, selector: str) -> bool:
-    try:
-        select_in_kind(selector, architecture)
-    except LbwError:
-        return False
-    return True
-
-
 def _blocks_problem(blocks: Iterable[str]) -> str:
     """Return what is wrong with the blocks of elemental rules, which no architecture knows all of."""
     for text in blocks:
-        if not any(_knows(a, text) for a in ARCHITECTURES.values()):
+        if not any(can_select_in_kind(text, a) for a in ARCHITECTURES.values()):
             try:
                 select_in_kind(text, USUAL)
             except LbwError as error:

@@ -29,6 +29,9 @@ HOSTILE = {
     "a long rank that is none": f"parse_tag('<lora:n:1:1:{ONES}x:lbw=0>', {{}})",
     "a preset line of one long number": f"check_presets('A:{ONES}x')",
     "a preset file of many": f"check_presets('A:1{ONES[:400]}x\\n' * 500)",
+    "presets of many blocks that no model has": (
+        "check_presets('\\n'.join(f'P{n}:' + ','.join(f'N{n}-{m}=1' for m in range(1_600)) for n in range(50)))"
+    ),
     "an id of many zeros": "refused(lambda: select('A' + '0' * 200_000 + 'x', SD1))",
     "a range of spaces": "expand('-' + ' ' * 30_000 + 'x')",
     "a range of numbers": "expand('1' * 30_000 + '-' + '1' * 30_000 + '(+' + '1' * 30_000 + 'x')",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
+from contextlib import suppress
 from random import Random
 
-from .run import fuzz
+from .run import Findings, fuzz
 from .targets import TARGETS
 
 
@@ -18,14 +20,20 @@ def main(arguments: list[str]) -> int:
         return 0
     minutes = float(arguments[0]) if arguments else 1.0
     first = int(arguments[1]) if len(arguments) > 1 else int(time.time()) * 1000
-    findings = fuzz(TARGETS, minutes * 60, first)
+    findings = Findings(tell)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):  # what was found until then counts
+        fuzz(TARGETS, minutes * 60, findings, first)
     for name, count in findings.counts.items():
         took, number = findings.slowest[name]
         print(f"{name:<22} {count:>9,} inputs, the slowest {took:.3f} s (number {number})")  # noqa: T201
     print(f"{'together':<22} {findings.counts.total():>9,} inputs from number {first} on")  # noqa: T201
-    for (name, kind), (number, told) in findings.found.items():
-        print(f'\n{name}: {kind}; again with: python -m tests.fuzz "{name}" {number}\n{told}')  # noqa: T201
     return 1 if findings.found else 0
+
+
+def tell(name: str, kind: str, number: int, seen: str) -> None:
+    """Print what was found, at once."""
+    print(f'{name}: {kind}; again with: python -m tests.fuzz "{name}" {number}\n{seen}', flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

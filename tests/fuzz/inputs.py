@@ -46,7 +46,7 @@ def text(chance: Generator) -> str:
     pieces = [chance.choice(PIECES) for _ in range(chance.choice((1, 3, 8, 20, 60)))]
     for _ in range(chance.choice((0, 0, 1, 2))):
         place = chance.randrange(len(pieces))
-        pieces[place] *= chance.choice((2, 17, 400, LONG))
+        pieces[place] = (pieces[place] * chance.choice((2, 17, 400, LONG)))[:MOST]
     whole = chance.choice(("", "", " ", ",", ":")).join(pieces)
     if chance.random() < 0.2:
         start, end = sorted(chance.randrange(len(whole) + 1) for _ in range(2))

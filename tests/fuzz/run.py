@@ -43,11 +43,21 @@ def limit(seconds: float) -> Iterator[None]:
 
 @dataclass
 class Findings:
-    """How many inputs each target had, and for each kind of failure the first input that showed it."""
+    """How many inputs each target had, and for each kind of failure the first input that showed it.
 
+    tell: is called with each at once: the target, the kind, the input's number, what was seen.
+    """
+
+    tell: Callable[[str, str, int, str], None] = lambda *_: None
     counts: Counter[str] = field(default_factory=Counter)
     slowest: dict[str, tuple[float, int]] = field(default_factory=dict)
     found: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
+
+    def add(self, name: str, kind: str, number: int, seen: str) -> None:
+        """Keep a failure, the first of its kind."""
+        if (name, kind) not in self.found:
+            self.found[name, kind] = number, seen
+            self.tell(name, kind, number, seen)
 
 
 def one(name: str, target: Callable[[Random], None], number: int, findings: Findings) -> None:
@@ -59,18 +69,23 @@ def one(name: str, target: Callable[[Random], None], number: int, findings: Find
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         kind = f"{type(error).__name__} at {place.filename}:{place.lineno}"
-        findings.found.setdefault((name, kind), (number, traceback.format_exc()))
+        findings.add(name, kind, number, traceback.format_exc())
     took = time.process_time() - began
     findings.counts[name] += 1
     if took > findings.slowest.get(name, (0.0, 0))[0]:
         findings.slowest[name] = took, number
     if took > SLOW:
-        findings.found.setdefault((name, "slow"), (number, f"{took:.1f} s of CPU time"))
+        findings.add(name, "slow", number, f"{took:.1f} s of CPU time")
 
 
-def fuzz(targets: Mapping[str, Callable[[Random], None]], seconds: float, first: int = 0, batch: int = 200) -> Findings:
-    """Give each of `targets` inputs in turn, from the number `first` on, for `seconds`."""
-    findings = Findings()
+def fuzz(
+    targets: Mapping[str, Callable[[Random], None]],
+    seconds: float,
+    findings: Findings,
+    first: int = 0,
+    batch: int = 200,
+) -> None:
+    """Give each of `targets` inputs in turn, from the number `first` on, for `seconds`; what is found is added."""
     until = time.monotonic() + seconds
     number = first
     while True:
@@ -78,5 +93,5 @@ def fuzz(targets: Mapping[str, Callable[[Random], None]], seconds: float, first:
             for n in range(number, number + batch):
                 one(name, target, n, findings)
             if time.monotonic() > until:
-                return findings
+                return
         number += batch

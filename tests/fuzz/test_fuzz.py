@@ -13,6 +13,7 @@ from .targets import TARGETS
 FOUND = [
     ("preset files", 1795615101089),  # lines of a hundred thousand characters, compared with the names of presets
     ("preset files", 1795615101001),
+    ("preset files", 1795620546508),  # thousands of unknown blocks, each told in words for each model
     ("tags", 1795615456081),
     ("states and hints", 1795620545076),  # a layout of Infinity numbers
 ]
@@ -38,10 +39,13 @@ def test_a_failure_and_an_input_that_never_ends_are_findings() -> None:
         assert chance.random() < 2
         raise KeyError("x")
 
-    findings = fuzz({"fails": fails}, 0, batch=3)
+    told: list[str] = []
+    findings = Findings(lambda *failure: told.append(failure[1]))
+    fuzz({"fails": fails}, 0, findings, batch=3)
     assert findings.counts["fails"] == 3
     ((_, kind),) = findings.found
     assert kind.startswith("KeyError")
+    assert told == [kind]
 
 
 def busy_until(end: float) -> None:
