@@ -143,3 +143,13 @@ def test_a_layer_whose_merge_was_interrupted_is_not_taken_for_untouched(a1111: A
     with pytest.raises(KeyboardInterrupt):
         guarded(lambda _: (_ for _ in ()).throw(KeyboardInterrupt()), untouched := nn.Linear(2, 2))
     assert getattr(untouched, "network_current_names", ()) == ()
+
+
+def test_what_layers_were_merged_with_is_remembered_for_sixteen_changes_and_no_more(a1111: Any) -> None:
+    base = a1111.weights()
+    first = a1111.paint("<lora:a:1:lbw=0.5>").weights
+    for place in range(1, 21):
+        a1111.paint(f"<lora:a:1:lbw={place / 100}>")
+    assert len(a1111.hook.host._merged) == 16
+    assert same(a1111.paint("<lora:a:1:lbw=0.5>").weights, first)
+    assert same(a1111.paint("").weights, base)

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from .doubles_model import IN04, OUT11, same
+from lbw.hosts.forge import PartialRefresh
+
+from .doubles_model import BLOCKS, IN04, OUT11, same
 from .doubles_webui import Processing, parse
 from .worlds import make_world, stranger
 
@@ -61,6 +63,27 @@ def test_a_forced_refresh_merges_everything_again(forge: Any) -> None:
     unet.model.lora_loader.refresh(unet.lora_patches, torch.device("cpu"), force_refresh=True)
     assert IN04 in forge.merges
     assert same(forge.weights(), meant)
+
+
+def test_what_the_host_has_merged_before_it_was_wrapped_is_not_merged_again(forge: Any) -> None:
+    forge.paint("<lora:a:1:lbw=0.5>")
+    unet = forge.model_data.sd_model.forge_objects.unet
+    PartialRefresh(type(unet.model.lora_loader))  # around the other one, as after Reload UI: it has seen no merge
+    for counter in (forge.merges, forge.restores):
+        counter.clear()
+    unet.refresh_loras()
+    assert not forge.merges
+    assert not forge.restores
+    assert unet.model.lora_loader.loaded_hash == str(list(unet.lora_patches))
+
+
+def test_a_refresh_that_changes_nothing_keeps_the_knowledge_of_what_is_merged(forge: Any) -> None:
+    forge.paint("<lora:a:1:lbw=0.5>")
+    forge.model_data.sd_model.forge_objects.unet.refresh_loras()
+    middle = {path for path in BLOCKS if BLOCKS[path] == "M00"}
+    touched = forge.touched_by("<lora:a:1:lbw=0.5,M00=1>")
+    assert touched
+    assert touched <= middle
 
 
 def test_what_the_host_made_is_kept_untouched_beside_our_clones(world: Any) -> None:

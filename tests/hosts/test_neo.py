@@ -243,3 +243,23 @@ def test_a_layer_that_nothing_is_added_to_any_more_is_as_it_was_before(
     assert (layer.parameters_manual_cast, hasattr(layer, "prev_parameters_manual_cast")) == (False, False)
     assert fields(world) == before
     assert len(before) == len(DENOISER)
+
+
+def test_a_step_that_changes_weights_does_not_let_the_host_load_anything(
+    parts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "wrappers" in parts.title:
+        pytest.skip("is loaded anew where functions of its own change")
+    tag = "<lora:a:1:lbw=0.5:step=2-3>"
+    meant = parts.paint(tag).passes[0].calls
+    started = parse(tag)
+    parts.activate(Processing(parts), started)
+    parts.condition(started)
+    parts.begin_sampling()
+    patcher = type(parts.model_data.sd_model.forge_objects.unet)
+    asked: list[str] = []
+    for name in ("load", "unpatch_model", "partially_unload"):
+        monkeypatch.setattr(patcher, name, lambda *_, name=name, **__: asked.append(name))
+    monkeypatch.setattr(parts, "begin_sampling", lambda: None)
+    assert [same(found, call) for found, call in zip(parts.sample(4).calls, meant)] == [True] * 4
+    assert asked == []

@@ -308,3 +308,15 @@ def test_a_strength_that_the_weights_cannot_hold_is_refused_and_leaves_the_base(
     with pytest.raises(HostError, match="no longer a float32 number"):
         apply(host, "<lora:one:9>")
     assert same(base, weights(host))
+
+
+def test_the_last_four_files_stay_in_memory_and_no_more(tmp_path: Path) -> None:
+    for place in range(6):
+        shutil.copy(DEMO / "loras" / "style.safetensors", tmp_path / f"{place}.safetensors")
+    library = Library(tmp_path)
+    opened = [library.load(tmp_path / f"{place}.safetensors") for place in range(4)]
+    assert [library.load(tmp_path / f"{place}.safetensors") is opened[place] for place in range(4)] == [True] * 4
+    library.load(tmp_path / "0.safetensors")
+    library.load(tmp_path / "4.safetensors")
+    assert library.load(tmp_path / "0.safetensors") is opened[0]
+    assert library.load(tmp_path / "1.safetensors") is not opened[1]
