@@ -40,7 +40,7 @@ class ListsHost(Host):
 
     def __init__(self, networks: Any) -> None:
         super().__init__(networks)
-        self._calls: list[_Call] = []
+        self._calls: list[_Call] | None = None  # of the activation that is under way
         self._patch = Patch(networks, "load_lora_for_models", self._load)
 
     @abstractmethod
@@ -64,7 +64,8 @@ class ListsHost(Host):
         loaded = original(model, clip, lora, strength_model, strength_clip, *args, **kwargs)
         added = [difference(old, counts_of(inner(owner), self.tables)) for old, owner in zip(before, loaded)]
         filename = str(kwargs.get("filename", args[0] if args else "default"))
-        self._calls.append(_Call(Added(filename, *added, names), (model, clip), tuple(loaded)))
+        if self._calls is not None:
+            self._calls.append(_Call(Added(filename, *added, names), (model, clip), tuple(loaded)))
         return loaded
 
     def model(self) -> Any:
@@ -80,12 +81,12 @@ class ListsHost(Host):
     def apply(self, loras: Sequence[ResolvedLora]) -> list[str]:
         model = self.model()
         applied = getattr(model, "forge_objects_after_applying_lora", None)
+        calls, self._calls = self._calls or [], None
         if applied is None:
             return []
-        if calls := self._calls_that_made(applied):
+        if made_by := _calls_that_made(applied, calls):
             # The host has just made these patchers; where it has not, they still carry what they were made of.
-            applied.unet.lbw_added = [call.added for call in calls]
-        self._calls = []
+            applied.unet.lbw_added = [call.added for call in made_by]
         owners, left = self._owners(applied, loras)
         put_on(
             model,
@@ -96,15 +97,6 @@ class ListsHost(Host):
         )
         problems = [text for added, resolved in owners if resolved is not None for text in _problems(added, resolved)]
         return problems + [not_loaded(resolved.request.name) for resolved in left]
-
-    def _calls_that_made(self, applied: Any) -> list[_Call]:
-        """Return the calls that led to the patchers of `applied`; other extensions may load LoRAs for theirs."""
-        owners, chain = (applied.unet, applied.clip), []
-        for call in reversed(self._calls):
-            if all(map(operator.is_, call.loaded, owners)):
-                chain.insert(0, call)
-                owners = call.given
-        return chain
 
     def _owners(
         self, applied: Any, loras: Sequence[ResolvedLora]
@@ -169,6 +161,16 @@ class ListsHost(Host):
         if applied is not None:
             put_on(model, {"unet": pristine_of(applied.unet), "clip": pristine_of(applied.clip)})
         self._patch.remove()
+
+
+def _calls_that_made(applied: Any, calls: Sequence[_Call]) -> list[_Call]:
+    """Return those of `calls` that led to the patchers of `applied`; other extensions may load LoRAs for theirs."""
+    owners, chain = (applied.unet, applied.clip), []
+    for call in reversed(calls):
+        if all(map(operator.is_, call.loaded, owners)):
+            chain.insert(0, call)
+            owners = call.given
+    return chain
 
 
 def _problems(added: Added, resolved: ResolvedLora) -> list[str]:
