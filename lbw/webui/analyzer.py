@@ -28,6 +28,7 @@ from lbw.ui.markup import GUESS
 
 from . import cells, messages
 from .cells import WebuiRenderer
+from .generation import running
 from .hook import Hook
 from .lora_files import lora_paths, lora_tensors
 from .options import ARGUMENTS, RequestOptions, read_arguments
@@ -400,9 +401,9 @@ class AnalyzerScript(scripts.Script):
     def run(self, p: Any, *arguments: Any) -> Any:
         if not runs(arguments):
             return None
-        messages.forget(p)
         try:
-            return Analyzer(p, self.hook, arguments, range(self.args_from, self.args_to), self.region_of(p)).run()
+            with running(p):
+                return Analyzer(p, self.hook, arguments, range(self.args_from, self.args_to), self.region_of(p)).run()
         except LbwError as error:
             messages.log.warning("%s: %s", messages.TITLE, error)
             raise

@@ -18,6 +18,7 @@ from lbw.analysis.store import Rendered
 from lbw.core.errors import HostError
 from lbw.files.user_presets import ROOT
 
+from . import generation
 from .options import RequestOptions
 
 CELLS = ROOT / "cells"
@@ -49,8 +50,7 @@ class WebuiRenderer:
         p.seed = cell.seed
         p.do_not_save_grid = True
         p.extra_generation_params = dict(self.p.extra_generation_params)
-        p.__dict__.pop("lbw_running", None)  # what the generation that this is a copy of says
-        p.lbw_cell = RequestOptions(
+        generation.of(p).cell = RequestOptions(
             presets={**self.options.presets, **cell_presets(cell)},
             elements={**self.options.elements, **cell_elements(cell, self.elements)},
         )

@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from lbw.core.plan import ResolvedLora
 from lbw.core.tag import fill_in, find_entries
+
+from .generation import Generation
 
 FIELD = "LBW"
 HIRES_FIELD = "LBW hires"
 
 
-def write(p: Any, loras: Sequence[ResolvedLora], hires: bool) -> None:
-    """Put what `loras` resolved to into the infotext of the pass of `p`."""
-    params = p.extra_generation_params
-    text = "".join(f"<{entry}>" for entry in (lora.entry for lora in loras) if entry)
-    if not hires:
-        params.pop(HIRES_FIELD, None)
-    if hires and text == params.get(FIELD, ""):
+def write(generation: Generation, hires: bool) -> None:
+    """Put what the LoRAs of a pass resolved to into the infotext of `generation`."""
+    text = "".join(f"<{lora.entry}>" for lora in generation.loras if lora.entry)
+    before = generation.infotext if hires else {}
+    if hires and text == before.get(FIELD, ""):
         text = ""
-    if text:
-        params[HIRES_FIELD if hires else FIELD] = text
-    else:
-        params.pop(HIRES_FIELD if hires else FIELD, None)
+    generation.infotext = {**before, HIRES_FIELD if hires else FIELD: text}
+    _put(generation)
+
+
+def give_back(generation: Generation) -> None:
+    """Put back what `write` put for the generation that `generation` is nested in: the two may share a table."""
+    parent = generation.parent
+    if parent is not None and _params(parent) is _params(generation):
+        _put(parent)
+
+
+def _put(generation: Generation) -> None:
+    params = _params(generation)
+    if params is None:
+        return
+    for field in (FIELD, HIRES_FIELD):
+        if text := generation.infotext.get(field):
+            params[field] = text
+        else:
+            params.pop(field, None)
+
+
+def _params(generation: Generation) -> dict[str, str] | None:
+    return getattr(generation.p(), "extra_generation_params", None)
 
 
 def pasted(infotext: str, params: dict[str, Any]) -> None:

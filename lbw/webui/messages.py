@@ -10,6 +10,8 @@ from lbw.core.errors import LbwError
 from lbw.hosts.unknown import has_loras
 from lbw.ui.markup import BAD, Text, message
 
+from . import generation
+
 TITLE = "LoRA Block Weight"
 WARNINGS = "LBW warnings"
 log = logging.getLogger("lbw")
@@ -17,7 +19,7 @@ log = logging.getLogger("lbw")
 
 def tell(p: Any, texts: Iterable[str]) -> None:
     """Show `texts` under the images of the generation `p`, and in the console; each once."""
-    told: dict[str, None] = p.__dict__.setdefault("lbw_told", {})
+    told = generation.of(p).told
     for text in texts:
         if text in told:
             continue
@@ -33,12 +35,6 @@ def note(p: Any, texts: Iterable[str]) -> None:
         log.info("%s: %s", TITLE, text)
         if hasattr(p, "comment"):
             p.comment(f"{TITLE}: {text}")
-
-
-def forget(p: Any) -> None:
-    """Begin anew for the generation `p`, which may be a copy of one that was told something."""
-    p.__dict__["lbw_told"] = {}
-    p.extra_generation_params.pop(WARNINGS, None)
 
 
 def host_notice(name: str) -> str:
@@ -63,10 +59,13 @@ def host_notice(name: str) -> str:
 
 
 def answer(p: Any, processed: Any) -> None:
-    """Put what was told into the API's answer: `info`, `extra_generation_params`. Infotexts are made by then."""
-    told = p.__dict__.get("lbw_told")
+    """Put what was told into the API's answer: `info`, `extra_generation_params`; not into infotexts.
+
+    The WebUI's answer shares `extra_generation_params` with `p`, and other extensions ask for one amid a generation.
+    """
+    told = generation.of(p).told
     if told:
-        processed.extra_generation_params[WARNINGS] = "\n".join(told)
+        processed.extra_generation_params = {**processed.extra_generation_params, WARNINGS: "\n".join(told)}
 
 
 def stop(p: Any, texts: Iterable[str]) -> None:

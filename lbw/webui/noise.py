@@ -21,7 +21,7 @@ from lbw.core.errors import HostError
 from lbw.hosts.patch import Patch
 
 from .cells import WebuiRenderer
-from .hook import calls_per_step
+from .denoiser import calls_per_step
 
 
 class Call(NamedTuple):

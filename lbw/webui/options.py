@@ -49,6 +49,10 @@ class RequestOptions:
     presets: Mapping[str, str] = field(default_factory=dict)
     elements: Mapping[str, str] = field(default_factory=dict)
 
+    def with_cell(self, cell: RequestOptions) -> RequestOptions:
+        """Return these with the presets of `cell`, which needs block weights to be on."""
+        return RequestOptions(presets={**self.presets, **cell.presets}, elements={**self.elements, **cell.elements})
+
 
 def read_arguments(arguments: Sequence[Any]) -> RequestOptions:
     """Return what the script's arguments say; those that are missing, None or empty say nothing."""

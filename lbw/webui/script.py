@@ -6,12 +6,12 @@ import html
 from typing import Any
 
 import gradio as gr
-from modules import extra_networks, script_callbacks, scripts
+from modules import extra_networks, processing, script_callbacks, scripts
 
 from lbw.core.errors import FileError
 from lbw.files.user_presets import ROOT, PresetStore
 
-from . import infotext, messages, predecessor
+from . import generation, infotext, messages, predecessor
 from .analyzer import AnalyzerScript
 from .axes import Axes, plot_scripts
 from .cards import Cards
@@ -33,7 +33,7 @@ def start() -> None:
             messages.log.warning("%s: %s", messages.TITLE, done)
     except FileError as error:
         messages.log.warning("%s: %s", messages.TITLE, error)
-    hook.install(extra_networks)
+    hook.install(extra_networks, processing)
     watch(hook, script_callbacks)
     axes.install(plot_scripts())
     script_callbacks.on_before_ui(lambda: axes.install(plot_scripts()))  # where the plot is loaded after us
@@ -156,11 +156,10 @@ class BlockWeightScript(scripts.Script):
         return components
 
     def process(self, p: Any, *arguments: Any) -> None:
-        hook.begin(p, read_arguments(arguments), is_ours=not predecessor.is_in_charge(p.scripts))
+        generation.of(p).arguments = read_arguments(arguments)
 
     def postprocess(self, p: Any, processed: Any, *arguments: Any) -> None:
         messages.answer(p, processed)
-        hook.end(p)
 
 
 def _paste_fields(component: Any) -> list[Any]:

@@ -6,6 +6,7 @@ import re
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -16,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lbw.files.user_presets import PresetStore
+from lbw.webui import generation
 from lbw.webui.hook import Hook
 from lbw.webui.options import RequestOptions
 
@@ -99,6 +101,11 @@ class Processing:
 
     def comment(self, text: str) -> None:
         self.comments.append(text)
+
+    def run(self, work: Callable[[], Any]) -> Any:
+        """Do `work` as the WebUI's `process_images`."""
+        self.work = work
+        return self.world.processing.process_images_inner(self)
 
     def setup_conds(self) -> None:
         self.world.condition(self.extra_network_data)
@@ -204,6 +211,7 @@ class World(ABC):
         self.encodings = 0
         self._conditioned: tuple[Any, Weights] | None = None
         self.extra_networks = ExtraNetworks()
+        self.processing = SimpleNamespace(process_images_inner=lambda p: p.work())
         self.opts = SimpleNamespace(lbw_on_invalid="warn", lbw_with_predecessor="this extension")
         self.model_data = SimpleNamespace(sd_model=None)
         modules = ModuleType("modules")
@@ -219,7 +227,7 @@ class World(ABC):
         self.extra_networks.extra_network_registry["lora"] = lora
         self.extra_networks.extra_network_aliases["lyco"] = lora
         self.hook = Hook(PresetStore(folder / "presets"))
-        self.hook.install(self.extra_networks)
+        self.hook.install(self.extra_networks, self.processing)
 
     @abstractmethod
     def start(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,9 +299,9 @@ class World(ABC):
         self.extra_networks.activate(p, data)
         self.begin_pass()
 
-    def sample(self, steps: int, order: int = 1, stop_after: int | None = None) -> Pass:
+    def sample(self, steps: int, order: int = 1, stop_after: int | None = None, p: Processing | None = None) -> Pass:
         """Return what a pass of `steps` steps is made with. order: calls of the denoiser for all steps but the last."""
-        denoiser = SimpleNamespace(step=0, steps=steps, total_steps=steps * order)
+        denoiser = SimpleNamespace(p=p, step=0, steps=steps, total_steps=steps * order)
         calls = []
         self.begin_sampling()
         for _ in range(steps * order - (order - 1)):
@@ -314,26 +322,32 @@ class World(ABC):
         order: int = 1,
         sampled: int | None = None,
         stop_after: int | None = None,
-        is_ours: bool = True,
         **fields: Any,
     ) -> Picture:
         """Make a picture for each of `prompts`, as batches of one generation; `sampled` steps where they are fewer."""
         p = Processing(self, **fields)
-        self.hook.begin(p, options or RequestOptions(), is_ours)
         picture = Picture(p)
-        for prompt in prompts:
-            p.extra_network_data = parse(prompt)
-            self.activate(p, p.extra_network_data)
-            p.setup_conds()
-            picture.passes.append(self.sample(sampled or p.steps, order, stop_after))
-            if hires is not None:
-                p.hr_extra_network_data = parse(hires)
-                self.extra_networks.activate(p, p.hr_extra_network_data)
-                p.calculate_hr_conds()  # with what the activation left: these hosts begin the pass only now
-                self.begin_pass()
-                picture.passes.append(self.sample(p.hr_second_pass_steps or p.steps, order))
-        self.hook.end(p)  # the host's `postprocess`, which a generation that fails never comes to
+
+        def work() -> None:
+            self.call_script(p, options or RequestOptions())
+            for prompt in prompts:
+                p.extra_network_data = parse(prompt)
+                self.activate(p, p.extra_network_data)
+                p.setup_conds()
+                picture.passes.append(self.sample(sampled or p.steps, order, stop_after, p))
+                if hires is not None:
+                    p.hr_extra_network_data = parse(hires)
+                    self.extra_networks.activate(p, p.hr_extra_network_data)
+                    p.calculate_hr_conds()  # with what the activation left: these hosts begin the pass only now
+                    self.begin_pass()
+                    picture.passes.append(self.sample(p.hr_second_pass_steps or p.steps, order, p=p))
+
+        p.run(work)
         return picture
+
+    def call_script(self, p: Processing, options: RequestOptions) -> None:
+        """Call the script's `process` with arguments that say `options`."""
+        generation.of(p).arguments = options
 
     def touched_by(self, *prompts: str, **fields: Any) -> set[str]:
         """Return the layers that are touched while `prompts` are painted."""

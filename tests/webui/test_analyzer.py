@@ -17,6 +17,7 @@ from PIL import Image
 from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import FileError, HostError, LbwError, TagError, WeightsError
 from lbw.core.weights import Drawing, resolve
+from lbw.webui import generation
 
 from .test_script import Component
 
@@ -53,8 +54,9 @@ class Webui:
         self.saved: list[Path] = []
 
     def process_images(self, p: Any) -> Any:
-        weights = resolve("XYZ", SD1, Drawing(), p.lbw_cell.presets).blocks
-        self.painted.append((p.seed, p.lbw_cell.presets["XYZ"], p.lbw_cell.elements.get("XYZ", "")))
+        options = generation.of(p).options
+        weights = resolve("XYZ", SD1, Drawing(), options.presets).blocks
+        self.painted.append((p.seed, options.presets["XYZ"], options.elements.get("XYZ", "")))
         if len(self.painted) >= self.interrupt_after:
             self.state.interrupted = True
         level = 20 + p.seed + round(sum(STRENGTH[block] * weights[block] for block in STRENGTH))
@@ -126,14 +128,18 @@ def write_lora(path: Path) -> Path:
     return path
 
 
-def generation(webui: Any, **fields: Any) -> Any:
+class Processing(SimpleNamespace):
+    """`StableDiffusionProcessing`, of which there may be weak references."""
+
+
+def request(webui: Any, **fields: Any) -> Any:
     values = {
         "prompt": TAG, "negative_prompt": "", "seed": 5, "subseed": 9, "subseed_strength": 0, "steps": 3,
         "cfg_scale": 5.0, "sampler_name": "Euler", "batch_size": 1, "n_iter": 1, "styles": [], "comments": {},
         "extra_generation_params": {}, "do_not_save_grid": False, "outpath_grids": str(webui.grids),
         "script_args": [0] * 40, "scripts": SimpleNamespace(alwayson_scripts=[]), **fields,
     }  # fmt: skip
-    p = SimpleNamespace(**values)
+    p = Processing(**values)
     p.comment = lambda text: p.comments.setdefault(text)
     return p
 
@@ -142,7 +148,7 @@ def run(webui: Any, *arguments: Any, **fields: Any) -> Any:
     script = webui.analyzer.AnalyzerScript()
     script.hook = webui.hook
     script.args_from, script.args_to = 20, 37
-    return script.run(generation(webui, **fields), *arguments)
+    return script.run(request(webui, **fields), *arguments)
 
 
 def analysis(*more: Any, span: Any = "0,1", blocks: Any = "12ALL", seeds: Any = 1, threshold: Any = 20) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +13,6 @@ from hosts.doubles_webui import Interrupted, Processing, parse
 from lbw.core.architectures import ARCHITECTURES, guessed
 from lbw.core.errors import FileError
 from lbw.hosts.patch import patch_of
-from lbw.webui import hook as hook_module
 from lbw.webui.hook import Hook, watch
 from lbw.webui.options import RequestOptions
 
@@ -25,7 +23,7 @@ TAG = "<lora:a:1:lbw=0,OUT11=0.5,BASE=1>"
 
 def host_functions(world: Any) -> list[Any]:
     """Return what of the host the extension may replace."""
-    functions = [world.extra_networks.activate, world.networks.load_networks]
+    functions = [world.extra_networks.activate, world.processing.process_images_inner, world.networks.load_networks]
     functions.append(getattr(world.networks, "load_lora_for_models", None))
     functions.append(getattr(getattr(sys.modules.get("backend.patcher.lora"), "LoraLoader", None), "refresh", None))
     return functions
@@ -35,41 +33,12 @@ def test_activating_the_same_parsed_prompt_twice_changes_nothing(world: Any) -> 
     meant = world.paint(TAG).weights
     world.paint("")
     p, data = Processing(world), parse(TAG)
-    world.hook.begin(p, RequestOptions())
     for _ in range(3):
         world.activate(p, data)
         world.condition(data)
         one = world.sample(4)
         assert same(one.weights, meant)
     assert p.comments == []
-
-
-@pytest.mark.parametrize("inner", ["", "<lora:b:1:lbw=MIDD:start=2>", "<lora:a:1:lbw=0>"])
-def test_a_nested_generation_has_its_own_loras_and_leaves_the_outer_ones(world: Any, inner: str) -> None:
-    first, second = world.paint(TAG).weights, world.paint(inner).passes[0]
-    outer = Processing(world)
-    world.hook.begin(outer, RequestOptions())
-    for _ in range(2):
-        world.activate(outer, parse(TAG))
-        world.condition(parse(TAG))
-        assert same(world.sample(4).weights, first)
-        nested = Processing(world, steps=4)
-        world.activate(nested, parse(inner))
-        world.condition(parse(inner))
-        calls = world.sample(4).calls
-        assert [same(a, b) for a, b in zip(calls, second.calls)] == [True] * 4
-        assert ("LBW" in nested.extra_generation_params) == bool(inner)
-
-
-def test_a_nested_generation_takes_the_presets_of_the_request_around_it(world: Any) -> None:
-    meant = world.paint("<lora:a:1:lbw=0,OUT11=0.5>").weights
-    p = Processing(world)
-    world.hook.begin(p, RequestOptions(presets={"MINE": "0,OUT11=0.5"}))
-    nested = Processing(world)
-    world.activate(nested, parse("<lora:a:1:lbw=MINE>"))
-    world.condition(parse("<lora:a:1:lbw=MINE>"))
-    assert same(world.sample(4).weights, meant)
-    assert nested.comments == []
 
 
 def test_presets_and_elements_of_a_request_count_for_it_alone_and_win(world: Any) -> None:
@@ -104,12 +73,12 @@ def test_installing_twice_hooks_once(world: Any) -> None:
     original = world.networks.load_networks
     world.networks.load_networks = lambda *args: (calls.append(args), original(*args))
     again = Hook(world.hook.store)
-    again.install(world.extra_networks)
-    old, world.hook = world.hook, again
+    again.install(world.extra_networks, world.processing)
+    world.hook = again
     meant = world.paint(TAG).weights
     assert len(calls) == 1
-    assert (old.installed, again.installed) == (False, True)
-    assert patch_of(world.extra_networks.activate).give_way == again.uninstall
+    for function in (world.extra_networks.activate, world.processing.process_images_inner):
+        assert patch_of(function).give_way == again.uninstall
     world.paint("")
     assert same(world.paint(TAG, hires=TAG).weights, meant)
     assert len(calls) == 4
@@ -119,7 +88,7 @@ def test_a_reload_in_the_middle_of_things_leaves_nothing_behind(world: Any) -> N
     base = world.weights()
     meant = world.paint(TAG).weights
     again = Hook(world.hook.store)
-    again.install(world.extra_networks)
+    again.install(world.extra_networks, world.processing)
     world.hook = again
     assert same(world.paint("").weights, base)
     assert same(world.paint(TAG).weights, meant)
@@ -130,9 +99,8 @@ def test_uninstalling_gives_the_host_back_as_it_was(world: Any) -> None:
     untouched = host_functions(world)
     plain = world.paint("<lora:a:1>").weights
     world.paint("")
-    world.hook.installed = True
     hook = Hook(world.hook.store)
-    hook.install(world.extra_networks)
+    hook.install(world.extra_networks, world.processing)
     world.hook = hook
     with pytest.raises(Interrupted):
         world.paint("<lora:a:1:lbw=0.5:start=2>", stop_after=2)
@@ -197,12 +165,6 @@ def test_a_preset_file_that_cannot_be_read_is_told_and_the_numbers_still_count(
     assert same(painted.weights, meant)
 
 
-def test_a_hook_that_is_not_in_charge_leaves_everything_to_the_host(world: Any) -> None:
-    painted = world.paint("<lora:a:1:lbw=NOPE>", is_ours=False)
-    assert painted.p.comments == []
-    assert painted.p.extra_generation_params == {}
-
-
 def test_the_webui_calls_the_hook_before_each_call_of_the_denoiser_and_when_an_infotext_is_pasted(world: Any) -> None:
     registered = {}
     callbacks = SimpleNamespace(
@@ -216,14 +178,6 @@ def test_the_webui_calls_the_hook_before_each_call_of_the_denoiser_and_when_an_i
     assert params["Prompt"] == "x <lora:a:1:lbw=0.5>"
 
 
-def test_a_generation_that_is_a_copy_of_one_that_was_told_is_told_again(a1111: Any) -> None:
-    first = a1111.paint("<lora:a:1:lbw=NOPE>").p
-    copied = copy.copy(first)
-    a1111.hook.begin(copied, RequestOptions())
-    a1111.activate(copied, parse("<lora:a:1:lbw=NOPE>"))
-    assert len(first.comments) == 2
-
-
 def test_the_loaded_models_architecture_is_told_and_none_is_loaded_for_it(
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,50 +188,6 @@ def test_the_loaded_models_architecture_is_told_and_none_is_loaded_for_it(
     monkeypatch.setattr(world.hook, "host", None)
     monkeypatch.setattr("lbw.hosts.detect", lambda: None)
     assert world.hook.loaded() is None
-
-
-# Whose options a generation has ----------------------------------------------------------------------
-
-
-def test_a_generation_of_its_own_does_not_take_what_the_last_one_said(world: Any) -> None:
-    meant = world.paint(TAG).weights
-    world.paint(TAG, options=RequestOptions(enabled=False))
-    panel = Processing(world)  # such as the tab's, which no script's `process` has begun
-    world.activate(panel, parse(TAG))
-    world.condition(parse(TAG))
-    assert same(world.sample(4).weights, meant)
-    assert panel.comments == []
-
-
-def test_a_generation_that_failed_leaves_nothing_to_the_next_task(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    failed = Processing(world)
-    world.hook.begin(failed, RequestOptions(enabled=False))  # and never comes to its end
-    monkeypatch.setattr(hook_module, "current_task", lambda: "the next one")
-    alone = Processing(world)
-    world.activate(alone, parse(TAG))
-    assert "LBW" in alone.extra_generation_params
-
-
-def test_a_generation_nested_in_one_that_is_off_is_off_too_until_that_ends(world: Any) -> None:
-    outer, inner, after = Processing(world), Processing(world), Processing(world)
-    world.hook.begin(outer, RequestOptions(enabled=False))
-    world.activate(inner, parse(TAG))
-    assert "LBW" not in inner.extra_generation_params
-    world.hook.end(outer)
-    world.activate(after, parse(TAG))
-    assert "LBW" in after.extra_generation_params
-
-
-def test_a_generation_that_the_other_extension_handles_is_left_alone(world: Any) -> None:
-    p = Processing(world)
-    world.hook.begin(p, RequestOptions(), is_ours=False)
-    data = parse(TAG)
-    world.activate(p, data)
-    assert "lbw=0,OUT11=0.5,BASE=1" in data["lora"][0].items
-    world.hook.end(p)
-    later = Processing(world)
-    world.activate(later, parse(TAG))
-    assert "LBW" in later.extra_generation_params
 
 
 def test_blocks_that_are_a_guess_are_told_where_weights_are_given_for_them(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from lbw.core.errors import LbwError
-from lbw.webui import messages
+from lbw.webui import generation, messages
 
 
 class Generation:
@@ -22,6 +23,10 @@ class Generation:
 
     def setup_conds(self) -> None:
         """The host computes the conditioning."""
+
+
+class Silent:
+    """A generation of a WebUI without comments."""
 
 
 @pytest.fixture
@@ -40,7 +45,7 @@ def test_each_message_stands_once_under_the_image_and_in_the_console(
 
 
 def test_a_generation_that_takes_no_comments_is_told_in_the_console(caplog: pytest.LogCaptureFixture) -> None:
-    messages.tell(SimpleNamespace(), ["one"])
+    messages.tell(Silent(), ["one"])
     assert "LoRA Block Weight: one" in caplog.text
 
 
@@ -57,12 +62,22 @@ def test_the_answer_of_the_api_has_no_field_where_nothing_was_told(p: Generation
     assert processed.extra_generation_params == {}
 
 
+def test_the_answer_shares_nothing_with_the_infotexts_that_are_still_to_be_made(p: Generation) -> None:
+    messages.tell(p, ["one"])
+    messages.answer(p, SimpleNamespace(extra_generation_params=p.extra_generation_params))
+    assert p.extra_generation_params == {}
+
+
 def test_a_copy_of_a_generation_begins_with_nothing_told(p: Generation) -> None:
     messages.tell(p, ["one"])
-    p.extra_generation_params["LBW warnings"] = "one"
-    messages.forget(p)
-    assert p.extra_generation_params == {}
-    messages.tell(p, ["one"])
+    messages.tell(copy.copy(p), ["one"])
+    assert len(p.comments) == 2
+
+
+def test_a_generation_that_runs_a_second_time_begins_with_nothing_told(p: Generation) -> None:
+    for _ in range(2):
+        with generation.running(p):
+            messages.tell(p, ["one"])
     assert len(p.comments) == 2
 
 

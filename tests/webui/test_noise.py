@@ -26,6 +26,7 @@ from lbw.analysis.runner import StoppedError
 from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import HostError
 from lbw.core.weights import Drawing, resolve
+from lbw.webui import generation
 from lbw.webui.options import RequestOptions
 
 SD1 = ARCHITECTURES["sd1"]
@@ -157,7 +158,7 @@ class Webui:
 
     def process_images(self, p: Any) -> Any:
         """Load what the cell says, encode the text if that changed, sample, decode."""
-        weights = resolve("XYZ", SD1, Drawing(), p.lbw_cell.presets).blocks
+        weights = resolve("XYZ", SD1, Drawing(), generation.of(p).options.presets).blocks
         self.threads.add(threading.current_thread())
         self.unet = sum(pull * weights[block] for block, pull in PULL.items())
         if self.text != TEXT * weights["BASE"]:

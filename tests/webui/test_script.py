@@ -76,7 +76,7 @@ def script(a1111: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     modules.shared.options_templates = {}
     modules.shared.opts.data = {}
     modules.shared.options_section = lambda section, options: options
-    modules.images, modules.processing = SimpleNamespace(), SimpleNamespace()
+    modules.images, modules.processing = SimpleNamespace(), a1111.processing
     modules.ui_extra_networks = SimpleNamespace(extra_pages=[])
     modules.call_queue, modules.sd_samplers = SimpleNamespace(), SimpleNamespace(samplers=[])
     for name in ("sd_samplers_cfg_denoiser", "sd_samplers_common", "sd_samplers_timesteps"):
@@ -113,11 +113,8 @@ def test_its_arguments_are_nineteen_and_none_is_saved_with_the_interface(script:
 
 def paint(world: Any, script: Any, prompt: str, *arguments: Any, scripts: Any = None) -> Any:
     """Paint as the WebUI does with the always-on script given `arguments`."""
-    world.hook = SimpleNamespace(
-        begin=lambda p, *_: script.BlockWeightScript().process(p, *arguments),
-        before_denoiser=script.hook.before_denoiser,
-        end=script.hook.end,
-    )
+    world.hook = script.hook
+    world.call_script = lambda p, _: script.BlockWeightScript().process(p, *arguments)
     return world.paint(prompt, scripts=scripts)
 
 

@@ -124,7 +124,7 @@ def test_the_panel_at_a_tag_and_the_explanation_of_a_tag_work(unknown: Any) -> N
 
 def test_the_message_under_the_picture_names_the_webui(unknown: Any, a1111: Any) -> None:
     a1111.hook = unknown.hook
-    unknown.hook.install(a1111.extra_networks)
+    unknown.hook.install(a1111.extra_networks, a1111.processing)
     comments = a1111.paint("<lora:a:1:lbw=MIDD><lora:b:1>").p.comments
     assert comments == [
         'LoRA Block Weight: LoRA "a" is applied without block weights: strange-webui v3.1 is none that is known'
