@@ -49,10 +49,8 @@ MORE: dict[str, tuple[str, ...]] = {
         "text adapter",
     ),
     "lbw/ui/tuner_controls.py": ("✓ Needed", "✗ Not needed", "? Unknown"),
-    "lbw/webui/tab.py": (
-        "Take from txt2img", "Take from img2img",
-        "Prompt, size, steps, CFG scale, sampler and the last seed, as they stand there.",
-    ),
+    "lbw/webui/page.py": ("Take from txt2img", "Take from img2img"),
+    "lbw/webui/tab.py": ("Prompt, size, steps, CFG scale, sampler and the last seed, as they stand there.",),
     "lbw/webui/analyzer.py": ("X Types", "Y Types", "Z Types", "X Values", "Y Values", "Z Values"),
     "lbw/analysis/trainer.py": ("LyCORIS preset",),
     "lbw/analysis/training.py": ("sd-scripts: learning rates", "sd-scripts: ranks"),

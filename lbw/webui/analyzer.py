@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import gradio as gr
 from modules import images, processing, scripts, shared
@@ -32,6 +32,7 @@ from .generation import running
 from .hook import Hook
 from .lora_files import lora_paths, lora_tensors
 from .options import ARGUMENTS, RequestOptions, read_arguments
+from .page import Page
 
 MODES = ("Disable", "XYZ plot", "Effective Block Analyzer")
 OFF, PLOT, ANALYZER = range(3)
@@ -314,8 +315,7 @@ class AnalyzerScript(scripts.Script):
     """In the Script list of txt2img and img2img."""
 
     hook: Hook
-    region_boxes: ClassVar[dict[str, Any]] = {}
-    """By tab, the accordion's hidden box for the region: it is no argument of the predecessor's script."""
+    page: Page
 
     def region_of(self, p: Any) -> str:
         """Return the rectangle that the accordion's last argument names."""
@@ -366,8 +366,8 @@ class AnalyzerScript(scripts.Script):
                 placeholder="left,top,right,bottom in percent: what changes inside and outside of it",
                 elem_id=name("region"),
             )
-        if tab in self.region_boxes:
-            region.change(lambda text: text, [region], [self.region_boxes[tab]], show_progress=False)
+        if tab in self.page.regions:
+            region.change(lambda text: text, [region], [self.page.regions[tab]], show_progress=False)
         axes: dict[str, tuple[Any, Any]] = {}
         with gr.Column(visible=False) as plot:
             for axis, kind, values in (

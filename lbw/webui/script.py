@@ -17,10 +17,12 @@ from .axes import Axes, plot_scripts
 from .cards import Cards
 from .hook import Hook, watch
 from .options import ARGUMENTS, REGION, read_arguments, register_settings
+from .page import Page
 
 store = PresetStore()
 hook = Hook(store)
-AnalyzerScript.hook = hook
+page = Page()
+AnalyzerScript.hook, AnalyzerScript.page = hook, page
 axes = Axes(hook)
 cards = Cards()
 
@@ -37,30 +39,17 @@ def start() -> None:
     watch(hook, script_callbacks)
     axes.install(plot_scripts())
     script_callbacks.on_before_ui(lambda: axes.install(plot_scripts()))  # where the plot is loaded after us
-    script_callbacks.on_after_component(remember)
+    script_callbacks.on_after_component(page.remember)
     script_callbacks.on_ui_tabs(build_tab)
     script_callbacks.on_app_started(add_api)
     script_callbacks.on_script_unloaded(stop)
-
-
-_components: list[tuple[Any, dict[str, Any]]] = []
-
-
-def remember(component: Any, **fields: Any) -> None:
-    """Keep a component of txt2img and img2img for the tab, which is built after them."""
-    if str(fields.get("elem_id") or "").startswith(("txt2img_", "img2img_", "generation_info_")):
-        _components.append((component, fields))
 
 
 def build_tab() -> list[Any]:
     """Return the tab; a failure in it takes nothing else away."""
     from .tab import Tab  # here, because an API alone needs none
 
-    made = Tab(hook)
-    for component, fields in _components:
-        made.remember(component, **fields)
-    _components.clear()
-    return made.build()
+    return Tab(hook, page.theirs).build()
 
 
 def install_cards() -> None:
@@ -147,7 +136,7 @@ class BlockWeightScript(scripts.Script):
                 for name, default in ARGUMENTS
                 if name != "enabled"
             }
-            AnalyzerScript.region_boxes[tab] = hidden["region"]
+            page.regions[tab] = hidden["region"]
             pasted = gr.Textbox(value="", visible=False, elem_id=f"lbw_{tab}_pasted")
         components = [enabled if name == "enabled" else hidden[name] for name, _ in ARGUMENTS]
         for component in [*components, names, pasted]:

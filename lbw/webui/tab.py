@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -19,27 +19,20 @@ from lbw.ui.weights import weights_panel
 
 from .hook import Hook
 from .messages import TITLE, host_notice
+from .page import FIELDS, TABS
 from .panel_host import PanelHost
-
-# The host's fields that a question is taken from, without the tab's name before them.
-_FIELDS = ("prompt", "neg_prompt", "seed", "steps", "width", "height", "cfg_scale", "sampling")
-_TABS = ("txt2img", "img2img")
 
 
 class Tab:
-    """The tab, and what it remembers of the host's own components."""
+    """The tab, as far as it is not of its panels: their connection with the host's own tabs.
 
-    def __init__(self, hook: Hook) -> None:
+    theirs: the host's components by `elem_id`; see `Page`.
+    """
+
+    def __init__(self, hook: Hook, theirs: Mapping[str, Any]) -> None:
         self.host = PanelHost(hook)
         self.store = hook.store
-        self._components: dict[str, Any] = {}
-
-    def remember(self, component: Any, **fields: Any) -> None:
-        """Be told of every component that the host makes, just after it is made."""
-        name = fields.get("elem_id") or getattr(component, "elem_id", None)
-        wanted = {f"{tab}_{field}" for tab in _TABS for field in _FIELDS} | {f"generation_info_{tab}" for tab in _TABS}
-        if name in wanted:
-            self._components[name] = component
+        self.theirs = theirs
 
     def build(self) -> list[tuple[Any, str, str]]:
         """Return the tab, as the host's `on_ui_tabs` takes it."""
@@ -72,10 +65,10 @@ class Tab:
     def _take_buttons(self, panel: str) -> dict[str, Any]:
         """Return the buttons that take the fields from the host's own tabs."""
         with gr.Row():
-            buttons = {tab: gr.Button(f"Take from {tab}", elem_id=f"lbw_{panel}_take_{tab}") for tab in _TABS}
+            buttons = {tab: gr.Button(f"Take from {tab}", elem_id=f"lbw_{panel}_take_{tab}") for tab in TABS}
         texts = {
             f"lbw_{panel}_take_{tab}": "Prompt, size, steps, CFG scale, sampler and the last seed, as they stand there."
-            for tab in _TABS
+            for tab in TABS
         }
         tooltips(texts)
         return buttons
@@ -86,10 +79,10 @@ class Tab:
         no_seed: what becomes of the seed where the host's is random and there is no picture yet.
         """
         for tab, button in buttons.items():
-            theirs = [self._components.get(f"{tab}_{field}") for field in _FIELDS]
+            theirs = [self.theirs.get(f"{tab}_{field}") for field in FIELDS]
             pairs = [(mine, other) for mine, other in zip(fields, theirs) if other is not None]
-            info = self._components.get(f"generation_info_{tab}")
-            places = [place for place, (mine, _) in enumerate(pairs) if mine is fields[_FIELDS.index("seed")]]
+            info = self.theirs.get(f"generation_info_{tab}")
+            places = [place for place, (mine, _) in enumerate(pairs) if mine is fields[FIELDS.index("seed")]]
             if pairs:
                 inputs = [other for _, other in pairs] + ([info] if info is not None else [])
                 listen(button.click, _taker(len(pairs), places, no_seed), inputs, [mine for mine, _ in pairs])

@@ -18,6 +18,7 @@ from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import FileError, HostError, LbwError, TagError, WeightsError
 from lbw.core.weights import Drawing, resolve
 from lbw.webui import generation
+from lbw.webui.page import Page
 
 from .test_script import Component
 
@@ -161,6 +162,7 @@ def figures(processed: Any) -> Any:
 
 def test_seventeen_components_in_the_predecessors_order(webui: Any) -> None:
     script = webui.analyzer.AnalyzerScript()
+    script.page = Page()
     components = script.ui(False)
     labels = [component.kwargs["label"] for component in components]
     assert len(labels) == 17

@@ -1,0 +1,41 @@
+"""What is kept of the WebUI's page while it is built, part by part, for those of our parts that come later.
+
+The WebUI builds a page once for each load of its scripts: in each tab the accordion before the selectable scripts, and
+our own tab behind all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+TABS = ("txt2img", "img2img")
+# The WebUI's fields that a question is taken from, without the tab's name before them.
+FIELDS = ("prompt", "neg_prompt", "seed", "steps", "width", "height", "cfg_scale", "sampling")
+
+
+class Page:
+    """One page that is being built.
+
+    theirs: components of the WebUI by their `elem_id`. regions: by tab, the accordion's hidden box for the region,
+    which is no argument of the script that people come from.
+    """
+
+    def __init__(self) -> None:
+        self.theirs: dict[str, Any] = {}
+        self.regions: dict[str, Any] = {}
+
+    def remember(self, component: Any, **fields: Any) -> None:
+        """Be told of every component that the WebUI makes, just after it is made."""
+        name = fields.get("elem_id") or getattr(component, "elem_id", None)
+        if name in _WANTED:
+            self.theirs[name] = component
+
+
+def _wanted() -> Iterator[str]:
+    for tab in TABS:
+        yield f"generation_info_{tab}"
+        yield from (f"{tab}_{field}" for field in FIELDS)
+
+
+_WANTED = frozenset(_wanted())
