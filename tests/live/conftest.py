@@ -51,6 +51,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     client = terminalreporter.config.stash.get(CLIENT, None)
     if client:
         terminalreporter.write_line(f"{client.rendered} pictures of {client.url}")
+        for note in client.notes:
+            terminalreporter.write_line(note)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-
 import pytest
 
 from .checkpoint import Checkpoint
@@ -83,18 +80,7 @@ def test_after_any_sequence_the_picture_without_lora_is_the_first_one(webui: Web
 
 def test_after_an_interrupt_the_picture_without_lora_is_the_first_one(webui: WebUI, files: Files, none: Answer) -> None:
     tags = f"<lora:{files.both}:1:lbw=0.5:stop=30><lora:{files.unet}:1:start=2>"
-    answers: list[Answer] = []
-    request = threading.Thread(target=lambda: answers.append(webui.render(f"{PROMPT} {tags}", fresh=True, steps=60)))
-    request.start()
-    deadline = time.monotonic() + 120
-    while request.is_alive() and time.monotonic() < deadline:
-        progress = webui.call("/sdapi/v1/progress?skip_current_image=true", method="GET")
-        if progress["state"]["sampling_step"] >= 3:
-            break
-        time.sleep(0.2)
-    webui.call("/sdapi/v1/interrupt")
-    request.join()
-    assert answers, "the interrupted request failed"
+    webui.interrupted(f"{PROMPT} {tags}", 3, steps=60)
     assert same(webui.render(PROMPT, fresh=True), none)
 
 

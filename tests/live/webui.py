@@ -7,6 +7,8 @@ import io
 import json
 import os
 import re
+import threading
+import time
 import urllib.error
 import urllib.request
 import zlib
@@ -75,12 +77,16 @@ class Answer:
 
 
 class WebUI:
-    """One running WebUI. Identical requests are rendered once, unless asked for `fresh`."""
+    """One running WebUI. Identical requests are rendered once, unless asked for `fresh`.
+
+    `notes` are lines that the test run prints at its end.
+    """
 
     def __init__(self, url: str, timeout_seconds: float = 900) -> None:
         self.url = url.rstrip("/")
         self.timeout_seconds = timeout_seconds
         self.rendered = 0
+        self.notes: list[str] = []
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         self._cache: dict[str, Answer] = {}
 
@@ -124,6 +130,30 @@ class WebUI:
         """img2img over `picture`."""
         body = {**DEFAULTS, "prompt": prompt, "init_images": [encode(picture)], **payload}
         return self._cached("/sdapi/v1/img2img", body, fresh)
+
+    def interrupted(self, prompt: str, at_step: int, **payload: Any) -> Answer:
+        """txt2img, interrupted once it has come to a step (0: as soon as it has begun, or before its first step)."""
+        answers: list[Answer] = []
+        errors: list[RequestError] = []
+
+        def ask() -> None:
+            try:
+                answers.append(self.generate("/sdapi/v1/txt2img", {**DEFAULTS, "prompt": prompt, **payload}))
+            except RequestError as error:
+                errors.append(error)
+
+        request = threading.Thread(target=ask)
+        request.start()
+        while request.is_alive():
+            state = self.call("/sdapi/v1/progress?skip_current_image=true", method="GET")["state"]
+            if state["job"] and state["sampling_step"] >= at_step:
+                break
+            time.sleep(0.05)
+        self.call("/sdapi/v1/interrupt")
+        request.join()
+        if errors:
+            raise errors[0]
+        return answers[0]
 
     def _cached(self, path: str, payload: dict[str, Any], fresh: bool) -> Answer:
         key = path + json.dumps(payload, sort_keys=True)
