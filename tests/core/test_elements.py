@@ -8,7 +8,7 @@ import pytest
 
 from lbw.core.architectures import ARCHITECTURES
 from lbw.core.blocks import locate
-from lbw.core.elements import Rule, parse_elements, parse_rules, resolve_elements
+from lbw.core.elements import Entry, Rule, element_entries, parse_elements, parse_rules, resolve_elements
 from lbw.core.errors import LbwError, PresetError, WeightsError
 from lbw.core.family import Architecture
 from lbw.core.plan import resolve_request
@@ -196,3 +196,18 @@ def test_what_cannot_be_understood_is_named(
     with pytest.raises(error) as failure:
         resolve_elements(name, presets, architecture)
     assert [word for word in named if word not in str(failure.value)] == []
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_entries_are_separated_by_blank_lines_and_numbered_by_their_first_line(end: str) -> None:
+    lines = ["A:IN05:attn:1", "", " \t", "B :", "OUT:mlp:0.5", "no preset", "", "also none", "two lines of it"]
+    assert element_entries("\ufeff" + end.join(lines)) == [
+        Entry(1, "A", "IN05:attn:1"),
+        Entry(4, "B", "\nOUT:mlp:0.5\nno preset"),
+        Entry(8, "", ""),
+    ]
+
+
+def test_an_elemental_preset_that_does_not_exist_is_told_as_one() -> None:
+    with pytest.raises(PresetError, match=r'^unknown elemental preset "ATTNOF"; did you mean "ATTNON"'):
+        resolve_elements("ATTNOF", {"ATTNON": "IN05:attn:1"}, SD1)

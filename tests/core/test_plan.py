@@ -8,6 +8,7 @@ from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import LbwError
 from lbw.core.plan import Plan, ResolvedLora, at_step, changed, plan_lora, resolve_request
 from lbw.core.tag import fill_in, find_entries, parse_tag
+from lbw.core.weights import Drawing, resolve
 
 from .tables import PREDECESSOR_PRESETS
 
@@ -257,3 +258,19 @@ def test_plans_of_the_same_prompt_are_equal(tag: str) -> None:
 def test_an_sdxl_lora_takes_a_layout_of_sd1_by_block() -> None:
     lora = resolve_request(parse_tag("<lora:n:1:OUTS>", PREDECESSOR_PRESETS), SDXL, PREDECESSOR_PRESETS, {})
     assert {block for block, weight in lora.weights.blocks.items() if weight == 1} == {"BASE", "OUT07", "OUT08"}
+
+
+def test_random_numbers_are_drawn_by_the_seed_and_the_loras_name() -> None:
+    def drawn(name: str, *seed: int) -> dict[str, float]:
+        return dict(resolve_request(parse_tag(f"<lora:{name}:1:lbw=R>", {}), SD1, {}, {}, *seed).weights.blocks)
+
+    assert drawn("n", 7) == resolve("R", SD1, Drawing(7, "n"), {}).blocks
+    assert drawn("m", 7) == resolve("R", SD1, Drawing(7, "m"), {}).blocks != drawn("n", 7)
+    assert drawn("n") == drawn("n", 0) != drawn("n", 1)
+
+
+def test_steps_in_percent_are_of_the_pass() -> None:
+    lora = resolve_request(parse_tag("<lora:n:1:lbw=1:stop=50%>", {}), SD1, {}, {})
+    assert [at_step(lora, step, 8).denoiser_on for step in range(1, 9)] == [True] * 3 + [
+        False
+    ] * 5  # off from the 4th on

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lbw.core.errors import TagError
 from lbw.core.steps import Span, Step
-from lbw.core.tag import LoraRequest, fill_in, find_entries, parse_tag
+from lbw.core.tag import (
+    LoraRequest,
+    change_tag,
+    fill_in,
+    find_entries,
+    find_tags,
+    parse_tag,
+    requests_in,
+    tag_text,
+    unclosed_tag,
+    without_tags,
+)
 
 SEVENTEEN = "0,0,1,0,0,0,0,0,0,0,0,0,0,0,0,0,0"
 TWENTY_SIX = "0,0,1,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0"
@@ -163,9 +176,11 @@ def test_a_tag_may_stand_without_its_brackets() -> None:
         ("<lora:n:1:1:1.5:lbw=1>", ["1.5"]),
         ("<lora:n:1:1:4:extra:lbw=1>", ["extra", "5"]),
         ("<lora:n:1:MIDD:E:extra>", ["extra", "MIDD"]),
-        ("<lora:n:te=often>", ["te=often"]),
+        ("<lora:n:te=often>", ["te=often", "is no number"]),
         ("<lora:n:unet=nan>", ["unet=nan"]),
-        ("<lora:n:dyn=few>", ["dyn=few", "whole"]),
+        ("<lora:n:te=0.5=1>", ["te=0.5=1"]),
+        ("<lora:n:dyn=few>", ["dyn=few", "is no whole number"]),
+        ("<lora:n:dyn=٣>", ["dyn=٣"]),
         ("<lora:n:dyn=4@2>", ["dyn=4@2"]),
         (f"<lora:n:dyn={'9' * 5000}>", ["dyn=999"]),
         ("<lora:n:lbw=X:x=some>", ["x=some"]),
@@ -199,10 +214,82 @@ def test_what_is_no_tag_is_an_error(text: str) -> None:
         parse_tag(text, {})
 
 
+def test_a_tag_that_is_too_long_is_told_as_such() -> None:
+    with pytest.raises(TagError, match=r"^the tag has "):
+        parse_tag(f"<lora:{'n' * 100_000}:1>", {})
+
+
+@pytest.mark.parametrize("key", ["ww", "xx"])
+def test_a_key_of_two_letters_is_not_taken_for_a_slip_of_one(key: str) -> None:
+    assert parse(f"<lora:n:1:{key}=1:lbw=1>").remarks == ()
+
+
 def test_requests_of_the_same_bad_tag_are_equal() -> None:
     tag = "<lora:n:often:lbw=1>"
     assert parse_tag(tag, {}) == parse_tag(tag, {})
     assert parse_tag(tag, {}) != parse_tag(tag.replace("often", "seldom"), {})
+
+
+# Tags in a prompt --------------------------------------------------------------------------------
+
+PROMPT = "a cat <lora:a:0.5:lbw=MIDD> on <lyco:b c:1> a mat <lora:a:1> <lora:open:1"
+
+
+def test_the_tags_of_a_prompt_are_found_in_order_up_to_the_last_that_is_closed() -> None:
+    assert [match.groups() for match in find_tags(PROMPT)] == [
+        ("lora", "a:0.5:lbw=MIDD"), ("lyco", "b c:1"), ("lora", "a:1"),
+    ]  # fmt: skip
+    found = [(request.name, request.te, request.weights) for request in requests_in(PROMPT, PRESETS)]
+    assert found == [("a", 0.5, "MIDD"), ("b c", 1, None), ("a", 1, None)]
+    assert requests_in("<lora:n:1:ROUT:0.7>", PRESETS)[0].x == 0.7
+    assert list(find_tags("")) == []
+
+
+def test_a_prompt_is_left_without_its_tags_and_the_spaces_around_them() -> None:
+    assert without_tags(PROMPT) == "a cat on a mat <lora:open:1"
+    assert without_tags("  <lora:a:1>  ") == ""
+
+
+@pytest.mark.parametrize(
+    ("prompt", "named"),
+    [
+        ("<lora:a:1><lora:b:1", '"<lora:b:1"'),
+        ("<lora:a:1> x <lora:b:1> y <lyco:c:1 z", '"<lyco:c:1 z"'),
+        ("<lora:" + "n" * 300, '"<lora:' + "n" * 33 + '…"'),
+    ],
+)
+def test_the_tag_that_is_not_closed_is_named(prompt: str, named: str) -> None:
+    assert f"the tag {named} is not closed" in (unclosed_tag(prompt) or "")
+
+
+@pytest.mark.parametrize(
+    ("tag", "written"),
+    [
+        ("<lora:n>", "<lora:n>"),
+        ("<lora:n:0.5:0.25:8:ctx=hires>", "<lora:n:0.5:0.25:8:ctx=hires>"),
+        ("<lora:n:0.5:MIDD:E>", "<lora:n:0.5:lbw=MIDD:lbwe=E>"),
+        ("<lora:n:1:step=2-50%:x=0.3:lbw=ROUT>", "<lora:n:1:lbw=ROUT:x=0.3:start=2:stop=50%>"),
+        ("<lora:n:1:lbw=:stop=7>", "<lora:n:1:lbw=:stop=7>"),
+    ],
+)
+def test_a_request_is_written_as_the_keyed_tag_that_asks_for_it(tag: str, written: str) -> None:
+    assert tag_text("lora", parse_tag(tag, PRESETS)) == written
+
+
+def test_a_request_that_was_no_tag_is_written_by_its_name() -> None:
+    assert tag_text("lyco", LoraRequest("n", weights="1")) == "<lyco:n:lbw=1>"
+
+
+def test_one_tag_of_a_prompt_is_changed_by_name_or_the_first() -> None:
+    def to_half(request: LoraRequest) -> LoraRequest:
+        return replace(request, weights="0.5")
+
+    rest = "<lora:a:1> <lora:open:1"
+    assert change_tag(PROMPT, None, PRESETS, to_half) == f"a cat <lora:a:0.5:lbw=0.5> on <lyco:b c:1> a mat {rest}"
+    changed = f"a cat <lora:a:0.5:lbw=MIDD> on <lyco:b c:1:lbw=0.5> a mat {rest}"
+    assert change_tag(PROMPT, "b c", PRESETS, to_half) == changed
+    assert change_tag(PROMPT, "open", PRESETS, to_half) is None
+    assert change_tag("<lora:n:1:ROUT:0.7>", None, PRESETS, to_half) == "<lora:n:1:lbw=0.5:x=0.7>"
 
 
 # Pasting -----------------------------------------------------------------------------------------
@@ -219,6 +306,12 @@ def test_a_prompt_gets_the_numbers_that_its_infotext_carries() -> None:
 
 def test_each_of_two_tags_with_one_name_gets_its_own_numbers() -> None:
     assert fill_in("<lora:a:1:R><lora:a:1:R>", ["a:lbw=0.1", "a:lbw=0.2"]) == "<lora:a:1:lbw=0.1><lora:a:1:lbw=0.2>"
+    three = fill_in("<lora:a:1:R>" * 3, ["a:lbw=0.1", "a:lbw=0.2", "a:lbw=0.3"])
+    assert three == "<lora:a:1:lbw=0.1><lora:a:1:lbw=0.2><lora:a:1:lbw=0.3>"
+
+
+def test_a_tag_without_block_weights_takes_no_entry() -> None:
+    assert fill_in("<lora:a:1><lora:a:0.5:R>", ["a:lbw=0.1"]) == "<lora:a:1><lora:a:0.5:lbw=0.1>"
 
 
 def test_a_tag_that_the_infotext_does_not_know_stays() -> None:

@@ -212,6 +212,12 @@ def test_the_use_of_x_is_told_of_presets_that_lead_back_to_themselves() -> None:
     assert not uses_dynamic("A", {"A": "B", "B": "A"})
 
 
+def test_the_use_of_x_is_seen_in_the_preset_for_any_model() -> None:
+    presets = {"S@flux": "0,D00=X", "S@unet": "B,IN04=1", "B": "1"}
+    assert uses_dynamic("S", presets)
+    assert uses_dynamic("S", dict(reversed(presets.items())))
+
+
 # Numbers -----------------------------------------------------------------------------------------
 
 
@@ -245,6 +251,12 @@ def test_weights_are_printed_in_the_layout_they_came_in_where_that_can_hold_them
     assert resolve("MIDD", SD1, Drawing(), PRESETS).text(SD1) == PRESETS["MIDD"]
     assert resolve("MIDD,IN00=1", SD1, Drawing(), PRESETS).text(SD1).count(",") == 25
     assert resolve("1" + ",1" * 56, FLUX, Drawing(), {}).text(FLUX) == "1" + ",1" * 56
+
+
+def test_numbers_for_blocks_that_the_model_has_not_are_printed_as_0() -> None:
+    printed = resolve(",".join("1" * 17), SDXL, Drawing(), {}).text(SDXL)
+    assert printed == ",".join("1" if block in BLOCKS["sdxl"] else "0" for block in LAYOUT_17)
+    assert "0" in printed
 
 
 def test_uniform_weights_are_1_in_every_block() -> None:
