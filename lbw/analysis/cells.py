@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from lbw.core.architectures import FAMILIES
 from lbw.core.errors import WeightsError, quote
 from lbw.core.family import Architecture
+from lbw.core.numbers import format_number, parse_number
 from lbw.core.selectors import select
-from lbw.core.weights import format_number, parse_number
 
 AUTO = "auto"
 CHANGED, COMPLEMENT = "XYZ", "ZYX"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lbw.core.family import Architecture
-from lbw.core.weights import format_number
+from lbw.core.numbers import format_number
 
 from .cells import Cell, Choice, uniform_cell
 from .measure import Change, Mask, measure

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from lbw.core.errors import WeightsError
 from lbw.core.family import Architecture
+from lbw.core.numbers import format_number
 from lbw.core.trainers import AiToolkit
-from lbw.core.weights import format_number
 
 from .training import Training, chosen, outside_paths, stack_of, unet_paths
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lbw.core.errors import WeightsError, quote
-from lbw.core.weights import parse_number
+from lbw.core.numbers import parse_number
 
 Pixels = NDArray[np.uint8]
 """One picture, (height, width, 3), or a batch of them, (count, height, width, 3)."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from lbw.core.family import Architecture, flat
+from lbw.core.numbers import format_number
 from lbw.core.trainers import Musubi, NetworkArguments, UNetArguments
-from lbw.core.weights import format_number
 
 from .training import LEARNING_RATES, RANKS, Training, chosen, outside_paths, stack_of
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lbw.core.family import Architecture
-from lbw.core.weights import format_number
+from lbw.core.numbers import format_number
 
 from .cells import Cell, Choice, ordered, uniform_cell
 

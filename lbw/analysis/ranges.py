@@ -8,7 +8,7 @@ import re
 
 from lbw.core import limits
 from lbw.core.errors import WeightsError, quote
-from lbw.core.weights import DECIMAL, format_number, parse_number
+from lbw.core.numbers import DECIMAL, format_number, parse_number
 
 # After the spaces were made single ones: a text is matched in one way at most.
 _NUM = rf"[+-]? ?{DECIMAL}"

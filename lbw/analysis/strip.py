@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from PIL import Image, ImageDraw
 
-from lbw.core.weights import format_number
+from lbw.core.numbers import format_number
 
 from .fonts import font_for, line_height, width_of
 

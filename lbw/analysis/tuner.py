@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from lbw.core.architectures import by_name
 from lbw.core.errors import WeightsError, quote
 from lbw.core.family import Architecture
+from lbw.core.numbers import format_number, parse_number
 from lbw.core.presets import check_name
 from lbw.core.selectors import select
-from lbw.core.weights import Drawing, format_number, parse_number, resolve
+from lbw.core.weights import Drawing, resolve
 
 from .cells import Cell
 from .effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN

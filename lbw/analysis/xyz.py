@@ -12,9 +12,10 @@ from enum import Enum
 from lbw.core.elements import parse_rules
 from lbw.core.errors import LbwError, WeightsError, quote
 from lbw.core.family import Architecture
+from lbw.core.numbers import format_number, parse_number
 from lbw.core.preset_names import check_exists, find_preset, is_preset
 from lbw.core.selectors import select, select_in_kind
-from lbw.core.weights import Drawing, format_number, is_entry, parse_number, resolve
+from lbw.core.weights import Drawing, is_entry, resolve
 
 from .cells import CHANGED, Cell
 from .ranges import numbers, split

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from .blocks import Site
 from .errors import PresetError, quote, unknown_preset
 from .family import Architecture
+from .numbers import format_number, parse_number
 from .selectors import select_in_kind
-from .weights import format_number, parse_number
 
 
 @dataclass(frozen=True)

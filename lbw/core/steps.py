@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .errors import TagError, quote
-from .weights import format_number, parse_number
+from .numbers import format_number, parse_number
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from . import limits
 from .errors import LbwError, TagError, nearest, quote
+from .numbers import format_number, parse_number
 from .selectors import is_selector
 from .steps import Span, parse_span
-from .weights import format_number, is_entry, parse_number, uses_dynamic
+from .weights import is_entry, uses_dynamic
 
 _TAG = re.compile(r"<(lora|lyco):([^>]+)>")
 _OPENED = re.compile(r"<(?:lora|lyco):")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,30 +10,13 @@ from . import limits
 from .architectures import ARCHITECTURES, layout_owners
 from .errors import PresetError, WeightsError, nearest, quote, unknown_preset
 from .family import Architecture
+from .numbers import DECIMAL, format_number, parse_number
 from .preset_names import find_preset, shown_names, variants
 from .selectors import select, some
 
-DECIMAL = r"(?:\d+(?:\.\d*)?|\.\d+)"
-"""A regular expression of a number without a sign; a text is matched by it in one way at most."""
-
-_NUMBER = re.compile(rf"^[+-]?{DECIMAL}(?:[eE][+-]?\d+)?$", re.ASCII)
 _DYNAMIC = re.compile(rf"^X(?:([+-])({DECIMAL}))?$", re.ASCII)
 _NESTING = 16
 _EXAMPLES = "for example 1, 0.5, -1, R, U, X or X+0.2"
-
-
-def parse_number(text: str) -> float | None:
-    """Return the finite number that `text` writes (sign, decimals, exponent), None if it writes none."""
-    if not _NUMBER.match(text.strip()):
-        return None
-    value = float(text)
-    return value if math.isfinite(value) else None
-
-
-def format_number(value: float) -> str:
-    """Return the shortest text that `parse_number` reads back as exactly `value`; whole numbers without a point."""
-    text = repr(float(value))
-    return text[:-2] if text.endswith(".0") else text
 
 
 def is_entry(text: str) -> bool:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from lbw.core.weights import format_number
+from lbw.core.numbers import format_number
 from lbw.files.explain import explain
 
 from .store import StudioPresets

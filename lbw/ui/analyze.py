@@ -21,8 +21,8 @@ from lbw.analysis.measure import rectangle_mask
 from lbw.analysis.tuner_start import from_suggestion
 from lbw.core.errors import LbwError, WeightsError
 from lbw.core.limits import SEEDS
+from lbw.core.numbers import parse_number
 from lbw.core.presets import check_name
-from lbw.core.weights import parse_number
 
 from .analyze_controls import PAINTED, QUICK, AnalyzeControls
 from .analyze_run import Run, going_on, preset_name

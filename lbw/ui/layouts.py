@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from lbw.core.architectures import ARCHITECTURES, by_name
 from lbw.core.errors import LbwError, WeightsError
 from lbw.core.family import Architecture
+from lbw.core.numbers import format_number
 from lbw.core.preset_check import weights_problem
-from lbw.core.weights import Drawing, format_number, resolve
+from lbw.core.weights import Drawing, resolve
 
 _OTHER_SIZE = re.compile(r"^(\d+): .*\(([^()]+)\)(?:, every block)?$")
 

@@ -8,7 +8,7 @@ import gradio as gr
 
 from lbw.analysis.cells import whole_number
 from lbw.core.errors import WeightsError, quote
-from lbw.core.weights import parse_number
+from lbw.core.numbers import parse_number
 
 from .analyzer_host import Question, TunerHost
 

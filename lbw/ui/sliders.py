@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 
+from lbw.core.numbers import format_number, parse_number
 from lbw.core.shape import Part
-from lbw.core.weights import format_number, parse_number
 
 LOWEST, HIGHEST, STEP = -1.0, 2.0, 0.05
 """What the sliders reach; numbers that go further widen them."""

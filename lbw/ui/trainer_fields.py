@@ -12,7 +12,7 @@ from lbw.analysis.tuner import Tuner
 from lbw.core.architectures import USUAL
 from lbw.core.errors import LbwError, WeightsError, quote
 from lbw.core.family import Architecture
-from lbw.core.weights import format_number, parse_number
+from lbw.core.numbers import format_number, parse_number
 
 from .gradio_versions import tooltips
 from .markup import REMARK, message

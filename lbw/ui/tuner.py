@@ -22,8 +22,8 @@ from lbw.analysis.tuner_start import from_json, from_suggestion, suggestion_in
 from lbw.core.architectures import USUAL
 from lbw.core.errors import LbwError, WeightsError, quote
 from lbw.core.family import Architecture
+from lbw.core.numbers import format_number, parse_number
 from lbw.core.presets import check_name
-from lbw.core.weights import format_number, parse_number
 from lbw.files.user_presets import PresetStore
 
 from .analyzer_host import Question, TunerHost

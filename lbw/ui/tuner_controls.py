@@ -10,7 +10,7 @@ import gradio as gr
 from lbw.analysis.effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN
 from lbw.analysis.tuner import BOTH, MINUS, PLUS, STEPS
 from lbw.core.architectures import USUAL
-from lbw.core.weights import format_number
+from lbw.core.numbers import format_number
 
 from .analyzer_host import TunerHost
 from .gradio_versions import tooltips

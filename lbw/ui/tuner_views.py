@@ -7,7 +7,7 @@ from html import escape
 
 from lbw.analysis.effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN
 from lbw.analysis.tuner import Proposal, Tuner
-from lbw.core.weights import format_number
+from lbw.core.numbers import format_number
 
 from .markup import Text, counted, words
 

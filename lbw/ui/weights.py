@@ -10,9 +10,9 @@ import gradio as gr
 from lbw.analysis.strip import PER_ROW, strip
 from lbw.core.errors import LbwError, quote
 from lbw.core.family import Architecture
+from lbw.core.numbers import format_number, parse_number
 from lbw.core.presets import check_name, parse_presets
 from lbw.core.shape import shape
-from lbw.core.weights import format_number, parse_number
 
 from .gradio_versions import listen, on_page_load, tooltips
 from .layouts import Layout, first_layout, layout_called, load, names_text, numbers_text, slider_blocks, titles

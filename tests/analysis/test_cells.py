@@ -13,7 +13,8 @@ from lbw.analysis.cells import Cell, choose, ordered, parse_span, uniform_cell, 
 from lbw.core.architectures import ARCHITECTURES, by_name
 from lbw.core.errors import WeightsError
 from lbw.core.family import Architecture
-from lbw.core.weights import Drawing, format_number, resolve
+from lbw.core.numbers import format_number
+from lbw.core.weights import Drawing, resolve
 
 FLUX = ARCHITECTURES["flux"]
 SD1 = ARCHITECTURES["sd1"]

@@ -15,11 +15,12 @@ from lbw.core.detect import detect_lora
 from lbw.core.elements import parse_elements
 from lbw.core.errors import LbwError, TagError
 from lbw.core.family import Architecture
+from lbw.core.numbers import format_number, parse_number
 from lbw.core.plan import Plan, at_step, changed, plan_lora, resolve_request
 from lbw.core.presets import parse_presets
 from lbw.core.selectors import select
 from lbw.core.tag import _TAG, fill_in, find_entries, parse_tag
-from lbw.core.weights import BlockWeights, Drawing, format_number, parse_number, resolve
+from lbw.core.weights import BlockWeights, Drawing, resolve
 
 from .tables import BLOCKS, PREDECESSOR_PRESETS, words
 

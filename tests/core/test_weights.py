@@ -7,15 +7,7 @@ import pytest
 from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import LbwError, PresetError, WeightsError
 from lbw.core.family import Architecture
-from lbw.core.weights import (
-    Drawing,
-    architectures_that_take,
-    format_number,
-    parse_number,
-    resolve,
-    uniform,
-    uses_dynamic,
-)
+from lbw.core.weights import Drawing, architectures_that_take, resolve, uniform, uses_dynamic
 
 from .tables import BLOCKS, LAYOUT_12, LAYOUT_17, LAYOUT_20, LAYOUT_26, LAYOUT_57, LAYOUT_61, PREDECESSOR_PRESETS
 
@@ -218,27 +210,7 @@ def test_the_use_of_x_is_seen_in_the_preset_for_any_model() -> None:
     assert uses_dynamic("S", dict(reversed(presets.items())))
 
 
-# Numbers -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("1", 1), ("-0.5", -0.5), ("+2", 2), (".5", 0.5), ("1.", 1), ("1e-3", 0.001), ("2E+2", 200), (" 3 ", 3)],
-)
-def test_a_number_has_a_sign_decimals_and_an_exponent(text: str, value: float) -> None:
-    assert parse_number(text) == value
-
-
-@pytest.mark.parametrize("text", ["", "nan", "inf", "1e999", "1_0", "0x1", "1,0", "٣", "--1", "1 2", "e5", ".", "1\n2"])
-def test_anything_else_is_no_number(text: str) -> None:
-    assert parse_number(text) is None
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(1.0, "1"), (0.0, "0"), (0.5, "0.5"), (-2.0, "-2"), (0.1 + 0.2, "0.30000000000000004")]
-)
-def test_a_number_is_written_in_the_shortest_exact_form(value: float, text: str) -> None:
-    assert format_number(value) == text
+# Printed weights ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", ["MIDD", "1" + ",0" * 16, "0,IN00=1", "0.3", "MIDD,IN04=0.5", "MIDD,IN00=1"])

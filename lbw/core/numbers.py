@@ -1,0 +1,25 @@
+"""Numbers in text: read as users write them, and written so that they are read back exactly."""
+
+from __future__ import annotations
+
+import math
+import re
+
+DECIMAL = r"(?:\d+(?:\.\d*)?|\.\d+)"
+"""A regular expression of a number without a sign; a text is matched by it in one way at most."""
+
+_NUMBER = re.compile(rf"^[+-]?{DECIMAL}(?:[eE][+-]?\d+)?$", re.ASCII)
+
+
+def parse_number(text: str) -> float | None:
+    """Return the finite number that `text` writes (sign, decimals, exponent), None if it writes none."""
+    if not _NUMBER.match(text.strip()):
+        return None
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def format_number(value: float) -> str:
+    """Return the shortest text that `parse_number` reads back as exactly `value`; whole numbers without a point."""
+    text = repr(float(value))
+    return text[:-2] if text.endswith(".0") else text
