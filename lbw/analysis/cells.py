@@ -10,6 +10,7 @@ from lbw.core.errors import WeightsError, quote
 from lbw.core.family import Architecture
 from lbw.core.numbers import format_number, parse_number
 from lbw.core.selectors import select
+from lbw.core.weights import by_block_text
 
 AUTO = "auto"
 CHANGED, COMPLEMENT = "XYZ", "ZYX"
@@ -32,16 +33,12 @@ class Cell:
     @property
     def weights(self) -> str:
         """The block weights as a tag takes them."""
-        return ",".join(("0", *(f"{block}={entry}" for block, entry in zip(self.layout, self.entries))))
+        return by_block_text(dict(zip(self.layout, self.entries)))
 
     @property
     def complement(self) -> str:
         """One minus the block weights; random and inherited entries stay."""
-        turned = []
-        for entry in self.entries:
-            number = parse_number(entry)
-            turned.append(entry if number is None else format_number(round(1 - number, 12)))
-        return ",".join(("0", *(f"{block}={entry}" for block, entry in zip(self.layout, turned))))
+        return by_block_text({block: _complement(entry) for block, entry in zip(self.layout, self.entries)})
 
     def with_entry(self, blocks: Collection[str], entry: str) -> Cell:
         """Return this cell with `entry` for `blocks`, those that its layout has not left aside."""
@@ -56,6 +53,11 @@ class Cell:
             return {block for block, a, b in zip(self.layout, self.entries, other.entries) if a != b}
         mine, theirs = dict(zip(self.layout, self.entries)), dict(zip(other.layout, other.entries))
         return {block for block in mine.keys() | theirs.keys() if mine.get(block) != theirs.get(block)}
+
+
+def _complement(entry: str) -> str:
+    number = parse_number(entry)
+    return entry if number is None else format_number(round(1 - number, 12))
 
 
 def uniform_cell(architecture: Architecture, weight: float, seed: int) -> Cell:

@@ -11,12 +11,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from lbw.core.architectures import by_name
+from lbw.core.entries import RandomSource
 from lbw.core.errors import WeightsError, quote
 from lbw.core.family import Architecture
 from lbw.core.numbers import format_number, parse_number
 from lbw.core.presets import check_name
 from lbw.core.selectors import select
-from lbw.core.weights import Drawing, resolve
+from lbw.core.weights import parse_block_weights, positional_text
 
 from .cells import Cell
 from .effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN
@@ -151,7 +152,8 @@ class Tuner:
         Raises:
             WeightsError, PresetError: the text cannot be understood or does not fit.
         """
-        weights = resolve(text, self.family, Drawing(seed=self.seed, unlisted=fill), presets).blocks
+        entries = parse_block_weights(text).entries_for(self.family, presets, unlisted=fill)
+        weights = entries.resolve(RandomSource(self.seed)).blocks
         states = {block: replace(state, value=weights[block]) for block, state in self.by_block.items()}
         return self.with_states(states, f"weights {quote(text, 40)}")
 
@@ -290,8 +292,7 @@ def parse_step(value: object) -> float:
 
 def weight_line(values: Mapping[str, float | str], blocks: Iterable[str]) -> str:
     """Return the weights of `blocks` as a list of numbers, 0 for those without one."""
-    entries = (values.get(block, 0.0) for block in blocks)
-    return ",".join(entry if isinstance(entry, str) else format_number(entry) for entry in entries)
+    return positional_text(values.get(block, 0.0) for block in blocks)
 
 
 def _plain(states: Iterable[BlockState]) -> list[list[object]]:

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from lbw.core.elements import parse_rules
+from lbw.core.entries import parse_entry
 from lbw.core.errors import LbwError, WeightsError, quote
 from lbw.core.family import Architecture
-from lbw.core.numbers import format_number, parse_number
-from lbw.core.preset_names import check_exists, find_preset, is_preset
+from lbw.core.numbers import parse_number
+from lbw.core.preset_names import check_exists, is_preset
 from lbw.core.selectors import select, select_in_kind
-from lbw.core.weights import Drawing, is_entry, resolve
+from lbw.core.weights import parse_block_weights
 
 from .cells import CHANGED, Cell
 from .ranges import numbers, split
@@ -116,7 +117,7 @@ def _values(
     if which is AxisType.VALUES:
         found = numbers(text)
         for value in found:
-            if not is_entry(value):
+            if not parse_entry(value).is_valid:
                 raise WeightsError(f"{quote(value)} is no number; write for example 0,0.5,1 or 0-1 (+0.25) or 0-1 [5]")
         return found
     if which is AxisType.SEED:
@@ -124,7 +125,7 @@ def _values(
     if which is AxisType.WEIGHTS:
         for value in split(text):
             check_exists(value, presets)
-            resolve(value, architecture, Drawing(), presets)
+            parse_block_weights(value).resolve(architecture, presets)
         return split(text)
     rules = split(text)
     for rule in rules:
@@ -150,32 +151,13 @@ def random_seed() -> int:
 def entries_of(text: str, architecture: Architecture, presets: Mapping[str, str], seed: int) -> Cell:
     """Return the cell of the block weights `text`.
 
-    A list of numbers keeps its own layout: blocks that it leaves out are not changed by the axes either, and its
-    random entries stay random.
+    A list of numbers keeps its own layout: blocks that it leaves out, and that get 0 from it, are not changed by the
+    axes either. Entries stay as they are written: `R`, `U` and `X` are resolved with the tag's own seed and `x=`.
     """
-    seen: set[str] = set()
-    while (key := find_preset(text.strip(), presets, architecture)) is not None:
-        if key in seen:
-            resolve(text, architecture, Drawing(), presets)  # which says that it leads back to itself
-        seen.add(key)
-        text = presets[key]
-    parts = [part.strip() for part in text.split(",")]
-    listed = architecture.layouts.get(len(parts))
-    if len(parts) > 1 and listed and all(is_entry(part) for part in parts):
-        pairs = [(block, part) for block, part in zip(listed, parts) if block in architecture.blocks]
-        rest = architecture.unlisted.get(len(parts))
-        if rest is not None:
-            pairs += [(block, format_number(rest)) for block in architecture.blocks if block not in listed]
-        return Cell(tuple(block for block, _ in pairs), tuple(part for _, part in pairs), seed)
-    if len(parts) == 1 and is_entry(text):
-        return Cell(architecture.blocks, (text.strip(),) * len(architecture.blocks), seed)
-    weights = resolve(text, architecture, Drawing(seed), presets).blocks
-    cell = Cell(architecture.blocks, tuple(format_number(weights[block]) for block in architecture.blocks), seed)
-    for part in parts:
-        selector, equals, entry = part.partition("=")
-        if equals:  # as it is written: R, U and X are resolved with the tag's own seed and x=
-            cell = cell.with_entry(select(selector, architecture), entry.strip())
-    return cell
+    entries = parse_block_weights(text).entries_for(architecture, presets)
+    left_out = frozenset() if entries.layout in architecture.unlisted else entries.left_out
+    written = {block: entry.text for block, entry in entries.by_block.items() if block not in left_out}
+    return Cell(tuple(written), tuple(written.values()), seed)
 
 
 def combined(first: Cell, second: Cell) -> Cell:

@@ -15,11 +15,11 @@ from lbw.analysis.cells import CHANGED, COMPLEMENT
 from lbw.core.elements import parse_elements
 from lbw.core.errors import FileError, HostError, LbwError, quote
 from lbw.core.family import Architecture
+from lbw.core.fitting import fits
 from lbw.core.preset_names import shown_names
 from lbw.core.presets import parse_presets
 from lbw.core.shape import shape
 from lbw.core.tag import parse_tag
-from lbw.core.weights import Drawing, resolve
 from lbw.files import user_presets
 from lbw.files.atomic import ChangedError, version
 from lbw.files.block_map import map_of_architecture, map_of_lora
@@ -184,16 +184,8 @@ class Api:
             self._fitting = (presets, {})
         known = self._fitting[1]
         if architecture.name not in known:
-            known[architecture.name] = [name for name in shown_names(presets) if _fits(name, architecture, presets)]
+            known[architecture.name] = [name for name in shown_names(presets) if fits(name, architecture, presets)]
         return known[architecture.name]
-
-
-def _fits(name: str, architecture: Architecture, presets: dict[str, str]) -> bool:
-    try:
-        resolve(name, architecture, Drawing(), presets)
-    except LbwError:
-        return False
-    return True
 
 
 @contextmanager

@@ -8,11 +8,12 @@ from functools import cached_property
 
 from .blocks import Site, locate
 from .elements import Rule, resolve_elements
+from .entries import RandomSource
 from .errors import LbwError
 from .family import Architecture
 from .selectors import select_in_kind
 from .tag import LoraRequest
-from .weights import BlockWeights, Drawing, resolve, uniform
+from .weights import ResolvedWeights, parse_block_weights, uniform
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class ResolvedLora:
 
     request: LoraRequest
     architecture: Architecture
-    weights: BlockWeights
+    weights: ResolvedWeights
     rules: tuple[Rule, ...] = ()
     problems: tuple[LbwError, ...] = ()
     denoiser_on: bool = True
@@ -117,10 +118,10 @@ def resolve_request(
     problems = list(request.problems)
     weights = uniform(architecture)
     rules: tuple[Rule, ...] = ()
-    drawing = Drawing(seed, request.name, request.x)
     try:
         if request.weights is not None:
-            weights = resolve(request.weights, architecture, drawing, presets)
+            parsed = parse_block_weights(request.weights)
+            weights = parsed.resolve(architecture, presets, RandomSource(seed, request.name), request.x)
         if request.elements is not None:
             rules = resolve_elements(request.elements, elements, architecture)
     except LbwError as error:

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 from . import limits
-from .architectures import ARCHITECTURES, USUAL, layout_owners
+from .architectures import ARCHITECTURES, USUAL
 from .elements import element_entries, parse_rules
 from .errors import LbwError
-from .family import Architecture
+from .fitting import fitting_architectures, misfit_reason
 from .preset_names import is_for, is_preset, misspelled_model, split_model
 from .presets import parse_presets
 from .selectors import can_select_in_kind, select_in_kind
-from .weights import Drawing, is_entry, resolve
+from .weights import parse_block_weights
 
 NAMED, ONE_NUMBER, OTHER_PRESET = "named", "one number", "another preset"
 """What stands in place of a layout where the weights are no list of numbers."""
 
 _EXPLAINED = 50
 """Problems that are explained one by one; a text with more of them is no preset file."""
-
-_ASKED = 200
-"""Selectors of one preset that tell which model it is meant for: more than any model has blocks."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,7 @@ def check_presets(text: str) -> Check:
                 lines.append(CheckedLine(line.number, "", remark=remark))
             continue
         model = split_model(line.name)[1]
-        fits = tuple(a.title for a in _fitting(line.weights, file.presets) if is_for(model, a))
+        fits = tuple(a.title for a in fitting_architectures(line.weights, file.presets) if is_for(model, a))
         problem = ""
         if not fits:
             explained += 1
@@ -82,7 +78,7 @@ def check_presets(text: str) -> Check:
             if len(line.weights) > limits.TAG_CHARACTERS:
                 problem = f"has {len(line.weights):,} characters; up to {limits.TAG_CHARACTERS:,} are read"
             elif explained <= _EXPLAINED:
-                problem = weights_problem(line.weights, file.presets, model)
+                problem = misfit_reason(line.weights, file.presets, model)
         remark = _name_remark(line.name, line.number in hidden)
         lines.append(CheckedLine(line.number, line.name, _layout(line.weights, file.presets), fits, problem, remark))
     return Check(tuple(lines), tuple(file.names))
@@ -138,66 +134,15 @@ def _name_remark(name: str, is_hidden: bool) -> str:
     return f"@ is a part of the name, as no such model is known; did you mean @{meant}?" if meant else ""
 
 
-def _layout(weights: str, presets: Mapping[str, str]) -> str:
-    if is_preset(weights, presets):
+def _layout(text: str, presets: Mapping[str, str]) -> str:
+    if is_preset(text, presets):
         return OTHER_PRESET
-    if "=" in weights:
+    weights = parse_block_weights(text)
+    if weights.by_block:
         return NAMED
-    count = weights.count(",") + 1
-    return str(count) if count > 1 else ONE_NUMBER
-
-
-def _takes(architecture: Architecture, weights: str, presets: Mapping[str, str]) -> bool:
-    if len(weights) > limits.TAG_CHARACTERS:
-        return False
-    count = weights.count(",") + 1
-    if "=" not in weights and not (count in architecture.layouts if count > 1 else is_entry(weights)):
-        # Most lines of most files: told without the words of an error for each model.
-        return is_preset(weights, presets) and _resolves(architecture, weights, presets)
-    return _resolves(architecture, weights, presets)
-
-
-def _resolves(architecture: Architecture, weights: str, presets: Mapping[str, str]) -> bool:
-    try:
-        resolve(weights, architecture, Drawing(), presets)
-    except LbwError:
-        return False
-    return True
-
-
-@lru_cache(maxsize=8192)
-def _fitting_alone(weights: str) -> tuple[Architecture, ...]:
-    return tuple(a for a in ARCHITECTURES.values() if _takes(a, weights, {}))
-
-
-def _fitting(weights: str, presets: Mapping[str, str]) -> Iterable[Architecture]:
-    """Return the architectures that take `weights`; what names no preset is looked at once, however often asked."""
-    if is_preset(weights, presets) or is_preset(weights.partition(",")[0].strip(), presets):
-        return [a for a in ARCHITECTURES.values() if _takes(a, weights, presets)]
-    return _fitting_alone(weights)
-
-
-def weights_problem(weights: str, presets: Mapping[str, str], model: str = "") -> str:
-    """Return what is wrong with `weights` that no architecture takes, told of the one that they come nearest to.
-
-    model: the one that they are meant for, empty for any.
-    """
-    entries = weights.split(",")
-    selectors = list(dict.fromkeys(entry.partition("=")[0] for entry in entries if "=" in entry))
-    meant = [a for a in ARCHITECTURES.values() if is_for(model, a)]
-    asked = selectors[:_ASKED]
-    nearest = max(meant, key=lambda a: (sum(can_select_in_kind(selector, a) for selector in asked), a is USUAL))
-    if len(entries) > 1 and not selectors:
-        owners = layout_owners(len(entries))
-        if not owners:
-            counts = sorted({count for a in meant for count in a.layouts})
-            return f"{len(entries)} numbers are no layout; there are {', '.join(map(str, counts))}"
-        nearest = nearest if model else owners[0]
-    try:
-        resolve(weights, nearest, Drawing(), presets)
-    except LbwError as error:
-        return str(error)
-    return ""
+    if weights.positional:
+        return str(len(weights.positional))
+    return ONE_NUMBER if weights.default else ""
 
 
 def _blocks_problem(blocks: Iterable[str]) -> str:

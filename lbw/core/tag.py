@@ -12,7 +12,7 @@ from .errors import LbwError, TagError, nearest, quote
 from .numbers import format_number, parse_number
 from .selectors import is_selector
 from .steps import Span, parse_span
-from .weights import is_entry, uses_dynamic
+from .weights import parse_block_weights
 
 _TAG = re.compile(r"<(lora|lyco):([^>]+)>")
 _OPENED = re.compile(r"<(?:lora|lyco):")
@@ -118,10 +118,11 @@ def parse_items(items: Sequence[str], presets: Mapping[str, str]) -> LoraRequest
 
 def _reads_as_weights(item: str) -> bool:
     """Tell whether `item` reads as block weights by name, `OUT00=1,IN04-IN08=0.5`, and not as a key of the host's."""
-    parts = [part.strip().partition("=") for part in item.split(",")]
-    if len(parts) == 1 and parts[0][0] in _HOSTS_NUMBERS:
+    weights = parse_block_weights(item)
+    overrides = weights.by_block
+    if weights.default is not None or (len(overrides) == 1 and overrides[0][0] in _HOSTS_NUMBERS):
         return False
-    return all(equals and is_entry(value) and is_selector(selector) for selector, equals, value in parts)
+    return all(entry is not None and entry.is_valid and is_selector(selector) for selector, entry in overrides)
 
 
 def _likely_slip(key: str) -> list[str]:
@@ -164,7 +165,7 @@ def _take_positional(
     te, weights, *rest = positional
     keyed["lbw"] = weights
     if rest:
-        keyed.setdefault("x" if uses_dynamic(weights, presets) else "lbwe", rest[0])
+        keyed.setdefault("x" if parse_block_weights(weights).uses_x(presets) else "lbwe", rest[0])
     problems += [TagError(f"{quote(item)} after the block weights {quote(weights)} means nothing") for item in rest[1:]]
     return [te]
 

@@ -1,82 +1,33 @@
-"""Block weights: what a user may write for them, and the number that each block gets from it."""
+"""Block weights: parsed from what a user wrote, and the number that each block of a model gets from them.
+
+text ─▶ BlockWeights ─▶ BlockEntries, with the presets, for an architecture ─▶ ResolvedWeights, with seed and X
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from . import limits
-from .architectures import ARCHITECTURES, layout_owners
+from .architectures import layout_owners
+from .entries import Entry, EntryKind, RandomSource, check_range, parse_entry
 from .errors import PresetError, WeightsError, nearest, quote, unknown_preset
 from .family import Architecture
-from .numbers import DECIMAL, format_number, parse_number
-from .preset_names import find_preset, shown_names, variants
+from .numbers import format_number
+from .preset_names import find_preset, is_preset, shown_names, variants
 from .selectors import select, some
 
-_DYNAMIC = re.compile(rf"^X(?:([+-])({DECIMAL}))?$", re.ASCII)
 _NESTING = 16
 _EXAMPLES = "for example 1, 0.5, -1, R, U, X or X+0.2"
+_NO_SEED = RandomSource()
 
 
-def is_entry(text: str) -> bool:
-    """Tell whether `text` is an entry of block weights: a number, `R`, `U`, or `X` with or without an offset."""
-    text = text.strip()
-    return parse_number(text) is not None or text in ("R", "U") or _DYNAMIC.match(text) is not None
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """What the entries `R`, `U` and `X` are resolved with: the image's seed, the LoRA's name, the tag's `x=`.
-
-    unlisted: what blocks get that a list of numbers leaves out; as its layout says if None.
-    """
-
-    seed: int = 0
-    name: str = ""
-    x: float = 1.0
-    unlisted: float | None = None
-
-    def value(self, entry: str, block: str) -> float:
-        """Return the number that `entry` stands for in `block`.
-
-        `R` is uniform in [0, 1], `U` in [-0.5, 1.5], both with three decimals, drawn from a generator of
-        their own for each seed, name and block, so that the same seed gives the same image.
-
-        Raises:
-            WeightsError: the entry is none, or is too large.
-        """
-        entry = entry.strip()
-        number = parse_number(entry)
-        if number is not None:
-            return _sane(number, entry, block)
-        if entry in ("R", "U"):
-            import random  # here, because it is slow to import and few weights need it
-
-            low, high = (0.0, 1.0) if entry == "R" else (-0.5, 1.5)
-            return round(random.Random(f"{self.seed}/{self.name}/{block}").uniform(low, high), 3)
-        dynamic = _DYNAMIC.match(entry)
-        if dynamic:
-            sign, offset = dynamic.groups()
-            value = self.x + float(f"{sign}{offset}") if sign else self.x
-            return _sane(value, entry, block)
-        raise WeightsError(f"{quote(entry)} for block {block} is no number; write {_EXAMPLES}")
-
-
-def _sane(value: float, entry: str, block: str) -> float:
-    """Return `value`, which `entry` stands for in `block`.
-
-    Raises:
-        WeightsError: it is larger than weights are computed with.
-    """
-    if not abs(value) <= limits.WEIGHT:
-        most = format_number(limits.WEIGHT)
-        raise WeightsError(f"{quote(entry)} for block {block} is out of range; weights go from -{most} to {most}")
-    return value
+# Resolved ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class BlockWeights:
+class ResolvedWeights:
     """A number for each block of an architecture, and the layout that they were written in.
 
     layout: None where they were written by name, or as one number.
@@ -93,138 +44,232 @@ class BlockWeights:
             listed = architecture.layouts[count]
             unlisted = architecture.unlisted.get(count, 0.0)
             if all(weight == unlisted for block, weight in self.blocks.items() if block not in listed):
-                return ",".join(format_number(self.blocks.get(block, 0.0)) for block in listed)
+                return positional_text(self.blocks.get(block, 0.0) for block in listed)
         raise AssertionError("the full layout lists every block")
 
 
-def uniform(architecture: Architecture, weight: float = 1.0) -> BlockWeights:
+def uniform(architecture: Architecture, weight: float = 1.0) -> ResolvedWeights:
     """Return the same weight for every block."""
-    return BlockWeights(dict.fromkeys(architecture.blocks, weight), None)
+    return ResolvedWeights(dict.fromkeys(architecture.blocks, weight), None)
 
 
-Lookup = Callable[[str], "str | None"]
+@dataclass(frozen=True)
+class BlockEntries:
+    """An entry for each block of an architecture: nothing is drawn yet, and `X` has no value.
 
-
-def resolve(
-    text: str,
-    architecture: Architecture,
-    drawing: Drawing,
-    presets: Mapping[str, str],
-) -> BlockWeights:
-    """Return the block weights that `text` means for a LoRA of `architecture`.
-
-    `text` is a preset's name, a list of numbers, one number, or a named list (SYNTAX.md 2).
-
-    Raises:
-        PresetError: a preset that does not exist, or that leads back to itself.
-        WeightsError: anything else that cannot be understood or does not fit.
+    by_block: in the order of the architecture's blocks, all valid. layout: as `ResolvedWeights` has it. left_out: the
+    blocks that a list of numbers does not list; none where anything was written by name.
     """
-    limits.check_length(text, limits.TAG_CHARACTERS, "a text of block weights", WeightsError)
-    return _resolve(text.strip(), architecture, drawing, presets, ())
+
+    by_block: Mapping[str, Entry]
+    layout: int | None = None
+    left_out: frozenset[str] = frozenset()
+
+    @property
+    def variable_blocks(self) -> list[str]:
+        """The blocks whose number depends on the seed or on the tag: those that have `R`, `U` or `X`."""
+        return [block for block, entry in self.by_block.items() if entry.kind is not EntryKind.NUMBER]
+
+    def resolve(self, random_source: RandomSource = _NO_SEED, x: float = 1.0) -> ResolvedWeights:
+        """Return the number of each block.
+
+        Raises:
+            WeightsError: one is larger than weights are computed with.
+        """
+        numbers = {block: entry.value(block, random_source, x) for block, entry in self.by_block.items()}
+        return ResolvedWeights(numbers, self.layout)
 
 
-def _resolve(
-    text: str, architecture: Architecture, drawing: Drawing, presets: Mapping[str, str], within: tuple[str, ...]
-) -> BlockWeights:
-    if (key := find_preset(text, presets, architecture)) is not None:
-        if key in within or len(within) >= _NESTING:
-            raise PresetError(f"preset {quote(text)} leads back to itself: {' → '.join((*within, key))}")
-        try:
-            return _resolve(presets[key].strip(), architecture, drawing, presets, (*within, key))
-        except WeightsError as error:
-            raise WeightsError(f"preset {quote(text)}: {error}") from error
-    if not text:
-        raise WeightsError("block weights are empty; write a preset's name, a list of numbers or for example 0,OUT00=1")
-    entries = [entry.strip() for entry in text.split(",")]
-    if any("=" in entry for entry in entries):
-        return _named_list(entries, architecture, drawing, presets, within)
-    if len(entries) == 1:
-        if not is_entry(text):
-            raise unknown_preset(text, shown_names(presets))
-        return BlockWeights({block: drawing.value(text, block) for block in architecture.blocks}, None)
-    return _list(entries, architecture, drawing, presets)
+# Parsed ------------------------------------------------------------------------------------------
 
 
-def _list(entries: list[str], architecture: Architecture, drawing: Drawing, presets: Mapping[str, str]) -> BlockWeights:
-    count = len(entries)
-    listed = architecture.layouts.get(count)
-    if listed is None:
+@dataclass(frozen=True)
+class BlockWeights:
+    """Block weights as they are written (SYNTAX.md 2), before a preset is looked up and for no model yet.
+
+    Any text has this form. Whether it means something depends on the presets, for a name may look like anything, and
+    on the architecture, whose blocks the messages name.
+
+    text: as written, without spaces around it.
+    positional: the entries of a list of numbers, in the order of some layout.
+    default: one number for every block, or a preset's name; None where there is none. It stands alone, or before
+        `by_block`.
+    by_block: the overrides `SELECTOR=VALUE` in their order, of which later ones win; an item without `=` has no entry.
+    """
+
+    text: str
+    positional: tuple[Entry, ...] = ()
+    default: Entry | None = None
+    by_block: tuple[tuple[str, Entry | None], ...] = ()
+
+    def resolve(
+        self,
+        architecture: Architecture,
+        presets: Mapping[str, str],
+        random_source: RandomSource = _NO_SEED,
+        x: float = 1.0,
+    ) -> ResolvedWeights:
+        """Return the number that each block of a LoRA of `architecture` gets. x: the tag's `x=`.
+
+        Raises:
+            PresetError: a preset that does not exist, or that leads back to itself.
+            WeightsError: anything else that cannot be understood or does not fit.
+        """
+        return self.entries_for(architecture, presets).resolve(random_source, x)
+
+    def entries_for(
+        self, architecture: Architecture, presets: Mapping[str, str], unlisted: float | None = None
+    ) -> BlockEntries:
+        """Return the entry that each block of a LoRA of `architecture` gets: presets, layout and selectors followed.
+
+        unlisted: what blocks get that a list of numbers leaves out; as its layout says if None.
+
+        Raises:
+            PresetError, WeightsError: as `resolve` does.
+        """
+        return self._entries(architecture, presets, unlisted, ())
+
+    def _entries(
+        self, architecture: Architecture, presets: Mapping[str, str], unlisted: float | None, within: tuple[str, ...]
+    ) -> BlockEntries:
+        """Return what `entries_for` does. within: the presets that led here."""
+        limits.check_length(self.text, limits.TAG_CHARACTERS, "a text of block weights", WeightsError)
+        if (key := find_preset(self.text, presets, architecture)) is not None:
+            if key in within or len(within) >= _NESTING:
+                raise PresetError(f"preset {quote(self.text)} leads back to itself: {' → '.join((*within, key))}")
+            try:
+                return parse_block_weights(presets[key])._entries(architecture, presets, unlisted, (*within, key))
+            except WeightsError as error:
+                raise WeightsError(f"preset {quote(self.text)}: {error}") from error
+        if not self.text:
+            raise WeightsError(
+                "block weights are empty; write a preset's name, a list of numbers or for example 0,OUT00=1"
+            )
+        if self.positional:
+            return self._listed(architecture, presets, unlisted)
+        if not self.by_block:
+            return self._same_for_all(architecture, presets)
+        if self.default is None:
+            return BlockEntries(self._overridden(dict.fromkeys(architecture.blocks, parse_entry("0")), architecture))
+        default = parse_block_weights(self.default.text)._entries(architecture, presets, unlisted, within)
+        return BlockEntries(self._overridden(default.by_block, architecture), default.layout)
+
+    def _same_for_all(self, architecture: Architecture, presets: Mapping[str, str]) -> BlockEntries:
+        assert self.default is not None
+        if not self.default.is_valid:
+            raise unknown_preset(self.text, shown_names(presets))
+        return BlockEntries({block: _in_range(self.default, block) for block in architecture.blocks})
+
+    def _listed(self, architecture: Architecture, presets: Mapping[str, str], unlisted: float | None) -> BlockEntries:
+        count = len(self.positional)
+        listed = architecture.layouts.get(count)
+        if listed is None:
+            raise self._wrong_count(architecture, presets)
+        if unlisted is None:
+            unlisted = architecture.unlisted.get(count, 0.0)
+        by_block = dict.fromkeys(architecture.blocks, parse_entry(format_number(unlisted)))
+        for place, (block, entry) in enumerate(zip(listed, self.positional), start=1):
+            if not entry.is_valid:
+                where = f"number {place} of {count}, for block {block}"
+                raise WeightsError(f"{quote(entry.text)}, {where}, is no number; write {_EXAMPLES}")
+            if block in by_block:
+                by_block[block] = _in_range(entry, block)
+        return BlockEntries(by_block, count, frozenset(by_block).difference(listed))
+
+    def _wrong_count(self, architecture: Architecture, presets: Mapping[str, str]) -> WeightsError:
+        count, first = len(self.positional), self.positional[0]
         accepted = ", ".join(map(str, architecture.layouts))
         owners = layout_owners(count)
         if owners:
-            raise WeightsError(
+            return WeightsError(
                 f"{count} numbers are the layout of {some([a.title for a in owners])}, and this LoRA is for "
                 f"{architecture.title}, which takes {accepted} numbers"
             )
-        close = nearest(entries[0], shown_names(presets), 1) if not is_entry(entries[0]) else []
+        close = [] if first.is_valid else nearest(first.text, shown_names(presets), 1)
         hint = f"; or did you mean {quote(close[0])}?" if close else ""
-        raise WeightsError(f"{count} numbers given; {architecture.title} takes {accepted} numbers{hint}")
-    unlisted = architecture.unlisted.get(count, 0.0) if drawing.unlisted is None else drawing.unlisted
-    blocks = dict.fromkeys(architecture.blocks, unlisted)
-    for place, (block, entry) in enumerate(zip(listed, entries), start=1):
-        if not is_entry(entry):
-            raise WeightsError(
-                f"{quote(entry)}, number {place} of {count}, for block {block}, is no number; write {_EXAMPLES}"
-            )
-        if block in blocks:
-            blocks[block] = drawing.value(entry, block)
-    return BlockWeights(blocks, count)
+        return WeightsError(f"{count} numbers given; {architecture.title} takes {accepted} numbers{hint}")
 
+    def _overridden(self, default: Mapping[str, Entry], architecture: Architecture) -> dict[str, Entry]:
+        by_block = dict(default)
+        for selector, entry in self.by_block:
+            if entry is None:
+                raise WeightsError(
+                    f"{quote(selector)} sets no block; write for example OUT00=1, and a preset or number only first"
+                )
+            for block in select(selector, architecture):
+                if not entry.is_valid:
+                    raise WeightsError(
+                        f"{quote(entry.text)}, for block {block}, is no number; write for example {block}=0.5"
+                    )
+                by_block[block] = _in_range(entry, block)
+        return by_block
 
-def _named_list(
-    entries: list[str],
-    architecture: Architecture,
-    drawing: Drawing,
-    presets: Mapping[str, str],
-    within: tuple[str, ...],
-) -> BlockWeights:
-    layout = None
-    blocks = dict.fromkeys(architecture.blocks, 0.0)
-    if "=" not in entries[0]:
-        ground = _resolve(entries[0], architecture, drawing, presets, within)
-        layout = ground.layout
-        blocks = dict(ground.blocks)
-        entries = entries[1:]
-    for entry in entries:
-        selector, equals, value = entry.partition("=")
-        if not equals:
-            raise WeightsError(
-                f"{quote(entry)} sets no block; write for example OUT00=1, and a preset or number only first"
-            )
-        for block in select(selector, architecture):
-            if not is_entry(value):
-                raise WeightsError(f"{quote(value)}, for block {block}, is no number; write for example {block}=0.5")
-            blocks[block] = drawing.value(value, block)
-    return BlockWeights(blocks, layout)
+    def names_preset(self, presets: Mapping[str, str]) -> bool:
+        """Tell whether this is the name of a preset, for whichever model, or stands on one."""
+        if not presets:
+            return False
+        return is_preset(self.text, presets) or (self.default is not None and is_preset(self.default.text, presets))
 
-
-def uses_dynamic(text: str, presets: Mapping[str, str]) -> bool:
-    """Tell whether the block weights `text`, or the presets that it names, contain an `X`."""
-    seen: set[str] = set()
-    todo = [text.strip()]
-    while todo:
-        text = todo.pop()
-        found = variants(text, presets) if text not in seen else []
-        seen.add(text)
-        if found:
-            todo += [weights.strip() for weights in found]
-            continue
-        for entry in text.split(","):
-            value = entry.rpartition("=")[2].strip()
-            if _DYNAMIC.match(value):
+    def uses_x(self, presets: Mapping[str, str]) -> bool:
+        """Tell whether these weights, or the presets that they name, contain an `X`."""
+        seen: set[str] = set()
+        todo = [self]
+        while todo:
+            weights = todo.pop()
+            if weights.text in seen:
+                continue
+            seen.add(weights.text)
+            if named := variants(weights.text, presets):
+                todo += map(parse_block_weights, named)
+                continue
+            written = [*weights.positional, weights.default, *(entry for _, entry in weights.by_block)]
+            if any(entry is not None and entry.kind is EntryKind.DYNAMIC for entry in written):
                 return True
-            if value not in seen and variants(value, presets):
-                todo.append(value)
-    return False
+            if weights.by_block and weights.default is not None:
+                todo.append(parse_block_weights(weights.default.text))
+        return False
 
 
-def architectures_that_take(text: str, presets: Mapping[str, str]) -> list[Architecture]:
-    """Return the architectures for which `text` is valid block weights."""
-    fitting = []
-    for architecture in ARCHITECTURES.values():
-        try:
-            resolve(text, architecture, Drawing(), presets)
-        except (WeightsError, PresetError):
-            continue
-        fitting.append(architecture)
-    return fitting
+def _in_range(entry: Entry, block: str) -> Entry:
+    """Return `entry`, which is given to `block`.
+
+    Raises:
+        WeightsError: it is a number that is larger than weights are computed with.
+    """
+    if entry.kind is EntryKind.NUMBER:
+        check_range(entry.number, entry.text, block)
+    return entry
+
+
+def parse_block_weights(text: str) -> BlockWeights:
+    """Return `text`, whatever it is, as block weights; of one that is too long no item is read, and none resolves."""
+    text = text.strip()
+    return _parsed(text) if len(text) <= limits.TAG_CHARACTERS else BlockWeights(text)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> BlockWeights:
+    items = [item.strip() for item in text.split(",")]
+    if "=" not in text:
+        entries = tuple(map(parse_entry, items))
+        return BlockWeights(text, default=entries[0]) if len(entries) == 1 else BlockWeights(text, entries)
+    default = parse_entry(items.pop(0)) if "=" not in items[0] else None
+    by_block = []
+    for item in items:
+        selector, equals, value = item.partition("=")
+        by_block.append((selector.strip(), parse_entry(value) if equals else None))
+    return BlockWeights(text, (), default, tuple(by_block))
+
+
+# Text --------------------------------------------------------------------------------------------
+
+
+def positional_text(weights: Iterable[float | str]) -> str:
+    """Return `weights`, numbers or entries as they are written, as a list of numbers."""
+    return ",".join(weight if isinstance(weight, str) else format_number(weight) for weight in weights)
+
+
+def by_block_text(weights: Mapping[str, float | str], default: float = 0.0) -> str:
+    """Return the weights of some blocks by name, and before them the number that all others get."""
+    overrides = (f"{block}={positional_text([weight])}" for block, weight in weights.items())
+    return ",".join([format_number(default), *overrides])

@@ -8,13 +8,13 @@ from typing import Any
 
 from lbw.core.blocks import locate
 from lbw.core.detect import Detection, detect_lora, not_known
-from lbw.core.errors import FileError, LbwError, quote
+from lbw.core.errors import FileError, quote
 from lbw.core.family import Architecture
+from lbw.core.fitting import fits
 from lbw.core.lora_names import meant_name
 from lbw.core.plan import ResolvedLora, plan_lora, resolve_request
 from lbw.core.steps import Step
 from lbw.core.tag import LoraRequest, parse_tag
-from lbw.core.weights import Drawing, resolve
 
 from .header import read_header
 from .lora import module_keys, remarks
@@ -82,15 +82,8 @@ def _other_file(name: str, path: Path, metadata: Mapping[str, str]) -> list[str]
 
 def decided_by(request: LoraRequest, found: Detection, presets: Mapping[str, str]) -> Detection:
     """Return `found`, decided by the block weights of `request` where the file may be for several models."""
-
-    def fits(architecture: Architecture) -> bool:
-        try:
-            resolve(request.weights or "", architecture, Drawing(), presets)
-        except LbwError:
-            return False
-        return True
-
-    return found.decided(fits) if request.weights else found
+    weights = request.weights
+    return found.decided(lambda architecture: fits(weights, architecture, presets)) if weights else found
 
 
 def step_value(step: Step | None) -> int | str | None:

@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass
 
 from lbw.core.architectures import ARCHITECTURES, by_name
 from lbw.core.errors import FileError, LbwError, nearest, quote
-from lbw.core.weights import Drawing, resolve
+from lbw.core.weights import parse_block_weights
 
 HINTS = "lbwhints.csv"
 """The name of the file, beside the preset files; read and saved by `PresetStore`, as those are."""
@@ -84,7 +84,7 @@ def hint_problems(hints: Sequence[Hint]) -> list[str]:
             problems.append(f"{where}: unknown architecture {quote(hint.architecture, 40)}{meant}")
             continue
         try:
-            resolve(hint.weights, architecture, Drawing(), {})
+            parse_block_weights(hint.weights).resolve(architecture, {})
         except LbwError as error:
             problems.append(f"{where}: {error}")
     return problems

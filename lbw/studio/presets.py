@@ -8,10 +8,11 @@ from pathlib import Path
 
 from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import unknown_preset
+from lbw.core.fitting import fitting_architectures
 from lbw.core.preset_check import check_presets
 from lbw.core.preset_names import is_preset, split_model
 from lbw.core.presets import PresetFile, parse_presets
-from lbw.core.weights import Drawing, architectures_that_take, resolve
+from lbw.core.weights import parse_block_weights
 from lbw.files.user_presets import WEIGHTS, PresetStore, read_text
 
 from .console import table
@@ -57,8 +58,8 @@ def show(file: PresetFile, options: argparse.Namespace) -> int:
     if options.name is None or not is_preset(options.name, file.presets):
         raise unknown_preset(options.name or "", file.names)
     meaning = {
-        a.name: dict(resolve(options.name, a, Drawing(), file.presets).blocks)
-        for a in architectures_that_take(options.name, file.presets)
+        a.name: dict(parse_block_weights(options.name).resolve(a, file.presets).blocks)
+        for a in fitting_architectures(options.name, file.presets)
     }
     written = [(key, weights) for key, weights in file.presets.items() if split_model(key)[0] == options.name]
     if options.json:

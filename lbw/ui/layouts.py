@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from lbw.core.architectures import ARCHITECTURES, by_name
 from lbw.core.errors import LbwError, WeightsError
 from lbw.core.family import Architecture
-from lbw.core.numbers import format_number
-from lbw.core.preset_check import weights_problem
-from lbw.core.weights import Drawing, resolve
+from lbw.core.fitting import misfit_reason
+from lbw.core.weights import by_block_text, parse_block_weights, positional_text
 
 _OTHER_SIZE = re.compile(r"^(\d+): .*\(([^()]+)\)(?:, every block)?$")
 
@@ -117,19 +116,18 @@ def load(text: str, shown: Layout, presets: Mapping[str, str]) -> Loaded:
     Raises:
         WeightsError: no model takes it; the text says why.
     """
+    weights = parse_block_weights(text)
     for layout in (shown, *(other for other in LAYOUTS.values() if other is not shown)):
         try:
-            weights = resolve(text, layout.architecture, Drawing(seed=1, x=1.0), presets)
-            own = _of_count(layout, weights.layout)
-            weights = resolve(text, own.architecture, Drawing(seed=1, x=1.0), presets)
-            again = resolve(text, own.architecture, Drawing(seed=2, x=0.0), presets)
+            own = _of_count(layout, weights.entries_for(layout.architecture, presets).layout)
+            entries = weights.entries_for(own.architecture, presets)
         except LbwError:
             continue
-        drawn = [block for block, value in weights.blocks.items() if again.blocks[block] != value]
-        values = {block: 0.0 if block in drawn else value for block, value in weights.blocks.items()}
+        drawn = entries.variable_blocks
+        values = {block: 0.0 if block in drawn else entry.number for block, entry in entries.by_block.items()}
         remark = f"R, U and X are no number that a slider can stand at; 0 in {', '.join(drawn)}" if drawn else ""
         return Loaded(_fitting(own, values), values, remark)
-    raise WeightsError(weights_problem(text, presets))
+    raise WeightsError(misfit_reason(text, presets))
 
 
 def _kin(layout: Layout) -> list[Layout]:
@@ -153,15 +151,14 @@ def _fitting(layout: Layout, values: Mapping[str, float]) -> Layout:
 
 def numbers_text(values: Mapping[str, float], layout: Layout) -> str:
     """Return the weights of the layout's blocks as a list of numbers."""
-    return ",".join(format_number(values[block]) for block in layout.blocks)
+    return positional_text(values[block] for block in layout.blocks)
 
 
 def names_text(values: Mapping[str, float], layout: Layout) -> str:
     """Return the same weights by name: the number that most blocks have, and the blocks that have another."""
     weights = {block: values[block] for block in layout.blocks}
     if len(layout.blocks) < len(layout.architecture.blocks):
-        ground = layout.unlisted
+        default = layout.unlisted
     else:
-        ground = max(weights.values(), key=list(weights.values()).count)
-    changed = [f"{block}={format_number(weight)}" for block, weight in weights.items() if weight != ground]
-    return ",".join([format_number(ground), *changed])
+        default = max(weights.values(), key=list(weights.values()).count)
+    return by_block_text({block: weight for block, weight in weights.items() if weight != default}, default)

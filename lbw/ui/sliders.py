@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 
-from lbw.core.numbers import format_number, parse_number
+from lbw.core.entries import Entry, EntryKind
+from lbw.core.numbers import format_number
 from lbw.core.shape import Part
+from lbw.core.weights import parse_block_weights
 
 LOWEST, HIGHEST, STEP = -1.0, 2.0, 0.05
 """What the sliders reach; numbers that go further widen them."""
@@ -72,5 +74,9 @@ def values_text(values: Mapping[str, float]) -> str:
 
 def values_in(text: str, blocks: Sequence[str]) -> dict[str, float]:
     """Return the value of each of `blocks` in what the page wrote: 0 for an empty field, 1 for one that it lacks."""
-    entries = dict(entry.partition("=")[::2] for entry in (text or "").split(","))
-    return {block: parse_number(entries.get(block, "1")) or 0.0 for block in blocks}
+    entries = dict(parse_block_weights(text or "").by_block)
+    return {block: _value(entries[block]) if block in entries else 1.0 for block in blocks}
+
+
+def _value(entry: Entry | None) -> float:
+    return entry.number if entry and entry.kind is EntryKind.NUMBER else 0.0

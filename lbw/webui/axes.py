@@ -14,13 +14,14 @@ from lbw.analysis.cells import CHANGED
 from lbw.analysis.ranges import expand, split
 from lbw.analysis.xyz import entries_of
 from lbw.core.architectures import USUAL
+from lbw.core.entries import parse_entry
 from lbw.core.errors import LbwError, TagError, WeightsError, quote
 from lbw.core.preset_names import check_exists, is_preset
 from lbw.core.presets import merged
 from lbw.core.selectors import select
 from lbw.core.steps import Span, parse_step
 from lbw.core.tag import LoraRequest, change_tag
-from lbw.core.weights import Drawing, is_entry, resolve
+from lbw.core.weights import parse_block_weights
 
 from .hook import Hook
 
@@ -142,8 +143,8 @@ class Axes:
         weights = chosen.weights if chosen.weights is not None else before.weights
         if chosen.block is not None or chosen.value is not None:
             architecture, presets = self.hook.architecture(), self._presets()
-            ground = "1" if weights is None or (weights == CHANGED and not is_preset(CHANGED, presets)) else weights
-            cell = entries_of(ground, architecture, presets, seed)
+            base = "1" if weights is None or (weights == CHANGED and not is_preset(CHANGED, presets)) else weights
+            cell = entries_of(base, architecture, presets, seed)
             blocks = select(chosen.block, architecture) if chosen.block else architecture.blocks
             weights = cell.with_entry(blocks, chosen.value or "0").weights
         start = parse_step("start", chosen.start) if chosen.start is not None else request.span.start
@@ -166,7 +167,7 @@ class Axes:
         self._check_weights(value)
 
     def _check_weights(self, value: str) -> None:
-        resolve(value, self.hook.architecture(), Drawing(), self._presets())
+        parse_block_weights(value).resolve(self.hook.architecture(), self._presets())
 
     def _check_block(self, value: str) -> None:
         select(value, self.hook.architecture())
@@ -186,7 +187,7 @@ def _numbers(text: str) -> list[str]:
 
 
 def _check_value(value: str) -> None:
-    if not is_entry(value):
+    if not parse_entry(value).is_valid:
         raise WeightsError(f"{quote(value)} is no number; write for example 0,0.5,1 or 0-1 (+0.25) or 0-1 [5]")
 
 

@@ -11,7 +11,7 @@ from lbw.analysis.cells import Cell
 from lbw.analysis.runner import SkippedError, StoppedError
 from lbw.analysis.store import Rendered
 from lbw.core.architectures import ARCHITECTURES
-from lbw.core.weights import Drawing, resolve
+from lbw.core.weights import parse_block_weights
 
 SDXL = ARCHITECTURES["sdxl"]
 
@@ -21,7 +21,7 @@ FIRST = 40
 
 
 def weights_of(cell: Cell) -> dict[str, float]:
-    return dict(resolve(cell.weights, SDXL, Drawing(), {}).blocks)
+    return dict(parse_block_weights(cell.weights).resolve(SDXL, {}).blocks)
 
 
 def picture(weights: dict[str, float], areas: dict[str, int]) -> np.ndarray:

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from lbw.analysis.cells import Cell, choose, ordered, parse_span, uniform_cell, whole_number
 from lbw.core.architectures import ARCHITECTURES, by_name
+from lbw.core.entries import RandomSource
 from lbw.core.errors import WeightsError
 from lbw.core.family import Architecture
 from lbw.core.numbers import format_number
-from lbw.core.weights import Drawing, resolve
+from lbw.core.weights import parse_block_weights
 
 FLUX = ARCHITECTURES["flux"]
 SD1 = ARCHITECTURES["sd1"]
@@ -22,11 +23,11 @@ SDXL = ARCHITECTURES["sdxl"]
 
 numbers = st.floats(-999, 999, allow_nan=False).map(format_number)
 entries = numbers | st.sampled_from(["R", "U", "X", "X+0.2", "X-0.1"])
-DRAWING = Drawing(3, "a name", 0.25)
+SOURCE, X = RandomSource(3, "a name"), 0.25
 
 
 def meaning(text: str, architecture: Architecture = SDXL) -> dict[str, float]:
-    return dict(resolve(text, architecture, DRAWING, {}).blocks)
+    return dict(parse_block_weights(text).resolve(architecture, {}, SOURCE, X).blocks)
 
 
 # Cells -------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from lbw.analysis.store import CellStore, Rendered
 from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import FileError
 from lbw.core.presets import parse_presets
-from lbw.core.weights import Drawing, resolve
+from lbw.core.weights import parse_block_weights
 
 from .doubles import HEIGHT, WIDTH, Painter, same_areas, weights_of
 
@@ -273,7 +273,9 @@ def test_where_nothing_changes_nothing_is_needed() -> None:
     (choice,) = choose("IN", SDXL, ())
     found = suggest([BlockResult(choice, {1: Change(0.0)})])
     assert set(found.verdicts.values()) == {"not needed"}
-    assert resolve(found.preset("P").partition(":")[2], SDXL, Drawing(), {}).blocks == dict.fromkeys(SDXL.blocks, 0.0)
+    assert parse_block_weights(found.preset("P").partition(":")[2]).resolve(SDXL, {}).blocks == dict.fromkeys(
+        SDXL.blocks, 0.0
+    )
 
 
 def test_a_block_of_several_choices_counts_with_the_largest() -> None:
@@ -286,7 +288,7 @@ def test_the_suggested_preset_means_its_verdicts() -> None:
     line = suggest(results(IN04=20, IN05=10, M00=5, OUT01=1)).preset("my 猫 LoRA")
     presets = parse_presets(line + "\n").presets
     assert list(presets) == ["my 猫 LoRA"]
-    weights = resolve("my 猫 LoRA", SDXL, Drawing(), presets).blocks
+    weights = parse_block_weights("my 猫 LoRA").resolve(SDXL, presets).blocks
     assert weights == dict.fromkeys(SDXL.blocks, 0.0) | {"IN04": 1.0, "IN05": 1.0, "M00": 0.5}
 
 

@@ -21,7 +21,7 @@ from lbw.core.errors import LbwError, WeightsError
 from lbw.core.family import Architecture
 from lbw.core.presets import parse_presets
 from lbw.core.selectors import select
-from lbw.core.weights import Drawing, resolve
+from lbw.core.weights import parse_block_weights
 
 FLUX = ARCHITECTURES["flux"]
 SD1 = ARCHITECTURES["sd1"]
@@ -189,7 +189,7 @@ def test_every_model_is_tuned_in_its_own_layouts(architecture: Architecture) -> 
         proposals = begun.next_round(BOTH)
         last = begun.accepted(proposals[-1])
         assert from_json(last.to_json()) == last
-        blocks = resolve(last.weights, architecture, Drawing(), {}).blocks
+        blocks = parse_block_weights(last.weights).resolve(architecture, {}).blocks
         assert {block: blocks[block] for block in last.blocks} == last.values
         assert {blocks[block] for block in architecture.blocks if block not in last.blocks} <= {
             architecture.unlisted.get(layout, 0.0)
@@ -312,7 +312,7 @@ def test_weights_that_do_not_fit_are_refused(tuner: Tuner, text: str) -> None:
 
 def test_the_preset_means_the_values(tuner: Tuner) -> None:
     presets = parse_presets(tuner.preset_line("MINE") + "\n").presets
-    blocks = resolve("MINE", SDXL, Drawing(), presets).blocks
+    blocks = parse_block_weights("MINE").resolve(SDXL, presets).blocks
     assert {block: blocks[block] for block in TWELVE} == tuner.values
     with pytest.raises(LbwError, match="no name"):
         tuner.preset_line(" ")
@@ -321,7 +321,7 @@ def test_the_preset_means_the_values(tuner: Tuner) -> None:
 def test_weight_lines_of_all_layouts_mean_the_same(tuner: Tuner) -> None:
     lines = tuner.weight_lines()
     assert set(lines) == {12, 20, 26}  # OUT00 is no block of the 17
-    meanings = {tuple(resolve(line, SDXL, Drawing(), {}).blocks.items()) for line in lines.values()}
+    meanings = {tuple(parse_block_weights(line).resolve(SDXL, {}).blocks.items()) for line in lines.values()}
     assert len(meanings) == 1
     assert [line.count(",") + 1 for line in lines.values()] == list(lines)
 

@@ -24,9 +24,10 @@ from lbw.analysis.xyz import (
     touched_cells,
 )
 from lbw.core.architectures import ARCHITECTURES
+from lbw.core.entries import RandomSource
 from lbw.core.errors import LbwError, PresetError, WeightsError
 from lbw.core.family import Architecture
-from lbw.core.weights import Drawing, resolve
+from lbw.core.weights import parse_block_weights
 
 FLUX = ARCHITECTURES["flux"]
 SDXL = ARCHITECTURES["sdxl"]
@@ -54,7 +55,7 @@ def plot(x: Axis, y: Axis = NONE, z: Axis = NONE, seed: int = 7, **presets: str)
 
 
 def meaning(text: str, architecture: Architecture = SDXL, x: float = 1.0) -> dict[str, float]:
-    return dict(resolve(text, architecture, Drawing(0, "n", x), XL).blocks)
+    return dict(parse_block_weights(text).resolve(architecture, XL, RandomSource(0, "n"), x).blocks)
 
 
 def twelve(text: str) -> dict[str, float]:
@@ -319,6 +320,13 @@ def test_fifty_seven_numbers_leave_the_rest_of_flux_at_one() -> None:
 def test_an_inherited_entry_of_a_named_list_stays() -> None:
     cell = entries_of("0,OUT00=X", SDXL, {}, 1)
     assert meaning(cell.weights, x=0.5)["OUT00"] == 0.5
+
+
+def test_random_and_inherited_entries_of_a_preset_stay_under_overrides() -> None:
+    text = "MIXED,OUT05=0.25"
+    cell = entries_of(text, SDXL, XL, 1)
+    assert dict(zip(cell.layout, cell.entries))["IN05"] == "X"
+    assert meaning(cell.weights, x=0.5) == meaning(text, x=0.5)
 
 
 class Counting(Mapping[str, str]):

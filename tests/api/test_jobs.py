@@ -18,7 +18,7 @@ from lbw.analysis.store import CellStore, Rendered
 from lbw.api.jobs import Jobs
 from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import WeightsError
-from lbw.core.weights import Drawing, resolve
+from lbw.core.weights import parse_block_weights
 from lbw.ui.analyzer_host import Prepared, Question, Show
 
 SDXL = ARCHITECTURES["sdxl"]
@@ -57,7 +57,7 @@ class Renderer:
         if self.stopped():
             raise StoppedError
         self.host.painted += 1
-        level = round(100 + 100 * resolve(cell.weights, SDXL, Drawing(), {}).blocks["OUT01"])
+        level = round(100 + 100 * parse_block_weights(cell.weights).resolve(SDXL, {}).blocks["OUT01"])
         return Rendered(np.full((1, 8, 8, 3), level, np.uint8))
 
     def progress(self, done: int, total: int, seconds_left: float | None) -> None:

@@ -13,10 +13,10 @@ from urllib.parse import unquote
 
 from lbw.core.architectures import ARCHITECTURES, by_name
 from lbw.core.family import Architecture
+from lbw.core.fitting import fitting_architectures
 from lbw.core.plan import resolve_request
 from lbw.core.shape import shape
 from lbw.core.tag import parse_tag
-from lbw.core.weights import architectures_that_take
 
 FLUX = ARCHITECTURES["flux"]
 SD1 = ARCHITECTURES["sd1"]
@@ -118,7 +118,7 @@ def lora(name: str, more: dict[str, str]) -> dict[str, Any]:
 
 
 def fits(text: str, presets: dict[str, str], architecture: Architecture) -> bool:
-    return architecture in architectures_that_take(text, presets)
+    return architecture in fitting_architectures(text, presets)
 
 
 def explain(tag: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from lbw.core.architectures import ARCHITECTURES, layout_owners
 from lbw.core.blocks import locate
 from lbw.core.family import Architecture
-from lbw.core.weights import Drawing, resolve
+from lbw.core.weights import parse_block_weights
 
 from .tables import BLOCKS, FLUX_LAYOUTS, UNET_LAYOUTS, words
 
@@ -21,7 +21,7 @@ SDXL = ARCHITECTURES["sdxl"]
 
 def weighted(text: str, architecture: Architecture) -> list[str]:
     """Return the blocks that `text` gives 1, in layout order; all others get 0."""
-    blocks = resolve(text, architecture, Drawing(), {}).blocks
+    blocks = parse_block_weights(text).resolve(architecture, {}).blocks
     assert set(blocks.values()) <= {0.0, 1.0}
     return [block for block in BLOCKS[architecture.name] if blocks[block]]
 

@@ -17,7 +17,7 @@ from lbw.core.errors import PresetError, WeightsError
 from lbw.core.presets import check_name, parse_presets
 from lbw.core.selectors import select
 from lbw.core.tag import parse_items, parse_tag, unclosed_tag
-from lbw.core.weights import Drawing, resolve
+from lbw.core.weights import parse_block_weights
 
 ROOT = Path(__file__).parents[2]
 SD1 = ARCHITECTURES["sd1"]
@@ -37,7 +37,7 @@ HOSTILE = {
     "a range of numbers": "expand('1' * 30_000 + '-' + '1' * 30_000 + '(+' + '1' * 30_000 + 'x')",
     "tags that never end": "list(find_tags('<lora:' * 200_000))",
     "entries that never end": "find_entries('<' * 500_000)",
-    "block weights of a megabyte": "refused(lambda: resolve('1,' * 500_000, SD1, Drawing(), {}))",
+    "block weights of a megabyte": "refused(lambda: parse_block_weights('1,' * 500_000).resolve(SD1, {}))",
     "a name of many prefixes": "locate('model_' * 80 + 'x', SD1)",
     "a name of many blocks": "detect_lora({f'layers_{n}_' * 30: (1, 1) for n in range(2_000)})",
     "a layout of many digits": "refused(lambda: choose('9' * 5_000 + 'ALL', SD1, ()))",
@@ -54,7 +54,7 @@ from lbw.core.errors import LbwError
 from lbw.core.preset_check import check_presets
 from lbw.core.selectors import select
 from lbw.core.tag import find_entries, find_tags, parse_tag
-from lbw.core.weights import Drawing, resolve
+from lbw.core.weights import parse_block_weights
 SD1 = ARCHITECTURES["sd1"]
 def refused(call):
     try:
@@ -147,7 +147,7 @@ def test_a_tag_that_the_next_one_closes_is_told() -> None:
 @pytest.mark.parametrize("value", ["1e30", "-1e4", "1001", "X"])
 def test_a_weight_past_a_sane_size_is_told_with_its_block(value: str) -> None:
     with pytest.raises(WeightsError, match=r"block IN04 is out of range; weights go from -1000 to 1000"):
-        resolve(f"0,IN04={value}", SD1, Drawing(x=1e5), {})
+        parse_block_weights(f"0,IN04={value}").resolve(SD1, {}, x=1e5)
 
 
 def test_an_x_past_a_sane_size_is_told() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from lbw.core.architectures import ARCHITECTURES
+from lbw.core.entries import RandomSource
 from lbw.core.errors import LbwError
 from lbw.core.plan import Plan, ResolvedLora, at_step, changed, plan_lora, resolve_request
 from lbw.core.tag import fill_in, find_entries, parse_tag
-from lbw.core.weights import Drawing, resolve
+from lbw.core.weights import parse_block_weights
 
 from .tables import PREDECESSOR_PRESETS
 
@@ -264,8 +265,8 @@ def test_random_numbers_are_drawn_by_the_seed_and_the_loras_name() -> None:
     def drawn(name: str, *seed: int) -> dict[str, float]:
         return dict(resolve_request(parse_tag(f"<lora:{name}:1:lbw=R>", {}), SD1, {}, {}, *seed).weights.blocks)
 
-    assert drawn("n", 7) == resolve("R", SD1, Drawing(7, "n"), {}).blocks
-    assert drawn("m", 7) == resolve("R", SD1, Drawing(7, "m"), {}).blocks != drawn("n", 7)
+    assert drawn("n", 7) == parse_block_weights("R").resolve(SD1, {}, RandomSource(7, "n")).blocks
+    assert drawn("m", 7) == parse_block_weights("R").resolve(SD1, {}, RandomSource(7, "m")).blocks != drawn("n", 7)
     assert drawn("n") == drawn("n", 0) != drawn("n", 1)
 
 

@@ -9,7 +9,7 @@ import pytest
 from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import PresetError
 from lbw.core.presets import merged, parse_presets
-from lbw.core.weights import Drawing, resolve
+from lbw.core.weights import parse_block_weights
 
 from .tables import BLOCKS, LAYOUT_20, LAYOUT_57, PREDECESSOR_PRESETS, weights_of
 
@@ -96,7 +96,7 @@ def test_the_predecessors_presets_are_shipped_with_its_numbers() -> None:
 )
 def test_a_shipped_preset_means_these_blocks_of_sdxl(name: str, weights: str) -> None:
     shipped = parse_presets(SHIPPED.read_text(encoding="utf-8")).presets
-    assert resolve(name, SDXL, Drawing(), shipped).blocks == weights_of(weights, LAYOUT_20)
+    assert parse_block_weights(name).resolve(SDXL, shipped).blocks == weights_of(weights, LAYOUT_20)
 
 
 @pytest.mark.parametrize("architecture", ["flux", "chroma"])
@@ -108,10 +108,10 @@ def test_content_and_style_are_runs_of_the_single_blocks_and_all_that_is_not_num
     shipped = parse_presets(SHIPPED.read_text(encoding="utf-8")).presets
     numbered = {block: float(f"S{first:02}" <= block <= f"S{last:02}") for block in LAYOUT_57}
     others = {block: 1.0 for block in BLOCKS[architecture] if block not in LAYOUT_57}
-    assert resolve(name, ARCHITECTURES[architecture], Drawing(), shipped).blocks == others | numbered
+    assert parse_block_weights(name).resolve(ARCHITECTURES[architecture], shipped).blocks == others | numbered
 
 
 def test_content_and_style_of_flux_are_not_taken_for_a_model_that_they_were_not_found_on() -> None:
     shipped = parse_presets(SHIPPED.read_text(encoding="utf-8")).presets
     with pytest.raises(PresetError, match=r"is for Chroma, Flux\.1, and this LoRA is for Flux\.2 Klein 9B"):
-        resolve("FLUX-STYLE", ARCHITECTURES["flux2-klein-9b"], Drawing(), shipped)
+        parse_block_weights("FLUX-STYLE").resolve(ARCHITECTURES["flux2-klein-9b"], shipped)

@@ -13,6 +13,7 @@ from lbw.core.architectures import ARCHITECTURES
 from lbw.core.blocks import locate, module_name
 from lbw.core.detect import detect_lora
 from lbw.core.elements import parse_elements
+from lbw.core.entries import RandomSource
 from lbw.core.errors import LbwError, TagError
 from lbw.core.family import Architecture
 from lbw.core.numbers import format_number, parse_number
@@ -20,13 +21,14 @@ from lbw.core.plan import Plan, at_step, changed, plan_lora, resolve_request
 from lbw.core.presets import parse_presets
 from lbw.core.selectors import select
 from lbw.core.tag import _TAG, fill_in, find_entries, parse_tag
-from lbw.core.weights import BlockWeights, Drawing, resolve
+from lbw.core.weights import ResolvedWeights, parse_block_weights
 
 from .tables import BLOCKS, PREDECESSOR_PRESETS, words
 
 architectures = st.sampled_from(list(ARCHITECTURES.values()))
 finite = st.floats(allow_nan=False, allow_infinity=False)
 sane = st.floats(-limits.WEIGHT, limits.WEIGHT)
+sources = st.builds(RandomSource, st.integers(), st.text())
 line_texts = st.text(st.characters(blacklist_characters="\r\n\ufeff"))
 simple_names = st.text("abcXYZ019_- 名é", min_size=1).filter(lambda name: name.strip() == name)
 TENSORS = [
@@ -111,7 +113,7 @@ def test_any_text_within_a_tag_is_read_or_named(body: str, architecture: Archite
 @given(text=any_text, architecture=architectures)
 def test_any_text_as_block_weights_is_resolved_or_named(text: str, architecture: Architecture) -> None:
     try:
-        weights = resolve(text, architecture, Drawing(), PREDECESSOR_PRESETS)
+        weights = parse_block_weights(text).resolve(architecture, PREDECESSOR_PRESETS)
     except LbwError:
         return
     assert list(weights.blocks) == BLOCKS[architecture.name]
@@ -182,20 +184,20 @@ def test_a_number_printed_is_read_back_exactly(value: float) -> None:
 def test_weights_printed_are_read_back_exactly(data: st.DataObject, architecture: Architecture) -> None:
     count = data.draw(st.none() | st.sampled_from(sorted(architecture.layouts)))
     values = {block: data.draw(sane | st.sampled_from([0.0, 1.0])) for block in architecture.blocks}
-    text = BlockWeights(values, count).text(architecture)
-    assert resolve(text, architecture, Drawing(), {}).blocks == values
+    text = ResolvedWeights(values, count).text(architecture)
+    assert parse_block_weights(text).resolve(architecture, {}).blocks == values
 
 
-@given(text=good_weights, architecture=architectures, drawing=st.builds(Drawing, st.integers(), st.text(), sane))
+@given(text=good_weights, architecture=architectures, source=sources, x=sane)
 def test_what_was_resolved_is_printed_so_that_it_means_the_same(
-    text: str, architecture: Architecture, drawing: Drawing
+    text: str, architecture: Architecture, source: RandomSource, x: float
 ) -> None:
     try:
-        weights = resolve(text, architecture, drawing, PREDECESSOR_PRESETS)
+        weights = parse_block_weights(text).resolve(architecture, PREDECESSOR_PRESETS, source, x)
     except LbwError:
         assume(False)
         return
-    assert resolve(weights.text(architecture), architecture, Drawing(), {}).blocks == weights.blocks
+    assert parse_block_weights(weights.text(architecture)).resolve(architecture, {}).blocks == weights.blocks
 
 
 @given(architecture=architectures, te=finite, unet=finite, weight=st.floats(-1e3, 1e3))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from lbw.core.architectures import ARCHITECTURES
+from lbw.core.entries import EntryKind, RandomSource, parse_entry
 from lbw.core.errors import LbwError, PresetError, WeightsError
 from lbw.core.family import Architecture
-from lbw.core.weights import Drawing, architectures_that_take, resolve, uniform, uses_dynamic
+from lbw.core.fitting import fits, fitting_architectures
+from lbw.core.weights import parse_block_weights, uniform
 
 from .tables import BLOCKS, LAYOUT_12, LAYOUT_17, LAYOUT_20, LAYOUT_26, LAYOUT_57, LAYOUT_61, PREDECESSOR_PRESETS
 
@@ -18,17 +20,88 @@ SDXL = ARCHITECTURES["sdxl"]
 PRESETS = PREDECESSOR_PRESETS | {"HALF": "0.5", "NAMED": "0,IN04=1", "ALIAS": "MIDD", "XS": "X,1,1,1,1,1,1,1,1,1,1,1"}
 
 
-NO_SEED = Drawing()
+NO_SEED = RandomSource()
 
 
 def resolved(
-    text: str, architecture: Architecture = SD1, drawing: Drawing = NO_SEED, presets: dict[str, str] = PRESETS
+    text: str,
+    architecture: Architecture = SD1,
+    source: RandomSource = NO_SEED,
+    x: float = 1.0,
+    presets: dict[str, str] = PRESETS,
 ) -> dict[str, float]:
-    return dict(resolve(text, architecture, drawing, presets).blocks)
+    return dict(parse_block_weights(text).resolve(architecture, presets, source, x).blocks)
 
 
-def only(architecture: Architecture, ground: float = 0.0, **weights: float) -> dict[str, float]:
-    return dict.fromkeys(BLOCKS[architecture.name], ground) | weights
+def only(architecture: Architecture, default: float = 0.0, **weights: float) -> dict[str, float]:
+    return dict.fromkeys(BLOCKS[architecture.name], default) | weights
+
+
+# Parsed, before presets and a model are known ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "positional", "default", "by_block"),
+    [
+        (" 1 , X+0.2,R", ["1", "X+0.2", "R"], None, []),
+        ("0.5", [], "0.5", []),
+        (" MIDD ", [], "MIDD", []),
+        ("OUT00=1", [], None, [("OUT00", "1")]),
+        ("MIDD, IN04-IN08 = 0.3,OUT=U", [], "MIDD", [("IN04-IN08", "0.3"), ("OUT", "U")]),
+        ("0,IN04=1=2", [], "0", [("IN04", "1=2")]),
+        ("IN04=1,0.5", [], None, [("IN04", "1"), ("0.5", None)]),
+        ("", [], "", []),
+    ],
+)
+def test_a_text_is_a_list_of_numbers_or_a_default_and_overrides(
+    text: str, positional: list[str], default: str | None, by_block: list[tuple[str, str | None]]
+) -> None:
+    weights = parse_block_weights(text)
+    assert weights.text == text.strip()
+    assert [entry.text for entry in weights.positional] == positional
+    assert (weights.default.text if weights.default else None) == default
+    assert [(selector, entry.text if entry else None) for selector, entry in weights.by_block] == by_block
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "number"),
+    [
+        ("-1e-1", EntryKind.NUMBER, -0.1),
+        ("R", EntryKind.RANDOM, 0),
+        ("U", EntryKind.WIDE_RANDOM, 0),
+        ("X", EntryKind.DYNAMIC, 0),
+        (" X-.5 ", EntryKind.DYNAMIC, -0.5),
+        ("x", EntryKind.INVALID, 0),
+        ("X+", EntryKind.INVALID, 0),
+        ("9" * 400, EntryKind.INVALID, 0),
+        ("0." + "0" * 40 + "1", EntryKind.NUMBER, 1e-41),
+    ],
+)
+def test_an_entry_is_a_number_or_one_of_the_letters(text: str, kind: EntryKind, number: float) -> None:
+    entry = parse_entry(text)
+    assert (entry.text, entry.kind, entry.number) == (text.strip(), kind, number)
+
+
+def test_entries_stay_as_written_through_presets_until_seed_and_x_are_known() -> None:
+    entries = parse_block_weights("XS,IN04=R,IN00-IN01=0.50").entries_for(SDXL, PRESETS)
+    written = {block: entry.text for block, entry in entries.by_block.items()}
+    assert list(written) == BLOCKS["sdxl"]
+    assert {block: text for block, text in written.items() if text not in ("0", "1")} == {
+        "BASE": "X", "IN00": "0.50", "IN01": "0.50", "IN04": "R"
+    }  # fmt: skip
+    assert entries.variable_blocks == ["BASE", "IN04"]
+    assert (entries.layout, entries.left_out) == (12, frozenset())
+
+
+def test_a_list_tells_the_blocks_that_it_leaves_out() -> None:
+    entries = parse_block_weights("0.25" + ",0.25" * 56).entries_for(FLUX, {})
+    assert (entries.layout, entries.left_out) == (57, {"CLIP", "T5", "IN", "OUT"})
+    assert parse_block_weights("0.25").entries_for(FLUX, {}).left_out == frozenset()
+
+
+def test_what_a_list_leaves_out_can_be_given_another_weight() -> None:
+    entries = parse_block_weights("MIDD").entries_for(SD1, PRESETS, unlisted=0.75)
+    assert entries.resolve().blocks == resolved("MIDD") | dict.fromkeys(set(BLOCKS["sd1"]) - set(LAYOUT_17), 0.75)
 
 
 # Lists of numbers --------------------------------------------------------------------------------
@@ -55,7 +128,7 @@ def test_each_number_goes_to_its_block_and_a_block_not_listed_gets_0(
     numbers = [float(place) for place in range(1, len(layout) + 1)]
     by_block = dict(zip(layout, numbers))
     expected = {block: by_block.get(block, 0.0) for block in BLOCKS[architecture.name]}
-    weights = resolve(",".join(map(str, numbers)), architecture, Drawing(), {})
+    weights = parse_block_weights(",".join(map(str, numbers))).resolve(architecture, {})
     assert weights.blocks == expected
     assert weights.layout == len(layout)
 
@@ -85,7 +158,7 @@ def test_spaces_around_numbers_do_not_count() -> None:
 
 @pytest.mark.parametrize(("text", "value"), [("0", 0), ("1", 1), ("0.3", 0.3), ("-1.5", -1.5), ("HALF", 0.5)])
 def test_one_number_goes_to_every_block(text: str, value: float) -> None:
-    weights = resolve(text, FLUX, Drawing(), PRESETS)
+    weights = parse_block_weights(text).resolve(FLUX, PRESETS)
     assert weights.blocks == only(FLUX, value)
     assert weights.layout is None
 
@@ -127,7 +200,7 @@ def test_a_preset_that_leads_back_to_itself_is_an_error(presets: dict[str, str])
         ("1,OUT=0", SDXL, only(SDXL, 1) | {block: 0.0 for block in LAYOUT_20 if block.startswith("OUT")}),
     ],
 )
-def test_a_named_list_sets_blocks_over_its_ground(
+def test_a_named_list_sets_blocks_over_its_default(
     text: str, architecture: Architecture, expected: dict[str, float]
 ) -> None:
     assert resolved(text, architecture) == expected
@@ -144,12 +217,12 @@ def test_a_named_list_may_stand_on_a_preset() -> None:
 
 
 def test_x_is_the_tags_value_with_its_offset() -> None:
-    weights = resolved("0,IN04=X,IN05=X+0.2,IN06=X-0.5", drawing=Drawing(x=0.75))
+    weights = resolved("0,IN04=X,IN05=X+0.2,IN06=X-0.5", x=0.75)
     assert weights == only(SD1, IN04=0.75, IN05=0.75 + 0.2, IN06=0.25)
 
 
 def test_x_in_a_list_is_the_tags_value() -> None:
-    assert resolved("XS", SDXL, Drawing(x=0.7)) == only(SDXL) | dict.fromkeys(LAYOUT_12, 1.0) | {"BASE": 0.7}
+    assert resolved("XS", SDXL, x=0.7) == only(SDXL) | dict.fromkeys(LAYOUT_12, 1.0) | {"BASE": 0.7}
 
 
 RANDOM = "R" + ",R" * 12 + ",U" * 13
@@ -158,7 +231,7 @@ RANDOM = "R" + ",R" * 12 + ",U" * 13
 def test_random_numbers_lie_in_their_range_with_three_decimals() -> None:
     drawn: dict[str, list[float]] = {"R": [], "U": []}
     for seed in range(40):
-        for entry, value in zip(RANDOM.split(","), resolved(RANDOM, drawing=Drawing(seed)).values()):
+        for entry, value in zip(RANDOM.split(","), resolved(RANDOM, source=RandomSource(seed)).values()):
             drawn[entry].append(value)
     assert 0 <= min(drawn["R"]) < 0.05
     assert 0.95 < max(drawn["R"]) <= 1
@@ -168,12 +241,12 @@ def test_random_numbers_lie_in_their_range_with_three_decimals() -> None:
 
 
 def test_the_same_seed_draws_the_same_numbers() -> None:
-    assert resolved(RANDOM, drawing=Drawing(7, "n")) == resolved(RANDOM, drawing=Drawing(7, "n"))
+    assert resolved(RANDOM, source=RandomSource(7, "n")) == resolved(RANDOM, source=RandomSource(7, "n"))
 
 
-@pytest.mark.parametrize("other", [Drawing(8, "n"), Drawing(7, "m")])
-def test_another_seed_or_name_draws_other_numbers(other: Drawing) -> None:
-    assert resolved(RANDOM, drawing=other) != resolved(RANDOM, drawing=Drawing(7, "n"))
+@pytest.mark.parametrize("other", [RandomSource(8, "n"), RandomSource(7, "m")])
+def test_another_seed_or_name_draws_other_numbers(other: RandomSource) -> None:
+    assert resolved(RANDOM, source=other) != resolved(RANDOM, source=RandomSource(7, "n"))
 
 
 def test_each_place_draws_a_number_of_its_own() -> None:
@@ -197,17 +270,17 @@ def test_what_is_drawn_at_a_place_does_not_depend_on_the_other_entries() -> None
     ],
 )
 def test_the_use_of_x_is_seen_through_presets(text: str, uses: bool) -> None:
-    assert uses_dynamic(text, PRESETS) is uses
+    assert parse_block_weights(text).uses_x(PRESETS) is uses
 
 
 def test_the_use_of_x_is_told_of_presets_that_lead_back_to_themselves() -> None:
-    assert not uses_dynamic("A", {"A": "B", "B": "A"})
+    assert not parse_block_weights("A").uses_x({"A": "B", "B": "A"})
 
 
 def test_the_use_of_x_is_seen_in_the_preset_for_any_model() -> None:
     presets = {"S@flux": "0,D00=X", "S@unet": "B,IN04=1", "B": "1"}
-    assert uses_dynamic("S", presets)
-    assert uses_dynamic("S", dict(reversed(presets.items())))
+    assert parse_block_weights("S").uses_x(presets)
+    assert parse_block_weights("S").uses_x(dict(reversed(presets.items())))
 
 
 # Printed weights ----------------------------------------------------------------------------------
@@ -215,18 +288,18 @@ def test_the_use_of_x_is_seen_in_the_preset_for_any_model() -> None:
 
 @pytest.mark.parametrize("text", ["MIDD", "1" + ",0" * 16, "0,IN00=1", "0.3", "MIDD,IN04=0.5", "MIDD,IN00=1"])
 def test_weights_printed_mean_the_same_without_the_presets(text: str) -> None:
-    weights = resolve(text, SD1, Drawing(), PRESETS)
-    assert resolve(weights.text(SD1), SD1, Drawing(), {}).blocks == weights.blocks
+    weights = parse_block_weights(text).resolve(SD1, PRESETS)
+    assert parse_block_weights(weights.text(SD1)).resolve(SD1, {}).blocks == weights.blocks
 
 
 def test_weights_are_printed_in_the_layout_they_came_in_where_that_can_hold_them() -> None:
-    assert resolve("MIDD", SD1, Drawing(), PRESETS).text(SD1) == PRESETS["MIDD"]
-    assert resolve("MIDD,IN00=1", SD1, Drawing(), PRESETS).text(SD1).count(",") == 25
-    assert resolve("1" + ",1" * 56, FLUX, Drawing(), {}).text(FLUX) == "1" + ",1" * 56
+    assert parse_block_weights("MIDD").resolve(SD1, PRESETS).text(SD1) == PRESETS["MIDD"]
+    assert parse_block_weights("MIDD,IN00=1").resolve(SD1, PRESETS).text(SD1).count(",") == 25
+    assert parse_block_weights("1" + ",1" * 56).resolve(FLUX, {}).text(FLUX) == "1" + ",1" * 56
 
 
 def test_numbers_for_blocks_that_the_model_has_not_are_printed_as_0() -> None:
-    printed = resolve(",".join("1" * 17), SDXL, Drawing(), {}).text(SDXL)
+    printed = parse_block_weights(",".join("1" * 17)).resolve(SDXL, {}).text(SDXL)
     assert printed == ",".join("1" if block in BLOCKS["sdxl"] else "0" for block in LAYOUT_17)
     assert "0" in printed
 
@@ -280,9 +353,27 @@ def test_a_name_that_resembles_nothing_gets_no_suggestion() -> None:
 
 
 def test_the_models_that_take_a_value_are_found() -> None:
-    assert [a.name for a in architectures_that_take("MIDD", PRESETS)] == ["sd1", "sd2", "sdxl", "sdxl-refiner"]
-    assert [a.name for a in architectures_that_take("0,D18=1", PRESETS)] == [
+    assert [a.name for a in fitting_architectures("MIDD", PRESETS)] == ["sd1", "sd2", "sdxl", "sdxl-refiner"]
+    assert [a.name for a in fitting_architectures("0,D18=1", PRESETS)] == [
         "flux", "chroma", "hunyuan-image", "hunyuan-video"
     ]  # fmt: skip
-    assert architectures_that_take("0.5", PRESETS) == list(ARCHITECTURES.values())
-    assert architectures_that_take("NOSUCH", PRESETS) == []
+    assert fitting_architectures("0.5", PRESETS) == tuple(ARCHITECTURES.values())
+    assert fitting_architectures("NOSUCH", PRESETS) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "takes"),
+    [("MIDD", True), ("STYLE", False), ("MIDD,D00=1", False), ("OUT=1", True), ("NOSUCH", False), ("1,1,1", False)],
+)
+def test_a_model_asked_alone_answers_as_among_all(text: str, takes: bool) -> None:
+    presets = PRESETS | {"STYLE@flux": "0,S=1"}
+    assert fits(text, SDXL, presets) is takes
+    assert (SDXL in fitting_architectures(text, presets)) is takes
+
+
+def test_a_preset_that_is_too_long_is_refused_by_name_too() -> None:
+    presets = {"LONG": "1," * 10_001}
+    with pytest.raises(WeightsError, match=r'preset "LONG": .* may have 20,000'):
+        resolved("LONG", presets=presets)
+    assert fitting_architectures("LONG", presets) == ()
+    assert not parse_block_weights("LONG").uses_x(presets)

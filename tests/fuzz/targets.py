@@ -17,13 +17,14 @@ from lbw.core.architectures import ARCHITECTURES
 from lbw.core.blocks import locate
 from lbw.core.detect import detect_lora, detect_model
 from lbw.core.elements import parse_elements, resolve_elements
+from lbw.core.entries import RandomSource
 from lbw.core.errors import LbwError
 from lbw.core.plan import plan_lora, resolve_request
 from lbw.core.preset_check import check_elements, check_presets
 from lbw.core.presets import BOM, editor_text, file_text, parse_presets
 from lbw.core.selectors import select
 from lbw.core.tag import fill_in, find_entries, parse_tag, requests_in, unclosed_tag, without_tags
-from lbw.core.weights import Drawing, resolve
+from lbw.core.weights import parse_block_weights
 from lbw.files.header import read_header
 from lbw.files.hints import hint_problems, hints_text, parse_hints
 
@@ -62,11 +63,12 @@ def tags(chance: Generator) -> None:
 
 
 def block_weights(chance: Generator) -> None:
-    written, model, drawing = inputs.weights(chance), chance.choice(MODELS), Drawing(chance.randrange(9), "n", 0.5)
-    if refused(lambda: resolve(written, model, drawing, PRESETS)):
+    weights, model = parse_block_weights(inputs.weights(chance)), chance.choice(MODELS)
+    source = RandomSource(chance.randrange(9), "n")
+    if refused(lambda: weights.resolve(model, PRESETS, source, 0.5)):
         return
-    found = resolve(written, model, drawing, PRESETS)
-    again = resolve(found.text(model), model, Drawing(), {})
+    found = weights.resolve(model, PRESETS, source, 0.5)
+    again = parse_block_weights(found.text(model)).resolve(model, {})
     assert again.blocks == found.blocks
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lbw.core.architectures import ARCHITECTURES, by_name
+from lbw.core.errors import WeightsError
 from lbw.ui import tuner_models
 from lbw.ui.layouts import LAYOUTS, first_layout, layout_called, layouts_of, load, numbers_text, slider_blocks, titles
 
@@ -52,3 +53,18 @@ def test_a_preset_for_one_model_is_loaded_as_that_model_has_it() -> None:
     presets = {"STYLE@flux": "0,S=1", "STYLE@unet": "0,OUT01=1"}
     assert load("STYLE", first_layout(by_name("flux")), presets).values["S37"] == 1
     assert load("STYLE", first_layout(by_name("sdxl")), presets).values["OUT01"] == 1
+
+
+def test_blocks_with_random_or_inherited_weights_are_told_and_stand_at_zero() -> None:
+    # Seeds 1 and 2 draw the same U for D01: two draws do not show what is random.
+    flux = first_layout(by_name("flux"))
+    found = load("0.5,D00-D01=U,S00=X,S01=R", flux, {})
+    assert {block: value for block, value in found.values.items() if value != 0.5} == dict.fromkeys(
+        ["D00", "D01", "S00", "S01"], 0.0
+    )
+    assert found.remark.endswith("0 in D00, D01, S00, S01")
+
+
+def test_what_no_model_takes_is_refused_with_the_reason() -> None:
+    with pytest.raises(WeightsError, match="5 numbers are no layout"):
+        load("1,1,1,1,1", first_layout(by_name("sdxl")), {})

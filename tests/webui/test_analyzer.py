@@ -16,7 +16,7 @@ from PIL import Image
 
 from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import FileError, HostError, LbwError, TagError, WeightsError
-from lbw.core.weights import Drawing, resolve
+from lbw.core.weights import parse_block_weights
 from lbw.webui import generation
 from lbw.webui.page import Page
 
@@ -56,7 +56,7 @@ class Webui:
 
     def process_images(self, p: Any) -> Any:
         options = generation.of(p).options
-        weights = resolve("XYZ", SD1, Drawing(), options.presets).blocks
+        weights = parse_block_weights("XYZ").resolve(SD1, options.presets).blocks
         self.painted.append((p.seed, options.presets["XYZ"], options.elements.get("XYZ", "")))
         if len(self.painted) >= self.interrupt_after:
             self.state.interrupted = True
@@ -311,8 +311,8 @@ def test_block_and_value_are_set_on_the_preset_in_any_order(axes: dict[str, Any]
     values = {"preset": "MIDD", "block": "IN04-IN05", "value": "0.25"}
     prompt = applied(axes, "<lora:one:1:lbw=XYZ>", **{name: values[name] for name in order})
     weights = prompt.partition("lbw=")[2].rstrip(">")
-    found = resolve(weights, SD1, Drawing(), {}).blocks
-    expected = resolve("MIDD,IN04-IN05=0.25", SD1, Drawing(), {"MIDD": ",".join(["1"] * 17)}).blocks
+    found = parse_block_weights(weights).resolve(SD1, {}).blocks
+    expected = parse_block_weights("MIDD,IN04-IN05=0.25").resolve(SD1, {"MIDD": ",".join(["1"] * 17)}).blocks
     assert found == expected
 
 

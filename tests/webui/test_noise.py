@@ -25,7 +25,7 @@ from lbw.analysis.noise_scan import noise_scan
 from lbw.analysis.runner import StoppedError
 from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import HostError
-from lbw.core.weights import Drawing, resolve
+from lbw.core.weights import parse_block_weights
 from lbw.webui import generation
 from lbw.webui.options import RequestOptions
 
@@ -158,7 +158,7 @@ class Webui:
 
     def process_images(self, p: Any) -> Any:
         """Load what the cell says, encode the text if that changed, sample, decode."""
-        weights = resolve("XYZ", SD1, Drawing(), generation.of(p).options.presets).blocks
+        weights = parse_block_weights("XYZ").resolve(SD1, generation.of(p).options.presets).blocks
         self.threads.add(threading.current_thread())
         self.unet = sum(pull * weights[block] for block, pull in PULL.items())
         if self.text != TEXT * weights["BASE"]:
