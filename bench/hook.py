@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 from lbw.core.architectures import ARCHITECTURES  # noqa: E402
 from lbw.core.blocks import locate  # noqa: E402
 from lbw.core.family import Architecture  # noqa: E402
-from lbw.core.plan import plan_lora, resolve_request  # noqa: E402
+from lbw.core.plan import resolve_request  # noqa: E402
 from lbw.core.presets import parse_presets  # noqa: E402
 from lbw.core.tag import parse_items  # noqa: E402
 
@@ -112,7 +112,7 @@ def measure(
     def activate(items: list[str]) -> None:
         resolved = resolve_request(parse_items(items, presets), architecture, presets, {}, seed=1)
         _ = resolved.encoder_digest, resolved.digest
-        plan_lora(resolved, names)
+        resolved.multipliers(names)
 
     return {
         "parsing the tag alone": microseconds(lambda: parse_items(weights(), presets), runs),

@@ -1,4 +1,4 @@
-"""The plan: for each tensor of each LoRA of a prompt, the number that its contribution is scaled by."""
+"""The plan: for each tensor of a LoRA, the number that its contribution is scaled by."""
 
 from __future__ import annotations
 
@@ -44,6 +44,10 @@ class ResolvedLora:
         if site.encoder:
             return self.request.te * self.weight(site)
         return self.request.unet * self.weight(site) if self.denoiser_on else 0.0
+
+    def multipliers(self, tensors: Iterable[str]) -> dict[str, float]:
+        """Return the multiplier of each of `tensors`, names of the LoRA's tensors or modules in any naming."""
+        return {tensor: self.multiplier(locate(tensor, self.architecture)) for tensor in tensors}
 
     @property
     def is_plain(self) -> bool:
@@ -131,52 +135,7 @@ def resolve_request(
     return ResolvedLora(request, architecture, weights, rules, tuple(problems))
 
 
-@dataclass(frozen=True)
-class LoraPlan:
-    """One LoRA's part of a plan.
-
-    multipliers: by tensor, in the naming of whoever asked for the plan.
-    """
-
-    resolved: ResolvedLora
-    multipliers: Mapping[str, float]
-
-    @property
-    def name(self) -> str:
-        """The LoRA's name, as the tag wrote it."""
-        return self.resolved.request.name
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All multipliers of one prompt: an immutable value, compared by what it says."""
-
-    loras: tuple[LoraPlan, ...] = ()
-
-    @cached_property
-    def contributions(self) -> dict[str, tuple[tuple[str, float], ...]]:
-        """By tensor, the LoRAs that contribute to it and their multipliers, zeros left out."""
-        result: dict[str, tuple[tuple[str, float], ...]] = {}
-        for lora in self.loras:
-            for tensor, multiplier in lora.multipliers.items():
-                if multiplier != 0:
-                    result[tensor] = (*result.get(tensor, ()), (lora.name, multiplier))
-        return result
-
-
-def plan_lora(resolved: ResolvedLora, tensors: Iterable[str]) -> LoraPlan:
-    """Return the multipliers of `tensors`, names of a LoRA's tensors or modules in any naming."""
-    architecture = resolved.architecture
-    return LoraPlan(resolved, {tensor: resolved.multiplier(locate(tensor, architecture)) for tensor in tensors})
-
-
 def at_step(resolved: ResolvedLora, step: int, steps: int) -> ResolvedLora:
     """Return `resolved` as it is in sampling step `step`, from 1, of a pass of `steps` steps."""
     on = resolved.request.span.holds(step, steps)
     return resolved if on == resolved.denoiser_on else replace(resolved, denoiser_on=on)
-
-
-def changed(old: Plan, new: Plan) -> set[str]:
-    """Return the tensors whose multiplier differs between two plans: those that a host has to touch."""
-    before, after = old.contributions, new.contributions
-    return {tensor for tensor in before.keys() | after.keys() if before.get(tensor) != after.get(tensor)}

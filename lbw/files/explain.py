@@ -12,7 +12,7 @@ from lbw.core.errors import FileError, quote
 from lbw.core.family import Architecture
 from lbw.core.fitting import fits
 from lbw.core.lora_names import meant_name
-from lbw.core.plan import ResolvedLora, plan_lora, resolve_request
+from lbw.core.plan import ResolvedLora, resolve_request
 from lbw.core.steps import Step
 from lbw.core.tag import LoraRequest, parse_tag
 
@@ -45,7 +45,7 @@ def explain(
     if architecture is None or not modules:
         raise FileError(not_known(path))
     resolved = resolve_request(request, architecture, presets, elements, seed)
-    multipliers = plan_lora(resolved, modules).multipliers
+    multipliers = resolved.multipliers(modules)
     return {
         "lora": request.name,
         "architecture": architecture.name,

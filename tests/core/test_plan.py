@@ -1,4 +1,4 @@
-"""The plan: strengths times block weights, rules, steps, and what differs between two plans."""
+"""The plan: strengths times block weights, rules and steps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from lbw.core.architectures import ARCHITECTURES
 from lbw.core.entries import RandomSource
 from lbw.core.errors import LbwError
-from lbw.core.plan import Plan, ResolvedLora, at_step, changed, plan_lora, resolve_request
+from lbw.core.plan import ResolvedLora, at_step, resolve_request
 from lbw.core.tag import fill_in, find_entries, parse_tag
 from lbw.core.weights import parse_block_weights
 
@@ -30,11 +30,7 @@ def resolved(tag: str, seed: int = 0) -> ResolvedLora:
 
 
 def multipliers(lora: ResolvedLora) -> list[float]:
-    return list(plan_lora(lora, TENSORS).multipliers.values())
-
-
-def plan(*tags: str) -> Plan:
-    return Plan(tuple(plan_lora(resolved(tag), TENSORS) for tag in tags))
+    return list(lora.multipliers(TENSORS).values())
 
 
 @pytest.mark.parametrize(
@@ -57,13 +53,13 @@ def test_a_multiplier_is_the_strength_times_the_weight(tag: str, expected: list[
 
 def test_the_time_embedding_takes_the_unets_strength_and_the_weight_of_base() -> None:
     name = "lora_unet_time_embed_0"
-    assert plan_lora(resolved("<lora:n:0.8:0.4:lbw=0,BASE=0.5>"), [name]).multipliers == {name: 0.2}
+    assert resolved("<lora:n:0.8:0.4:lbw=0,BASE=0.5>").multipliers([name]) == {name: 0.2}
 
 
 def test_a_plan_names_tensors_as_it_was_asked() -> None:
     names = ["unet.down_blocks.1.attentions.0.proj_in", "diffusion_model.input_blocks.4.1.proj_in.weight"]
     weights = resolve_request(parse_tag("<lora:n:lbw=0,IN04=0.5>", {}), SD1, {}, {})
-    assert plan_lora(weights, names).multipliers == dict.fromkeys(names, 0.5)
+    assert weights.multipliers(names) == dict.fromkeys(names, 0.5)
 
 
 def test_in_flux_each_encoder_has_its_weight() -> None:
@@ -74,7 +70,7 @@ def test_in_flux_each_encoder_has_its_weight() -> None:
         "lora_unet_single_blocks_0_linear1": 2.0,
         "lora_unet_double_blocks_0_img_attn_qkv": 0.0,
     }
-    assert plan_lora(weights, names).multipliers == names
+    assert weights.multipliers(names) == names
 
 
 # Steps -------------------------------------------------------------------------------------------
@@ -217,43 +213,16 @@ def test_an_invalid_weight_does_not_take_the_steps_away() -> None:
     assert multipliers(at_step(lora, 3, 6)) == [0.5, 0, 0, 0]
 
 
-# Plans -------------------------------------------------------------------------------------------
-
-
-def test_contributions_of_one_lora_named_twice_add() -> None:
-    both = plan("<lora:n:1:lbw=0,IN04=0.5>", "<lora:n:0.25:lbw=1>")
-    assert both.contributions == {
-        TE: (("n", 0.25),),
-        IN04_Q: (("n", 0.5), ("n", 0.25)),
-        IN04_PROJ: (("n", 0.5), ("n", 0.25)),
-        OUT11: (("n", 0.25),),
-    }
-
-
-def test_a_plan_of_zeros_contributes_nothing() -> None:
-    assert plan("<lora:n:1:NONE>").contributions == plan().contributions == {}
-    assert changed(plan("<lora:n:1:NONE>"), plan()) == set()
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "tensors"),
-    [
-        ("<lora:n:1:lbw=1>", "<lora:n:1:lbw=1,IN04=0.5>", {IN04_Q, IN04_PROJ}),
-        ("<lora:n:1:lbw=1>", "<lora:n:1>", set()),
-        ("<lora:n:1:lbw=1>", "<lora:m:1:lbw=1>", set(TENSORS)),
-        ("<lora:n:1:1>", "<lora:n:0.5:1>", {TE}),
-        ("<lora:n:1:lbw=0,OUT=1>", "<lora:n:1:lbw=0,IN=1>", {IN04_Q, IN04_PROJ, OUT11}),
-        ("<lora:n:1:lbw=1>", "<lora:n:1:lbw=1:lbwe=ATTN>", {IN04_Q}),
-    ],
-)
-def test_only_tensors_whose_multiplier_differs_have_changed(old: str, new: str, tensors: set[str]) -> None:
-    assert changed(plan(old), plan(new)) == changed(plan(new), plan(old)) == tensors
+# Compared ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("tag", ["<lora:n:1:MIDD>", "<lora:n:1:lbw=NOSUCH>", "<lora:n:often>"])
-def test_plans_of_the_same_prompt_are_equal(tag: str) -> None:
-    assert plan(tag) == plan(tag)
-    assert plan(tag) != plan(tag.replace("<lora:n:", "<lora:m:"))
+def test_loras_resolved_from_the_same_tag_are_equal(tag: str) -> None:
+    assert resolved(tag) == resolved(tag)
+    assert resolved(tag) != resolved(tag.replace("<lora:n:", "<lora:m:"))
+
+
+# Layouts of other models -------------------------------------------------------------------------
 
 
 def test_an_sdxl_lora_takes_a_layout_of_sd1_by_block() -> None:

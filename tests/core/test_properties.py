@@ -17,7 +17,7 @@ from lbw.core.entries import RandomSource
 from lbw.core.errors import LbwError, TagError
 from lbw.core.family import Architecture
 from lbw.core.numbers import format_number, parse_number
-from lbw.core.plan import Plan, at_step, changed, plan_lora, resolve_request
+from lbw.core.plan import at_step, resolve_request
 from lbw.core.presets import parse_presets
 from lbw.core.selectors import select
 from lbw.core.tag import _TAG, fill_in, find_entries, parse_tag
@@ -95,7 +95,7 @@ def test_any_text_as_tag_and_presets_ends_in_a_plan_or_in_one_of_our_errors(
         return
     resolved = resolve_request(request, architecture, weights, parse_elements(elements), seed)
     assert all(isinstance(problem, LbwError) and str(problem) for problem in resolved.problems)
-    multipliers = plan_lora(at_step(resolved, 3, 20), TENSORS).multipliers
+    multipliers = at_step(resolved, 3, 20).multipliers(TENSORS)
     assert list(multipliers) == TENSORS
     assert all(math.isfinite(weight) for weight in resolved.weights.blocks.values())
     assert isinstance(resolved.digest + resolved.encoder_digest + (resolved.entry or ""), str)
@@ -205,31 +205,8 @@ def test_a_strength_and_a_weight_reach_the_tensors_exactly(
     architecture: Architecture, te: float, unet: float, weight: float
 ) -> None:
     tag = f"<lora:n:{te!r}:{unet!r}:lbw={weight!r}>"
-    lora = plan_lora(resolve_request(parse_tag(tag, {}), architecture, {}, {}), TENSORS)
-    assert list(lora.multipliers.values()) == [te * weight] + [unet * weight] * 4
-
-
-@given(st.lists(good_weights, max_size=3), st.lists(good_weights, max_size=3))
-def test_what_changes_between_two_plans_is_what_differs_in_them(old: list[str], new: list[str]) -> None:
-    plans = [
-        Plan(
-            tuple(
-                plan_lora(
-                    resolve_request(
-                        parse_tag(f"<lora:n:lbw={text}>", {}), ARCHITECTURES["sd1"], PREDECESSOR_PRESETS, {}
-                    ),
-                    TENSORS,
-                )
-                for text in texts
-            )
-        )
-        for texts in (old, new)
-    ]
-    sums = [
-        {tensor: [lora.multipliers[tensor] for lora in plan.loras if lora.multipliers[tensor]] for tensor in TENSORS}
-        for plan in plans
-    ]
-    assert changed(*plans) == {tensor for tensor in TENSORS if sums[0][tensor] != sums[1][tensor]}
+    lora = resolve_request(parse_tag(tag, {}), architecture, {}, {})
+    assert list(lora.multipliers(TENSORS).values()) == [te * weight] + [unet * weight] * 4
 
 
 # Selectors ---------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from lbw.core.detect import detect_lora, detect_model
 from lbw.core.elements import parse_elements, resolve_elements
 from lbw.core.entries import RandomSource
 from lbw.core.errors import LbwError
-from lbw.core.plan import plan_lora, resolve_request
+from lbw.core.plan import resolve_request
 from lbw.core.preset_check import check_elements, check_presets
 from lbw.core.presets import BOM, editor_text, file_text, parse_presets
 from lbw.core.selectors import select
@@ -52,7 +52,7 @@ def tags(chance: Generator) -> None:
     if not refused(lambda: parse_tag(written, presets)):
         resolved = resolve_request(parse_tag(written, presets), model, presets, ELEMENTS, chance.randrange(5))
         assert set(resolved.weights.blocks) == set(model.blocks)
-        plan_lora(resolved, inputs.NAMES)
+        resolved.multipliers(inputs.NAMES)
         assert isinstance(resolved.encoder_digest, str)
         assert resolved.entry is None or isinstance(resolved.entry, str)
     prompt = written + inputs.tag(chance)
