@@ -44,7 +44,9 @@ def parse_groups(text: str, architecture: Architecture, blocks: Sequence[str]) -
 
 def usual_groups(architecture: Architecture, blocks: Collection[str]) -> tuple[Group, ...]:
     """Return the usual groups of `architecture`, without those that have no two of `blocks`."""
-    groups = (tuple(block for block in select(text, architecture) if block in blocks) for text in architecture.together)
+    groups = (
+        tuple(block for block in select(text, architecture) if block in blocks) for text in architecture.usual_groups
+    )
     return tuple(group for group in groups if len(group) > 1)
 
 
@@ -60,10 +62,10 @@ def apart(groups: Iterable[Collection[str]], blocks: Collection[str]) -> tuple[G
 
 def groups_text(groups: Iterable[Collection[str]], architecture: Architecture) -> str:
     """Return `groups` as `parse_groups` and the analyzer's field Blocks read them."""
-    return ",".join(spelled(group, architecture) for group in groups)
+    return ",".join(selector_text(group, architecture) for group in groups)
 
 
-def spelled(blocks: Collection[str], architecture: Architecture) -> str:
+def selector_text(blocks: Collection[str], architecture: Architecture) -> str:
     """Return `blocks` as a selector, in layout order; three and more in a row as a range: `IN04 OUT00-OUT02`."""
     runs: list[list[str]] = []
     last = ""

@@ -21,7 +21,7 @@ from lbw.core.weights import parse_block_weights, positional_text
 
 from .cells import Cell
 from .effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN
-from .groups import Group, groups_text, spelled
+from .groups import Group, groups_text, selector_text
 
 MINUS, PLUS, BOTH = "minus", "plus", "both"
 STEPS = (0.5, 0.25, 0.1)
@@ -209,7 +209,7 @@ class Tuner:
         alike: dict[str, list[str]] = {}
         for move in moves:
             alike.setdefault(f"{format_number(move.old)} → {format_number(move.new)}", []).append(move.block)
-        return ", ".join(f"{spelled(blocks, self.family)} {way}" for way, blocks in alike.items())
+        return ", ".join(f"{selector_text(blocks, self.family)} {way}" for way, blocks in alike.items())
 
     # What comes out ------------------------------------------------------------------------------
 

@@ -66,7 +66,7 @@ def parse_rules(text: str, separator: str = ":") -> tuple[Rule, ...]:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ElementalPreset:
     """One entry of an elemental preset file: the number of its first line, from 1; its name; its rules' text.
 
     name: empty for lines that are no preset.
@@ -77,10 +77,10 @@ class Entry:
     rules: str
 
 
-def element_entries(text: str) -> list[Entry]:
+def elemental_presets(text: str) -> list[ElementalPreset]:
     """Return the entries of an elemental preset file, which are separated by blank lines."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    entries: list[Entry] = []
+    entries: list[ElementalPreset] = []
     lines: list[str] = []
     for number, line in enumerate([*text.split("\n"), ""], start=1):
         if line.strip(" \t"):
@@ -89,14 +89,14 @@ def element_entries(text: str) -> list[Entry]:
         if lines:
             name, colon, rules = "\n".join(lines).strip().partition(":")
             first = number - len(lines)
-            entries.append(Entry(first, name.strip(), rules) if colon else Entry(first, "", ""))
+            entries.append(ElementalPreset(first, name.strip(), rules) if colon else ElementalPreset(first, "", ""))
         lines = []
     return entries
 
 
 def parse_elements(text: str) -> dict[str, str]:
     """Return the rules' text by name, of an elemental preset file; of two with one name the last counts."""
-    return {entry.name: entry.rules for entry in element_entries(text) if entry.name}
+    return {entry.name: entry.rules for entry in elemental_presets(text) if entry.name}
 
 
 def resolve_elements(text: str, presets: Mapping[str, str], architecture: Architecture) -> tuple[Rule, ...]:

@@ -95,7 +95,7 @@ class Family:
     tells_encoder: the same, for the names of text encoders where a file holds nothing else.
     layouts: by the count of numbers, layouts beside the full and the short one.
     groups: beside those that every family has.
-    together: selectors of blocks that are usually set alike; thirds of each stack where none are given.
+    usual_groups: selectors of blocks that are usually set alike; thirds of each stack where none are given.
     trainers: how each trainer is told which blocks to train, the one most used first.
     pipeline: the classes of diffusers that run it, the usual one first. picture_size: the usual one, in pixels.
     """
@@ -121,7 +121,7 @@ class Family:
     tells_encoder: str = ""
     layouts: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    together: tuple[str, ...] = ()
+    usual_groups: tuple[str, ...] = ()
     trainers: tuple[Trainer, ...] = ()
     pipeline: tuple[str, ...] = ()
     picture_size: int = 1024
@@ -255,10 +255,10 @@ class Architecture:
         return {**groups, **self.family.groups}
 
     @cached_property
-    def together(self) -> tuple[str, ...]:
+    def usual_groups(self) -> tuple[str, ...]:
         """Selectors of blocks that are usually set alike, as they stand beside each other in the model."""
-        if self.family.together:
-            return self.family.together
+        if self.family.usual_groups:
+            return self.family.usual_groups
         parts = (part for letter in self.family.main_letters for part in thirds(self.stacks[letter]))
         return tuple(f"{part[0]}-{part[-1]}" for part in parts if len(part) > 1)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from . import limits
 from .architectures import ARCHITECTURES, USUAL
-from .elements import element_entries, parse_rules
+from .elements import elemental_presets, parse_rules
 from .errors import LbwError
 from .fitting import fitting_architectures, misfit_reason
 from .preset_names import is_for, is_preset, misspelled_model, split_model
@@ -86,7 +86,7 @@ def check_presets(text: str) -> Check:
 
 def check_elements(text: str) -> Check:
     """Return the check of `text`, an elemental preset file (SYNTAX.md 5): a line for each entry and each bad rule."""
-    entries = element_entries(text)
+    entries = elemental_presets(text)
     last = {entry.name: entry.number for entry in entries}
     lines: list[CheckedLine] = []
     for entry in entries:

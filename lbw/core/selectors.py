@@ -12,7 +12,7 @@ from .family import Architecture
 _ID = re.compile(r"^([A-Z]+)(\d+)$", re.ASCII)
 
 
-def _spelled(text: str) -> str:
+def _normalized(text: str) -> str:
     """Return a block id in one spelling: upper case, no leading zeros, MID as M00."""
     text = text.strip().upper()
     match = _ID.match(text)
@@ -24,14 +24,14 @@ def _spelled(text: str) -> str:
 
 @lru_cache(maxsize=256)
 def _ids(architecture: Architecture) -> dict[str, str]:
-    return {_spelled(block): block for block in architecture.blocks}
+    return {_normalized(block): block for block in architecture.blocks}
 
 
 def _named(text: str, architecture: Architecture) -> tuple[str, ...] | None:
     """Return the blocks of one block id or group; None if `architecture` has none of that name."""
-    spelled = _spelled(text)
-    block = _ids(architecture).get(spelled)
-    return (block,) if block else architecture.groups.get(spelled)
+    name = _normalized(text)
+    block = _ids(architecture).get(name)
+    return (block,) if block else architecture.groups.get(name)
 
 
 def _one(text: str, architecture: Architecture, whole: str) -> tuple[str, ...]:
@@ -39,9 +39,9 @@ def _one(text: str, architecture: Architecture, whole: str) -> tuple[str, ...]:
     named = _named(text, architecture)
     if named is not None:
         return named
-    spelled = _spelled(text)
+    name = _normalized(text)
     where = f" in {quote(whole)}" if whole.strip() != text.strip() else ""
-    owners = list(dict.fromkeys(a.family.title for a in ARCHITECTURES.values() if spelled in _ids(a)))
+    owners = list(dict.fromkeys(a.family.title for a in ARCHITECTURES.values() if name in _ids(a)))
     other = f"; it is a block of {some(owners)}, and this LoRA is for {architecture.title}" if owners else ""
     raise WeightsError(
         f"unknown block {quote(text)}{where}{other}; the blocks of {architecture.title} are "
@@ -57,7 +57,7 @@ def some(titles: list[str]) -> str:
 def is_selector(text: str) -> bool:
     """Tell whether `text` is a block id, a group or a range `A-B` of any model that is known."""
     first, dash, last = text.partition("-")
-    return all(_spelled(end) in _every_selector() for end in ([first, last] if dash else [first]))
+    return all(_normalized(end) in _every_selector() for end in ([first, last] if dash else [first]))
 
 
 @lru_cache(maxsize=1)

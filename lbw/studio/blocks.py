@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from textwrap import wrap
 
-from lbw.analysis.groups import spelled
+from lbw.analysis.groups import selector_text
 from lbw.core.architectures import ARCHITECTURES
 from lbw.core.family import Architecture
 from lbw.files.block_map import BlockMap, map_of_architecture, map_of_lora, map_of_model
@@ -85,4 +85,4 @@ def _lists(what: str, lists: Mapping[str, tuple[str, ...]], architecture: Archit
     for name, blocks in lists.items():
         head = f"{what} {name.ljust(width)}  "
         own = [block for block in blocks if block in architecture.blocks]
-        print(*wrap(f"{head}{spelled(own, architecture)}", _WIDTH, subsequent_indent=" " * len(head)), sep="\n")
+        print(*wrap(f"{head}{selector_text(own, architecture)}", _WIDTH, subsequent_indent=" " * len(head)), sep="\n")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lbw.analysis.cells import AUTO, choose
 from lbw.analysis.effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN, Suggestion
-from lbw.analysis.groups import groups_text, parse_groups, spelled, usual_groups
+from lbw.analysis.groups import groups_text, parse_groups, selector_text, usual_groups
 from lbw.analysis.tuner import BOTH, MINUS, PLUS, BlockState, Tuner, chosen, parse_step
 from lbw.analysis.tuner_start import from_json, from_suggestion, start, suggestion_in, tunable_layouts
 from lbw.core.architectures import ARCHITECTURES, by_name
@@ -129,8 +129,8 @@ def test_groups_are_written_as_the_analyzer_reads_them() -> None:
 
 
 @given(st.sets(st.sampled_from(SDXL.blocks), min_size=1))
-def test_any_blocks_are_spelled_so_that_they_are_read_again(blocks: set[str]) -> None:
-    assert set(select(spelled(blocks, SDXL), SDXL)) == blocks
+def test_any_blocks_are_written_so_that_they_are_read_again(blocks: set[str]) -> None:
+    assert set(select(selector_text(blocks, SDXL), SDXL)) == blocks
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from lbw.core.architectures import ARCHITECTURES
 from lbw.core.blocks import locate
-from lbw.core.elements import Entry, Rule, element_entries, parse_elements, parse_rules, resolve_elements
+from lbw.core.elements import ElementalPreset, Rule, elemental_presets, parse_elements, parse_rules, resolve_elements
 from lbw.core.errors import LbwError, PresetError, WeightsError
 from lbw.core.family import Architecture
 from lbw.core.plan import resolve_request
@@ -201,10 +201,10 @@ def test_what_cannot_be_understood_is_named(
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_entries_are_separated_by_blank_lines_and_numbered_by_their_first_line(end: str) -> None:
     lines = ["A:IN05:attn:1", "", " \t", "B :", "OUT:mlp:0.5", "no preset", "", "also none", "two lines of it"]
-    assert element_entries("\ufeff" + end.join(lines)) == [
-        Entry(1, "A", "IN05:attn:1"),
-        Entry(4, "B", "\nOUT:mlp:0.5\nno preset"),
-        Entry(8, "", ""),
+    assert elemental_presets("\ufeff" + end.join(lines)) == [
+        ElementalPreset(1, "A", "IN05:attn:1"),
+        ElementalPreset(4, "B", "\nOUT:mlp:0.5\nno preset"),
+        ElementalPreset(8, "", ""),
     ]
 
 

@@ -54,7 +54,7 @@ lists = st.builds(
     ),
 )
 named_lists = st.builds(
-    lambda ground, overrides: ",".join([ground, *(f"{s}={v}" for s, v in overrides)]),
+    lambda default, overrides: ",".join([default, *(f"{s}={v}" for s, v in overrides)]),
     st.sampled_from(["0", "1", "MIDD", "0.25", "R"]),
     st.lists(
         st.tuples(

@@ -78,9 +78,9 @@ class TagMaker:
         if form == 5:
             entries = ",".join(self._draw.choice(("X", "X+0.2", "X-0.1", "0", "1")) for _ in layout)
             return [f"lbw={entries}", f"x={self._number(0, 1)}"]
-        ground = self._draw.choice(("", "0,", "1,", "MIDD,"))
+        default = self._draw.choice(("", "0,", "1,", "MIDD,"))
         overrides = [f"{self._blocks()}={self._weight()}" for _ in range(self._draw.randint(1, 3))]
-        return [f"lbw={ground}{','.join(overrides)}"]
+        return [f"lbw={default}{','.join(overrides)}"]
 
     def _rules(self) -> list[str]:
         """Rules for elements, written out in the tag, in one tag of four."""

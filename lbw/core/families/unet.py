@@ -132,7 +132,7 @@ def _family(
     metadata: str,
     tells: str,
     tells_encoder: str,
-    together: tuple[str, ...],
+    usual_groups: tuple[str, ...],
     host_encoders: tuple[str, ...],
     pipeline: tuple[str, ...],
     picture_size: int = 1024,
@@ -166,7 +166,7 @@ def _family(
             "MIDDLE": ("M00",),
             "LATE": outs,
         },
-        together=together,
+        usual_groups=usual_groups,
         trainers=trainers,
         pipeline=pipeline,
         picture_size=picture_size,
@@ -183,19 +183,19 @@ _DEEP = r"(?:^|_)(?:down|up|mid|input|output|middle)_block.*transformer_blocks_[
 _OPEN_CLIP_ALONE = r"^(?:cond_stage_model_)?model_transformer_resblocks|^clip_h_"
 
 # Attention at one resolution: the blocks of a stage that a LoRA without convolutions has.
-_FOUR_TOGETHER = ("IN01 IN02", "IN04 IN05", "IN07 IN08", "OUT03-OUT05", "OUT06-OUT08", "OUT09-OUT11")
-_XL_TOGETHER = ("IN04 IN05", "IN07 IN08", "OUT00-OUT02", "OUT03-OUT05")
+_FOUR_GROUPS = ("IN01 IN02", "IN04 IN05", "IN07 IN08", "OUT03-OUT05", "OUT06-OUT08", "OUT09-OUT11")
+_XL_GROUPS = ("IN04 IN05", "IN07 IN08", "OUT00-OUT02", "OUT03-OUT05")
 
 SD1 = _family(
     "sd1", "SD 1.x", "2022-08", 12, _renamed(4, (1, 2)), 768, r"sd_v1|sd_1|stable-diffusion-v1",
     _FOUR_STAGES, r"(?:lora|oft|lycoris)_te_|(?:^|_)text_encoder_text_model|cond_stage_model_transformer",
-    _FOUR_TOGETHER, ("clip_l",),
+    _FOUR_GROUPS, ("clip_l",),
     ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"), 512,
     _FOUR_TRAINERS,
 )  # fmt: skip
 SD2 = _family(
     "sd2", "SD 2.x", "2022-11", 12, _renamed(4, (1, 2)), 1024, r"sd_v2|sd_2|stable-diffusion-v2",
-    f"{_FOUR_STAGES}|{_OPEN_CLIP_ALONE}", _OPEN_CLIP_ALONE, _FOUR_TOGETHER, ("clip_h",),
+    f"{_FOUR_STAGES}|{_OPEN_CLIP_ALONE}", _OPEN_CLIP_ALONE, _FOUR_GROUPS, ("clip_h",),
     ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"), 512,
     _FOUR_TRAINERS,
 )  # fmt: skip
@@ -203,12 +203,12 @@ SDXL = _family(
     "sdxl", "SDXL", "2023-07", 9, _renamed(3, (0, 1)), 2048, r"sdxl|stable-diffusion-xl(?!-v1-refiner)|^ssd$|^vega$",
     f"{_TWO_ENCODERS}|{_DEEP}|label_emb|add_embedding|output_blocks_0_1_|up_blocks_0_attentions",
     f"{_TWO_ENCODERS}|(?:lora|oft|lycoris)_te1_|^te1_|(?:^|_)clip_l_",
-    _XL_TOGETHER, ("clip_l", "clip_g"),
+    _XL_GROUPS, ("clip_l", "clip_g"),
     ("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"), 1024,
     _XL_TRAINERS,
 )  # fmt: skip
 SDXL_REFINER = _family(
     "sdxl-refiner", "SDXL refiner", "2023-07", 12, _renamed(4, (1, 2)), 1280, r"stable-diffusion-xl-v1-refiner",
     r"input_blocks_(?:7|8)_1_transformer_blocks_3|down_blocks_2_attentions_\d_transformer_blocks_3", "",
-    _FOUR_TOGETHER, ("clip_g",), ("StableDiffusionXLImg2ImgPipeline",),
+    _FOUR_GROUPS, ("clip_g",), ("StableDiffusionXLImg2ImgPipeline",),
 )  # fmt: skip
