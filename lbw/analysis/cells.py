@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from lbw.core import limits
 from lbw.core.architectures import FAMILIES
 from lbw.core.errors import WeightsError, quote
 from lbw.core.family import Architecture
@@ -83,6 +84,7 @@ def choose(text: str, architecture: Architecture, touched: Collection[str]) -> l
     Raises:
         WeightsError: a block that `architecture` has not, or no block at all.
     """
+    limits.check_length(text, limits.TAG_CHARACTERS, "Blocks", WeightsError)
     text = text.strip()
     if text.lower() == AUTO:
         chosen = [Choice(block, (block,)) for block in architecture.blocks if block in touched]
@@ -111,34 +113,44 @@ def choose(text: str, architecture: Architecture, touched: Collection[str]) -> l
     return chosen
 
 
+_COMPARED = 500
+"""Sets of weights that are put in an order; the time for it goes with the square of their number."""
+
+
 def ordered(cells: Iterable[Cell], tensors: Mapping[str, int]) -> list[Cell]:
     """Return `cells`, each once, so that from one to the next the fewest tensors change.
 
     The first stays first. A step costs the tensors of the blocks that differ; a change of the text encoders' block
     costs more than all others, because the text must be encoded anew. Cells that differ in their seed alone cost
-    nothing and stand together.
+    nothing and stand together. Of more cells than can be compared with each other, the order is the one given.
 
     tensors: how many tensors the LoRA has in each block.
     """
     given = list(dict.fromkeys(cells))
     if not given:
         return []
-    waiting = list(given)
+    alike: dict[Cell, list[Cell]] = {}
+    for cell in given:
+        alike.setdefault(replace(cell, seed=0), []).append(cell)
+    waiting = list(alike)
+    if len(waiting) > _COMPARED:
+        return [cell for group in alike.values() for cell in group]
     price = {block: 1 + tensors.get(block, 0) for block in _blocks(waiting)}
-    dear = len(given) * sum(price.values()) + 1
+    dear = len(waiting) * sum(price.values()) + 1
     price |= dict.fromkeys(_ENCODED, dear)
 
     def cost(before: Cell, after: Cell) -> int:
         return sum(price[block] for block in before.differing(after))
 
-    result = [waiting.pop(0)]
+    order = [waiting.pop(0)]
     while waiting:
-        last = result[-1]
+        last = order[-1]
         nearest = min(waiting, key=lambda cell: cost(last, cell))
         waiting.remove(nearest)
-        result.append(nearest)
+        order.append(nearest)
     # Always going to the nearest may leave a long way at the end; then the order that was given is better.
-    return min(result, given, key=lambda order: sum(map(cost, order, order[1:])))
+    best = min(order, list(alike), key=lambda order: sum(map(cost, order, order[1:])))
+    return [cell for one in best for cell in alike[one]]
 
 
 _ENCODED = frozenset(block for family in FAMILIES for block in family.encoders.values())
@@ -152,12 +164,25 @@ def parse_span(text: str, field: str = "Range") -> tuple[float, float]:
     """Return the two numbers of a range: the weight of the block that is looked at, and that of all others.
 
     Raises:
-        WeightsError: it is not two numbers.
+        WeightsError: it is not two numbers, or one is larger than block weights are.
     """
     numbers = [parse_number(part) for part in text.split(",")]
     if len(numbers) != 2 or numbers[0] is None or numbers[1] is None:
         raise WeightsError(f"{field} {quote(text)} is not two numbers; write for example 0,1 or 0.5,1")
+    if not max(abs(numbers[0]), abs(numbers[1])) <= limits.WEIGHT:
+        most = format_number(limits.WEIGHT)
+        raise WeightsError(f"{field} {quote(text)} is out of range; weights go from -{most} to {most}")
     return numbers[0], numbers[1]
+
+
+def check_count(count: int) -> None:
+    """Check how many pictures a grid or an analysis has, before they are counted out one by one.
+
+    Raises:
+        WeightsError: it is more than anybody renders.
+    """
+    if count > limits.PICTURES:
+        raise WeightsError(f"these are {count:,} pictures, and {limits.PICTURES:,} are the most; choose less")
 
 
 def whole_number(value: object, field: str, low: int, high: int) -> int:

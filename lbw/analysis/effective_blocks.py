@@ -15,7 +15,7 @@ import numpy as np
 from lbw.core.family import Architecture
 from lbw.core.numbers import format_number
 
-from .cells import Cell, Choice, uniform_cell
+from .cells import Cell, Choice, check_count, uniform_cell
 from .measure import Change, Mask, measure
 from .runner import CannotKeepError, Outcome, Renderer, run
 from .store import CellStore, Rendered
@@ -84,7 +84,11 @@ class Analysis:
 
         tensors: how many tensors the LoRA has in each block. mask: the region that is looked at, or what returns
         it for a width and a height.
+
+        Raises:
+            WeightsError: there are more pictures than anybody renders.
         """
+        check_count((1 + len(settings.choices)) * len(settings.seeds))
         self.settings = settings
         self.architecture = architecture
         self.tensors = tensors

@@ -19,12 +19,24 @@ MOST = limits.AXIS_VALUES
 
 
 def split(text: str) -> list[str]:
-    """Return the values of an axis: separated by commas, in double quotes where one holds commas."""
+    """Return the values of an axis: separated by commas, in double quotes where one holds commas.
+
+    Raises:
+        WeightsError: a quote is not closed where it must be, or there are too many.
+    """
     lines = io.StringIO(re.sub(r"[\r\0]", "\n", text.strip()))
     try:
-        return [value.strip() for row in csv.reader(lines, skipinitialspace=True) for value in row if value.strip()]
+        rows = csv.reader(lines, skipinitialspace=True)
+        values = [value.strip() for row in rows for value in row if value.strip()]
     except csv.Error as error:
         raise WeightsError(f"{quote(text)} is no list of values: {error}") from error
+    _check_count(values)
+    return values
+
+
+def _check_count(values: list[str]) -> None:
+    if len(values) > MOST:
+        raise WeightsError(f"more than {MOST:,} values on an axis: {quote(', '.join(values[:5]), 40)} and so on")
 
 
 def _float(text: str) -> float:
@@ -72,4 +84,5 @@ def numbers(text: str, whole: bool = False) -> list[str]:
     values: list[str] = []
     for value in split(text):
         values += expand(value, whole) or [value]
+        _check_count(values)
     return values

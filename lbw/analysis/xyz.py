@@ -18,7 +18,7 @@ from lbw.core.preset_names import check_exists, is_preset
 from lbw.core.selectors import select, select_in_kind
 from lbw.core.weights import parse_block_weights
 
-from .cells import CHANGED, Cell
+from .cells import CHANGED, Cell, check_count
 from .ranges import numbers, split
 
 LARGEST_SEED = 4294967294
@@ -187,9 +187,10 @@ def build(
 
     Raises:
         WeightsError: a Block ID axis without values, or values without a Block ID; two axes of one type, except
-            Original Weights on X and Y.
+            Original Weights on X and Y; more pictures than anybody renders.
     """
     _check(x, y, z)
+    check_count(len(x.values) * len(y.values) * len(z.values))
     base = entries_of(CHANGED if is_preset(CHANGED, presets) else "1", architecture, presets, seed)
     cells: dict[tuple[int, int, int], Cell] = {}
     for place in itertools.product(range(len(z.values)), range(len(y.values)), range(len(x.values))):

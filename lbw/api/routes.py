@@ -96,6 +96,8 @@ class Api:
             now = self.presets(kind)
             conflict = {"detail": str(error), "text": now.text, "version": now.version, "yours": sent.text}
             return JSONResponse(conflict, 409)
+        except user_presets.TooLargeError as error:
+            raise HTTPException(413, str(error)) from error
         except FileError as error:
             raise HTTPException(500, str(error)) from error
         return self.presets(kind)

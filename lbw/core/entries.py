@@ -43,7 +43,9 @@ class RandomSource:
         """Return the number of `block` from `low` to `high`, with three decimals."""
         import random  # here, because it is slow to import and few weights need it
 
-        return round(random.Random(f"{self.seed}/{self.name}/{block}").uniform(low, high), 3)
+        # As bytes: the name of a file that is no UTF-8 holds half characters.
+        source = f"{self.seed}/{self.name}/{block}".encode("utf-8", "surrogatepass")
+        return round(random.Random(source).uniform(low, high), 3)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,9 @@ TENSOR_DIMENSIONS = 8
 AXIS_VALUES = 10_000
 """Of one axis of a grid."""
 
+PICTURES = 10_000
+"""Of one grid or one analysis: days of work."""
+
 STEPS = 1_000
 """Sampling steps of a picture."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lbw.core.elements import parse_elements
 from lbw.core.errors import FileError
+from lbw.core.limits import PRESET_FILE_BYTES
 from lbw.core.presets import PresetFile, parse_presets
 
 from .atomic import ChangedError, locked, version, write
@@ -19,14 +20,21 @@ WEIGHTS = "lbwpresets.txt"
 ELEMENTS = "elempresets.txt"
 
 
+class TooLargeError(FileError):
+    """A text that is larger than any preset file."""
+
+
 def read_text(path: Path) -> str:
     """Return the text of the file at `path`, its line ends and a BOM kept.
 
     Raises:
-        FileError: it cannot be read, or is not UTF-8.
+        FileError: it cannot be read, is not UTF-8, or is larger than any preset file.
     """
     try:
-        return path.read_bytes().decode("utf-8")
+        with path.open("rb") as file:
+            data = file.read(PRESET_FILE_BYTES + 1)
+        _check_size(len(data), path)
+        return data.decode("utf-8")
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -39,7 +47,7 @@ def write_text(path: Path, text: str, known_version: str | None = None) -> None:
     known_version: `version(path)` when the file was read; None to write whatever is there.
 
     Raises:
-        ChangedError: the file changed since then. FileError: it cannot be written.
+        ChangedError: the file changed since then. FileError: it cannot be written, or is too large.
     """
     with locked(path):
         _write(path, text, known_version)
@@ -50,7 +58,13 @@ def _write(path: Path, text: str, known_version: str | None) -> None:
         data = text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise FileError(f"{path} cannot be written: its character {error.start + 1} is half of one") from error
+    _check_size(len(data), path)
     write(path, data, backup=True, known_version=known_version)
+
+
+def _check_size(size: int, path: Path) -> None:
+    if size > PRESET_FILE_BYTES:
+        raise TooLargeError(f"{path} holds more than {PRESET_FILE_BYTES:,} bytes, the most of a preset file")
 
 
 @dataclass(frozen=True)

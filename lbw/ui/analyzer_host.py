@@ -18,7 +18,7 @@ from lbw.analysis.runner import Renderer, run
 from lbw.analysis.sheet import beside
 from lbw.analysis.store import CellStore
 from lbw.core import limits
-from lbw.core.errors import HostError, WeightsError
+from lbw.core.errors import HostError, TagError, WeightsError
 from lbw.core.family import Architecture
 
 Show = Callable[[int, int, "float | None"], None]
@@ -50,11 +50,13 @@ class Question:
     mask: NDArray[np.uint8] | None = None
 
     def check(self) -> None:
-        """Check the numbers that decide how long a picture takes, before anything is done for it.
+        """Check what decides how long a picture takes, before anything is done for it.
 
         Raises:
-            WeightsError: one of them is past what is rendered.
+            TagError: a prompt is too long. WeightsError: a number is past what is rendered.
         """
+        for what, text in (("the prompt", self.prompt), ("the negative prompt", self.negative)):
+            limits.check_length(text, limits.PROMPT_CHARACTERS, what, TagError)
         whole_number(self.seed, "seed", -1, limits.SEED)
         whole_number(self.steps, "steps", 1, limits.STEPS)
         whole_number(self.width, "width", 8, limits.PICTURE_SIDE)

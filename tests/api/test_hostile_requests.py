@@ -169,6 +169,13 @@ def test_a_large_preset_file_is_saved(client: Any) -> None:
     assert client.put("/lbw/v1/presets", json={"text": text, "version": version}).status_code == 200
 
 
+def test_a_text_larger_than_any_preset_file_is_refused(client: Any) -> None:
+    version = client.get("/lbw/v1/presets").json()["version"]
+    sent = {"text": "a" * (limits.PRESET_FILE_BYTES + 1), "version": version}
+    refused(client.put("/lbw/v1/presets", json=sent), 413, "16,777,216 bytes")
+    assert client.get("/lbw/v1/presets").json()["presets"] == {"MINE": "1"}
+
+
 # Jobs --------------------------------------------------------------------------------------------
 
 

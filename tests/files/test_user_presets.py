@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lbw.core.errors import FileError
+from lbw.core.limits import PRESET_FILE_BYTES
 from lbw.core.presets import parse_presets
 from lbw.files.user_presets import ELEMENTS, SHIPPED, WEIGHTS, PresetStore, read_text, version, write_text
 
@@ -50,6 +51,17 @@ def test_a_file_that_is_not_utf8_is_named_with_the_place(tmp_path: Path) -> None
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"none\.txt cannot be read"):
         read_text(tmp_path / "none.txt")
+
+
+def test_a_file_larger_than_any_preset_file_is_neither_read_nor_written(tmp_path: Path) -> None:
+    path = tmp_path / "p.txt"
+    write_text(path, "a" * PRESET_FILE_BYTES)
+    with pytest.raises(FileError, match="more than 16,777,216 bytes"):
+        write_text(path, "é" * (PRESET_FILE_BYTES // 2 + 1))
+    assert len(read_text(path)) == PRESET_FILE_BYTES
+    path.write_bytes(b"a" * (PRESET_FILE_BYTES + 1))
+    with pytest.raises(FileError, match="more than 16,777,216 bytes"):
+        read_text(path)
 
 
 def test_the_old_text_is_kept_beside_the_new(tmp_path: Path) -> None:

@@ -144,11 +144,14 @@ def value(chance: Generator, depth: int = 2) -> Any:
     return chance.choice(kinds)()
 
 
-def body(chance: Generator, fields: dict[str, Any]) -> bytes:
-    """Return the body of a request whose right form is `fields`, with some of them changed, missing or added."""
-    sent = {name: value(chance) if chance.random() < 0.5 else right for name, right in fields.items()}
+def body(chance: Generator, fields: dict[str, Any], share: float = 0.5) -> bytes:
+    """Return the body of a request whose right form is `fields`, with some of them changed, missing or added.
+
+    share: of the fields that are changed; a fifth of it is missing.
+    """
+    sent = {name: value(chance) if chance.random() < share else right for name, right in fields.items()}
     for name in list(sent):
-        if chance.random() < 0.1:
+        if chance.random() < share / 5:
             del sent[name]
     if chance.random() < 0.1:
         sent[text(chance)[:20]] = value(chance)

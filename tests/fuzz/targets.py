@@ -28,7 +28,7 @@ from lbw.core.weights import parse_block_weights
 from lbw.files.header import read_header
 from lbw.files.hints import hint_problems, hints_text, parse_hints
 
-from . import inputs
+from . import inputs, requests
 from .inputs import Generator
 
 MODELS = list(ARCHITECTURES.values())
@@ -145,4 +145,5 @@ TARGETS: dict[str, Callable[[Generator], None]] = {
     "states and hints": states,
     "names of tensors": names,
     "headers": headers,
+    "requests": requests.ask,
 }
