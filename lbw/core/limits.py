@@ -10,6 +10,9 @@ from .errors import LbwError, quote
 TAG_CHARACTERS = 20_000
 """Of one tag, and of the text of block weights: two thousand numbers with their commas."""
 
+PROMPT_CHARACTERS = 1_000_000
+"""Of one prompt."""
+
 PRESET_NAME_CHARACTERS = 255
 
 PRESET_FILE_BYTES = 16 << 20
