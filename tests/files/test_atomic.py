@@ -329,3 +329,8 @@ def test_the_panel_saves_one_preset_beside_what_others_changed_meanwhile(store: 
         assert "nothing was saved" in message
         assert text == written
     assert parse_presets(store.read("lbwpresets.txt").text).presets == {"A": "theirs", "B": "2"}
+
+
+def test_folders_that_are_missing_are_made(tmp_path: Path) -> None:
+    write_text(tmp_path / "a" / "b" / "presets.txt", "A:1")
+    assert (tmp_path / "a" / "b" / "presets.txt").read_text() == "A:1"

@@ -113,3 +113,23 @@ def test_magnitudes_of_a_convolution_may_stand_in_a_matrix() -> None:
     found = delta(factors | {"dora_scale": magnitude}, weight)
     wanted = delta(factors | {"dora_scale": magnitude.reshape(6, 1, 1, 1)}, weight)
     torch.testing.assert_close(found.weight, wanted.weight)
+
+
+@pytest.mark.parametrize(("alpha", "scale"), [(ALPHA, ALPHA / RANK), (None, 1)])
+@pytest.mark.parametrize("is_first_form", [True, False])
+def test_glora_adds_to_the_weight_a_product_and_the_weight_times_a_product(
+    is_first_form: bool, alpha: float | None, scale: float
+) -> None:
+    # ΔW = W·A + B (arXiv 2306.07967); LyCORIS' first form has the halves of A and B the other way round.
+    generator = np.random.default_rng(8)
+    weight, a_up, a_down = (generator.normal(size=shape) for shape in ((6, 10), (10, RANK), (RANK, 10)))
+    b_up, b_down = generator.normal(size=(6, RANK)), generator.normal(size=(RANK, 10))
+    parts = {"a1": a_up, "a2": a_down, "b1": b_up, "b2": b_down}
+    if is_first_form:
+        parts = {"a1": a_down, "a2": a_up, "b1": b_down, "b2": b_up}
+    parameters = {f"{name}.weight": torch.tensor(part) for name, part in parts.items()}
+    if alpha is not None:
+        parameters["alpha"] = torch.tensor(alpha)
+    found = delta(parameters, torch.tensor(weight))
+    wanted = (weight @ a_up @ a_down + b_up @ b_down) * scale
+    np.testing.assert_allclose(found.weight.numpy(), wanted, rtol=1e-4, atol=1e-4)

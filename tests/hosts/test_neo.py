@@ -263,3 +263,32 @@ def test_a_step_that_changes_weights_does_not_let_the_host_load_anything(
     monkeypatch.setattr(parts, "begin_sampling", lambda: None)
     assert [same(found, call) for found, call in zip(parts.sample(4).calls, meant)] == [True] * 4
     assert asked == []
+
+
+@pytest.mark.parametrize("title", ["Forge", "reForge", "Classic", "Neo"])
+def test_after_the_end_the_patchers_are_those_that_the_host_made(
+    title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(title, tmp_path, monkeypatch)
+    model = world.model_data.sd_model
+    world.paint("<lora:a:0.5>")
+    made = model.forge_objects_after_applying_lora.shallow_copy()
+    world.paint("<lora:a:0.5:lbw=0.5>")
+    applied = model.forge_objects_after_applying_lora
+    assert applied.unet is not made.unet
+    assert applied.clip is not made.clip
+    pristine = applied.unet.lbw_pristine, applied.clip.lbw_pristine
+    world.hook.uninstall()
+    applied = model.forge_objects_after_applying_lora
+    assert (applied.unet, applied.clip) == pristine
+
+
+@pytest.mark.parametrize("title", ["Forge", "reForge", "Classic", "Neo"])
+def test_the_end_may_come_while_another_model_is_loaded(
+    title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(title, tmp_path, monkeypatch)
+    world.paint("<lora:a:0.5:lbw=0.5>")
+    world.model_data.sd_model = object()  # the stand-in of a model that is about to be loaded
+    world.hook.uninstall()
+    assert world.hook.host is None
