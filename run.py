@@ -25,6 +25,7 @@ usage: python run.py COMMAND
   studio   the page, in your browser, on this machine only
   test     lint, types, and all tests
   bench    benchmarks, as ratios
+  mutants  small mistakes in the code: does some test notice each? [PATH…] [--minutes N] [--seed N]
 
 What follows COMMAND is handed on: python run.py demo --lora style --seeds 3; python run.py test --fuzz MINUTES
 """
@@ -138,7 +139,13 @@ def bench(arguments: list[str]) -> int:
     return max(call(PYTHON, ROOT / "bench" / name, *arguments) for name in ("hook.py", "standalone.py", "scan.py"))
 
 
-COMMANDS = {"demo": demo, "studio": studio, "test": test, "bench": bench}
+def mutants(arguments: list[str]) -> int:
+    """Mutation tests, of the files and folders that are named, for as long as `--minutes` says."""
+    prepare("mutants")
+    return call(PYTHON, "-m", "tests.mutants", *arguments)
+
+
+COMMANDS = {"demo": demo, "studio": studio, "test": test, "bench": bench, "mutants": mutants}
 
 
 def main() -> int:
