@@ -75,3 +75,11 @@ def test_start_after_stop_is_seen_between_a_step_and_a_percentage_once_the_steps
 def test_a_span_without_a_dash_is_named() -> None:
     with pytest.raises(TagError, match="2to9"):
         parse_span(None, None, "2to9")
+
+
+def test_a_share_is_of_all_steps_of_a_long_pass_too() -> None:
+    assert [Span(stop=Step(100, percent=True)).holds(step, 150) for step in (149, 150)] == [True, False]
+
+
+def test_a_lora_may_start_at_step_0_which_is_from_the_beginning() -> None:
+    assert parse_span("0", None, None).holds(1, 4)
