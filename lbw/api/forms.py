@@ -61,6 +61,13 @@ class Explained(BaseModel):
     problems: list[str]
 
 
+class MissingLora(BaseModel):
+    """A LoRA that was not found, and what is wrong with the block weights of its tag for every model."""
+
+    detail: str
+    problems: list[str]
+
+
 class LoraEntry(BaseModel):
     """One LoRA of the list; `pending` where its file was not looked into yet."""
 

@@ -23,7 +23,7 @@ from lbw.core.tag import parse_tag
 from lbw.files import user_presets
 from lbw.files.atomic import ChangedError, version
 from lbw.files.block_map import map_of_architecture, map_of_lora
-from lbw.files.explain import explain
+from lbw.files.explain import explain, problems_without_file
 from lbw.files.summary import Summaries, Summary
 from lbw.files.user_presets import PresetStore
 
@@ -36,6 +36,7 @@ from .forms import (
     Explained,
     Lora,
     LoraEntry,
+    MissingLora,
     Presets,
     PresetText,
     TagText,
@@ -102,12 +103,16 @@ class Api:
             raise HTTPException(500, str(error)) from error
         return self.presets(kind)
 
-    def explain(self, sent: TagText) -> Explained:
-        """Return what a tag means for its LoRA's file."""
+    def explain(self, sent: TagText) -> Explained | JSONResponse:
+        """Return what a tag means for its LoRA's file; what is wrong with it also where there is no such file."""
         store = self.server.store
         with answering():
             presets, elements = {**PLACEHOLDERS, **store.presets()}, store.elements()
-            path = self.path(parse_tag(sent.tag, presets).name)
+            request = parse_tag(sent.tag, presets)
+            path = self.server.find(request.name)
+            if path is None:
+                problems = problems_without_file(request, presets, elements, self.server.loaded())
+                return JSONResponse({"detail": _missing(request.name), "problems": problems}, 404)
             report = explain(sent.tag, Path(path), presets, elements, sent.seed, self.server.loaded())
         modules: dict[str, int] = {}
         for module in report.pop("modules"):
@@ -124,7 +129,7 @@ class Api:
         """
         path = self.server.find(name)
         if path is None:
-            raise HTTPException(404, f"LoRA {quote(name)} was not found")
+            raise HTTPException(404, _missing(name))
         return path
 
     def loras(self) -> list[LoraEntry]:
@@ -190,6 +195,10 @@ class Api:
         return known[architecture.name]
 
 
+def _missing(name: str) -> str:
+    return f"LoRA {quote(name)} was not found"
+
+
 @contextmanager
 def answering() -> Iterator[None]:
     """Turn our errors into answers: 503 where the host is not known, 422 for what cannot be read or understood."""
@@ -226,7 +235,12 @@ def add_routes(app: FastAPI, server: Server, api_auth: str | None, jobs: Jobs | 
     def put_presets(sent: PresetText, kind: Literal["weights", "elements"] = "weights") -> Any:
         return api.save(kind, sent)
 
-    @router.post("/explain", response_model=Explained, summary="What a tag means for its LoRA's file")
+    @router.post(
+        "/explain",
+        response_model=Explained,
+        responses={404: {"model": MissingLora}},
+        summary="What a tag means for its LoRA's file; 404 with what else is wrong with it where there is no such file",
+    )
     def post_explain(sent: TagText) -> Any:
         return api.explain(sent)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lbw.core.architectures import ARCHITECTURES, USUAL
 from lbw.core.blocks import locate
 from lbw.core.detect import Detection, detect_lora, not_known
 from lbw.core.errors import FileError, quote
@@ -70,6 +71,26 @@ def explain(
             *unused(resolved, modules),
         ],
     }
+
+
+def problems_without_file(
+    request: LoraRequest,
+    presets: Mapping[str, str],
+    elements: Mapping[str, str],
+    loaded: Architecture | None = None,
+) -> list[str]:
+    """Return what is wrong with `request` whatever its LoRA is for: its file is not there to say.
+
+    loaded: the model that it is to be applied to; problems are told in its terms, SDXL's if it is None.
+    """
+
+    def problems(architecture: Architecture) -> list[str]:
+        return [str(problem) for problem in resolve_request(request, architecture, presets, elements).problems]
+
+    found = problems(loaded or USUAL)
+    if not all(map(problems, ARCHITECTURES.values())):
+        found = []  # it is right for some model
+    return [*found, *request.remarks]
 
 
 def _other_file(name: str, path: Path, metadata: Mapping[str, str]) -> list[str]:

@@ -191,6 +191,28 @@ def test_what_is_wrong_with_a_tag_is_said(server: Server, tag: str, status: int,
     assert said in str(answer.json().get("detail") or answer.json().get("problems"))
 
 
+@pytest.mark.parametrize(
+    ("tag", "problem"),
+    [
+        ("<lora:nobody:1>", None),
+        ("<lora:nobody:1:lbw=MINE>", None),
+        ("<lora:nobody:1:lbw=FLUXALL>", None),
+        ("<lora:nobody:1:lbw=D07=0.5>", None),
+        ("<lora:nobody:1:lbw=MIN>", 'unknown preset "MIN"'),
+        ("<lora:nobody:1:lbw=1,2>", "2 numbers given"),
+        ("<lora:nobody:1:start=9:stop=3>", "9"),
+        ("<lora:nobody:1:strat=3>", "start"),
+    ],
+)
+def test_a_lora_that_is_missing_does_not_hide_what_is_wrong_with_its_tag(
+    server: Server, tag: str, problem: str | None
+) -> None:
+    answer = server.explain(tag).json()
+    assert answer["detail"] == 'LoRA "nobody" was not found'
+    assert len(answer["problems"]) == (problem is not None)
+    assert (problem or "") in "".join(answer["problems"])
+
+
 def test_all_loras_are_listed_with_their_blocks(server: Server) -> None:
     listed = {entry["name"]: entry for entry in server.get("/loras").json()}
     assert listed["subject"] == {
