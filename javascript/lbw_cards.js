@@ -5,20 +5,23 @@
  *
  * The host compares tags with a pattern that knows only a name and one number.
  */
-(function () {
+(() => {
     const CARD = /^<(lora|lyco):([^:>]+):[^>]*\blbw=[^>]*>([\s\S]*)$/;
 
-    function install() {
-        const original = window.tryToRemoveExtraNetworkFromPrompt;
-        if (typeof original !== "function" || original.lbw) return;
-
-        function remove(textarea, text, isNegative) {
+    /**
+     * Return the host's function with ours before it, for cards that write block weights.
+     *
+     * @param {RemoveFromPrompt} original
+     * @returns {RemoveFromPrompt}
+     */
+    function withBlockWeights(original) {
+        return (textarea, text, isNegative) => {
             const card = isNegative ? null : CARD.exec(text);
-            if (!card) return original.apply(this, arguments);
+            if (!card) return original(textarea, text, isNegative);
             const [, kind, name, activation] = card;
             for (const match of textarea.value.matchAll(/<(lora|lyco):([^:>]+)[^>]*>/g)) {
                 if (match[1] !== kind || match[2] !== name) continue;
-                const separator = (window.opts && window.opts.extra_networks_add_text_separator) || " ";
+                const separator = String(window.opts?.extra_networks_add_text_separator || " ");
                 let before = textarea.value.slice(0, match.index);
                 let after = textarea.value.slice(match.index + match[0].length);
                 if (activation && after.startsWith(activation)) after = after.slice(activation.length);
@@ -27,12 +30,11 @@
                 return true;
             }
             return false;
-        }
-
-        remove.lbw = true;
-        window.tryToRemoveExtraNetworkFromPrompt = remove;
+        };
     }
 
-    if (typeof window.onUiLoaded === "function") window.onUiLoaded(install);
-    else install();
+    window.onUiLoaded?.(() => {
+        const original = window.tryToRemoveExtraNetworkFromPrompt;
+        if (original) window.tryToRemoveExtraNetworkFromPrompt = withBlockWeights(original);
+    });
 })();

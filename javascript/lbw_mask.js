@@ -5,12 +5,20 @@
  *
  * The text box within the element ID gets the mask as the address of a PNG that is opaque where it was painted, or
  * nothing. Strokes are kept as lines, in parts of the picture: they stay when another picture comes for the same box.
+ *
+ * @typedef {[number, number]} LbwPoint in parts of the picture's width and height
+ *
+ * @typedef {object} LbwStroke
+ * @property {boolean} erases
+ * @property {number} size of the brush, in parts of the picture's longer side
+ * @property {LbwPoint[]} points none where all that stands before it is cleared
+ *
+ * @typedef {{ strokes: LbwStroke[], size: number, erases: boolean }} LbwPainting with the brush that is chosen
  */
-(function () {
-    if (customElements.get("lbw-mask")) return;
-
+(() => {
     const LARGEST = 1024; // pixels of the mask's longer side
     const COLOUR = "#ff2d78";
+    const PEN_ERASER = 5; // the button that the other end of a pen presses
     const WORDS = {
         paint: "Paint",
         erase: "Erase",
@@ -19,121 +27,142 @@
         size: "Brush size",
         hint: "Paint the region to look at; nothing painted: the whole picture.",
     };
-    const kept = new Map(); // the strokes and the brush, by the id of their box
 
-    /** Return `text` in the page's language. */
-    function word(text) {
-        return (window.localization && window.localization[text]) || text;
+    /** @type {Map<string, LbwPainting>} by the id of their box. */
+    const paintings = new Map();
+
+    /**
+     * Return the painting for a box, a new one where there is none yet.
+     *
+     * @param {string} id
+     */
+    function paintingFor(id) {
+        const painting = paintings.get(id) ?? { strokes: [], size: 0.08, erases: false };
+        paintings.set(id, painting);
+        return painting;
     }
 
-    function make(name, className, text = "") {
-        const element = document.createElement(name);
-        element.className = className;
-        element.textContent = text;
-        return element;
+    /** The bar under a picture: paint or erase, undo, clear, the size of the brush. */
+    class Bar {
+        /**
+         * @param {LbwPainting} painting
+         * @param {{ undo: () => void, clear: () => void }} actions
+         */
+        constructor(painting, { undo, clear }) {
+            this.painting = painting;
+            this.painter = this.tool(WORDS.paint, false);
+            this.eraser = this.tool(WORDS.erase, true);
+            this.undoer = Bar.button(WORDS.undo, undo);
+            this.clearer = Bar.button(WORDS.clear, clear);
+            const size = lbwPage.make("input", { type: "range", min: 0.01, max: 0.4, step: 0.01, value: painting.size });
+            size.addEventListener("input", () => (painting.size = Number(size.value)));
+            const label = lbwPage.make("label", {}, lbwPage.word(WORDS.size), size);
+            const buttons = [this.painter, this.eraser, this.undoer, this.clearer];
+            this.element = lbwPage.make("div", { class: "lbw-mask-bar" }, ...buttons, label);
+        }
+
+        /**
+         * @param {string} text
+         * @param {() => void} action
+         */
+        static button(text, action) {
+            return lbwPage.make("button", { type: "button", textContent: lbwPage.word(text), onclick: action });
+        }
+
+        /**
+         * @param {string} text
+         * @param {boolean} erases
+         */
+        tool(text, erases) {
+            return Bar.button(text, () => {
+                this.painting.erases = erases;
+                this.show();
+            });
+        }
+
+        show() {
+            const { strokes, erases } = this.painting;
+            this.painter.setAttribute("aria-pressed", String(!erases));
+            this.eraser.setAttribute("aria-pressed", String(erases));
+            this.undoer.disabled = !strokes.length;
+            this.clearer.disabled = !strokes.at(-1)?.points.length;
+        }
     }
 
-    class Mask extends HTMLElement {
-        connectedCallback() {
-            if (this.canvas) return;
-            const id = this.dataset.box;
-            if (!kept.has(id)) kept.set(id, { strokes: [], size: 0.08, erases: false });
-            this.kept = kept.get(id);
-            this.box = this.getRootNode().querySelector(`#${id} :is(textarea, input)`);
-            this.picture = this.querySelector("img");
-            this.picture.draggable = false;
-            this.canvas = make("canvas", "");
-            this.ring = make("span", "lbw-mask-ring");
-            const stage = make("div", "lbw-mask-stage");
-            stage.append(this.picture, this.canvas, this.ring);
-            this.append(stage, this.bar(), make("div", "lbw-mask-hint", word(WORDS.hint)));
-            this.listen();
-            this.picture.decode().then(() => this.begin(stage));
-        }
-
-        /** Return the buttons and the size of the brush. */
-        bar() {
-            const bar = make("div", "lbw-mask-bar");
-            const button = (text, action) => {
-                const made = make("button", "", word(text));
-                made.type = "button";
-                made.addEventListener("click", action);
-                bar.append(made);
-                return made;
-            };
-            const tool = (erases) => () => {
-                this.kept.erases = erases;
-                this.refresh();
-            };
-            this.tools = [button(WORDS.paint, tool(false)), button(WORDS.erase, tool(true))];
-            this.undoer = button(WORDS.undo, () => this.undo());
-            this.clearer = button(WORDS.clear, () => this.add({ clears: true }));
-            const size = make("input", "");
-            Object.assign(size, { type: "range", min: 0.01, max: 0.4, step: 0.01, value: this.kept.size });
-            size.addEventListener("input", () => (this.kept.size = Number(size.value)));
-            const label = make("label", "", word(WORDS.size));
-            label.append(size);
-            bar.append(label);
-            this.tabIndex = -1; // after a stroke, Ctrl+Z is heard here
-            return bar;
-        }
-
-        listen() {
+    /** The picture to paint on, and the mask over it. */
+    class Stage {
+        /**
+         * @param {HTMLImageElement} picture
+         * @param {LbwPainting} painting
+         * @param {(address: string) => void} tell gets the mask whenever it has changed, empty for none
+         */
+        constructor(picture, painting, tell) {
+            this.picture = picture;
+            this.painting = painting;
+            this.tell = tell;
+            this.canvas = lbwPage.make("canvas");
+            this.ring = lbwPage.make("span", { class: "lbw-mask-ring" });
+            this.element = lbwPage.make("div", { class: "lbw-mask-stage" }, picture, this.canvas, this.ring);
+            /** @type {CanvasRenderingContext2D | null} */
+            this.pen = null;
+            /** @type {LbwStroke | null} the one that is being drawn. */
+            this.stroke = null;
+            picture.draggable = false;
             this.canvas.addEventListener("pointerdown", (event) => this.press(event));
             this.canvas.addEventListener("pointermove", (event) => this.move(event));
             this.canvas.addEventListener("pointerup", (event) => this.release(event));
             this.canvas.addEventListener("pointercancel", () => this.drop()); // a second finger zooms the page
             this.canvas.addEventListener("pointerleave", () => (this.ring.hidden = true));
-            this.addEventListener("keydown", (event) => {
-                if ((event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z") {
-                    event.preventDefault();
-                    this.undo();
-                }
-            });
+            picture.decode().then(() => this.begin());
         }
 
         /** Take the measure of the picture, now that it is known, and show what was painted before. */
-        begin(stage) {
+        begin() {
             const { naturalWidth: width, naturalHeight: height } = this.picture;
             const scale = Math.min(1, LARGEST / Math.max(width, height));
             this.canvas.width = Math.max(1, Math.round(width * scale));
             this.canvas.height = Math.max(1, Math.round(height * scale));
-            stage.style.setProperty("--lbw-ratio", width / height);
+            this.element.style.setProperty("--lbw-ratio", String(width / height));
             this.pen = this.canvas.getContext("2d");
             this.redraw();
         }
 
-        // Strokes -----------------------------------------------------------------------------------
-
-        /** Return where `event` is, in parts of the picture. */
+        /**
+         * Return where `event` is, in parts of the picture.
+         *
+         * @param {PointerEvent} event
+         * @returns {LbwPoint}
+         */
         place(event) {
             const at = this.canvas.getBoundingClientRect();
             return [(event.clientX - at.left) / at.width, (event.clientY - at.top) / at.height];
         }
 
+        /** @param {PointerEvent} event */
         press(event) {
-            if (!this.pen || !event.isPrimary || (event.button !== 0 && event.button !== 5)) return;
+            if (!this.pen || !event.isPrimary || (event.button !== 0 && event.button !== PEN_ERASER)) return;
             event.preventDefault();
-            this.focus({ preventScroll: true });
+            this.element.parentElement?.focus({ preventScroll: true }); // Ctrl+Z is heard there
             this.canvas.setPointerCapture(event.pointerId);
-            const erases = this.kept.erases || event.button === 5; // the other end of a pen
-            this.stroke = { erases, size: this.kept.size, points: [this.place(event)] };
-            this.draw(this.stroke);
+            const erases = this.painting.erases || event.button === PEN_ERASER;
+            this.stroke = { erases, size: this.painting.size, points: [this.place(event)] };
+            this.draw(this.pen, this.stroke);
         }
 
+        /** @param {PointerEvent} event */
         move(event) {
             if (!event.isPrimary) return;
             this.follow(event);
-            if (!this.stroke) return;
-            const events = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
+            if (!this.stroke || !this.pen) return;
+            const events = event.getCoalescedEvents?.() ?? [];
             const first = this.stroke.points.length - 1;
             this.stroke.points.push(...(events.length ? events : [event]).map((each) => this.place(each)));
-            this.draw(this.stroke, first);
+            this.draw(this.pen, this.stroke, first);
         }
 
+        /** @param {PointerEvent} event */
         release(event) {
-            if (!this.stroke || !event.isPrimary) return;
-            this.add(this.stroke);
+            if (this.stroke && event.isPrimary) this.add(this.stroke);
         }
 
         drop() {
@@ -141,63 +170,87 @@
             this.redraw();
         }
 
+        /** @param {LbwStroke} stroke */
         add(stroke) {
             this.stroke = null;
-            this.kept.strokes.push(stroke);
+            this.painting.strokes.push(stroke);
             this.redraw();
+        }
+
+        clear() {
+            this.add({ erases: true, size: 0, points: [] });
         }
 
         undo() {
-            this.kept.strokes.pop();
+            this.painting.strokes.pop();
             this.redraw();
         }
 
-        /** Show the brush where the pointer is; a finger covers it anyway. */
+        /**
+         * Show the brush where the pointer is; a finger covers it anyway.
+         *
+         * @param {PointerEvent} event
+         */
         follow(event) {
             const [x, y] = this.place(event);
             this.ring.hidden = event.pointerType === "touch";
             this.ring.style.left = `${100 * x}%`;
             this.ring.style.top = `${100 * y}%`;
             const side = Math.max(this.canvas.clientWidth, this.canvas.clientHeight);
-            this.ring.style.width = `${this.kept.size * side}px`;
+            this.ring.style.width = `${this.painting.size * side}px`;
         }
 
-        /** Draw a stroke from its point number `first` on. */
-        draw(stroke, first = 0) {
-            const { pen, canvas } = this;
-            const points = stroke.points.slice(first).map(([x, y]) => [x * canvas.width, y * canvas.height]);
+        /**
+         * Draw a stroke from its point number `first` on.
+         *
+         * @param {CanvasRenderingContext2D} pen
+         * @param {LbwStroke} stroke
+         */
+        draw(pen, stroke, first = 0) {
+            const { width, height } = this.canvas;
+            const points = stroke.points.slice(first).map(([x, y]) => /** @type {const} */ ([x * width, y * height]));
             pen.globalCompositeOperation = stroke.erases ? "destination-out" : "source-over";
             pen.strokeStyle = COLOUR;
             pen.lineCap = pen.lineJoin = "round";
-            pen.lineWidth = stroke.size * Math.max(canvas.width, canvas.height);
+            pen.lineWidth = stroke.size * Math.max(width, height);
             pen.beginPath();
             pen.moveTo(points[0][0] + 0.01, points[0][1]); // a line without a length would not be drawn
             for (const point of points) pen.lineTo(...point);
             pen.stroke();
         }
 
-        /** Draw every stroke anew, and tell the page. */
+        /** Draw every stroke anew, and tell the mask. */
         redraw() {
-            if (!this.pen) return;
-            const { strokes } = this.kept;
-            const shown = strokes.slice(strokes.findLastIndex((stroke) => stroke.clears) + 1);
-            this.pen.clearRect(0, 0, this.canvas.width, this.canvas.height);
-            for (const stroke of shown) this.draw(stroke);
-            this.refresh();
-            this.tell(shown.some((stroke) => !stroke.erases) ? this.canvas.toDataURL() : "");
+            const { pen, canvas } = this;
+            if (!pen) return;
+            const { strokes } = this.painting;
+            const shown = strokes.slice(strokes.findLastIndex((stroke) => !stroke.points.length) + 1);
+            pen.clearRect(0, 0, canvas.width, canvas.height);
+            for (const stroke of shown) this.draw(pen, stroke);
+            this.tell(shown.some((stroke) => !stroke.erases) ? canvas.toDataURL() : "");
         }
+    }
 
-        refresh() {
-            this.tools.forEach((tool, place) => tool.setAttribute("aria-pressed", this.kept.erases === (place === 1)));
-            const { strokes } = this.kept;
-            this.undoer.disabled = !strokes.length;
-            this.clearer.disabled = !strokes.length || strokes.at(-1).clears;
-        }
-
-        tell(address) {
-            if (!this.box || this.box.value === address) return;
-            this.box.value = address;
-            this.box.dispatchEvent(new Event("input", { bubbles: true }));
+    class Mask extends HTMLElement {
+        connectedCallback() {
+            const picture = this.querySelector("img");
+            if (!picture || this.querySelector("canvas")) return;
+            const id = this.dataset.box ?? "";
+            const painting = paintingFor(id);
+            const stage = new Stage(picture, painting, (address) => {
+                const box = lbwPage.box(id);
+                if (box && box.value !== address) lbwPage.enter(box, address);
+                bar.show();
+            });
+            const bar = new Bar(painting, { undo: () => stage.undo(), clear: () => stage.clear() });
+            const hint = lbwPage.make("div", { class: "lbw-mask-hint", textContent: lbwPage.word(WORDS.hint) });
+            this.append(stage.element, bar.element, hint);
+            this.tabIndex = -1; // after a stroke, Ctrl+Z is heard here
+            this.addEventListener("keydown", (event) => {
+                if (!(event.ctrlKey || event.metaKey) || event.shiftKey || event.key.toLowerCase() !== "z") return;
+                event.preventDefault();
+                stage.undo();
+            });
         }
     }
 

@@ -6,21 +6,19 @@
  * There is one of each, which moves: what is typed or found in one place is there in the others, and the page has no
  * more to build for three places than for one.
  */
-(function () {
-    const PANELS = "lbw_tabs";
-    const PLACES = ["lbw_txt2img_panels", "lbw_img2img_panels"];
-    let observer = null;
+(() => {
+    /** @type {ResizeObserver | undefined} */
+    let observer;
 
     function install() {
-        const root = typeof gradioApp === "function" ? gradioApp() : document;
-        const find = (id) => root.querySelector(`#${id}`);
-        const panels = find(PANELS);
+        const root = lbwPage.root();
+        const panels = root.querySelector("#lbw_tabs");
         if (!panels) return;
-        const home = document.createElement("div");
-        home.className = "lbw-place";
+        const others = root.querySelectorAll(".lbw-place");
+        const home = lbwPage.make("div", { class: "lbw-place" });
         panels.before(home);
         home.append(panels);
-        const places = [home, ...PLACES.map(find).filter(Boolean)];
+        const places = [home, ...others];
 
         // A place that comes into view changes its size from nothing to something, whatever shows it.
         observer?.disconnect();
@@ -31,6 +29,5 @@
         for (const place of places) observer.observe(place);
     }
 
-    if (typeof window.onUiLoaded === "function") window.onUiLoaded(install);
-    else install();
+    window.onUiLoaded?.(install);
 })();

@@ -1,17 +1,47 @@
 "use strict";
 
 /**
- * Reading and changing a `<lora:…>` tag as text, and finding the place for a panel beside it.
+ * Reading and changing a `<lora:…>` tag as text.
  *
  * Nothing here touches the page. What a tag says and nobody here knows stays in it, in its place.
+ *
+ * @typedef {object} LbwItem an item without a key: its text, and its place in the tag, the name's being 0
+ * @property {string} text
+ * @property {number} place
+ *
+ * @typedef {object} LbwTag what a tag says, as text; null for what it does not say
+ * @property {string} kind
+ * @property {string} name
+ * @property {string[]} items the tag's text split at `:`, the name first
+ * @property {LbwItem[]} positional the strengths, and what else the host reads by place
+ * @property {string} te the text encoder's strength
+ * @property {string} unet the U-Net's strength; the text encoder's where the tag has one for both
+ * @property {boolean} ownUnet whether the U-Net's strength is written at all
+ * @property {string | null} weights the block weights
+ * @property {number | null} weightsPlace where they stand if they are written by place
+ * @property {string | null} x the number that X stands for
+ * @property {number | null} xPlace where it stands if it is written by place
+ * @property {string | null} start
+ * @property {string | null} stop
+ *
+ * @typedef {object} LbwFound a tag within a text, from `start` to `end`
+ * @property {number} start
+ * @property {number} end
+ * @property {string} text
  */
-var lbwTag = (function () {
+const lbwTag = (() => {
     const TAG = /<(lora|lyco):([^>]+)>/g;
     const KEYED = /^\s*(\w+)=([\s\S]*)$/;
+    /** @type {Record<string, string>} */
     const ALIASES = { w: "lbw" };
-    const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/;
 
-    /** Return the tag of `text` that the caret, or the selection from `from` to `to`, stands in; null if none. */
+    /**
+     * Return the tag of `text` that the caret, or the selection from `from` to `to`, stands in; null if none.
+     *
+     * @param {string} text
+     * @param {number} from
+     * @returns {LbwFound | null}
+     */
     function findTag(text, from, to = from) {
         for (const match of text.matchAll(TAG)) {
             const end = match.index + match[0].length;
@@ -21,119 +51,188 @@ var lbwTag = (function () {
         return null;
     }
 
-    /** Tell whether `text` writes a finite number. */
-    function isNumber(text) {
-        return NUMBER.test(String(text).trim());
-    }
-
-    /** Return a number as text, with at most three decimals. */
-    function formatNumber(value) {
-        return String(Math.round(value * 1000) / 1000);
-    }
-
+    /** @param {string} item */
     function keyed(item) {
         const match = KEYED.exec(item);
-        return match ? { key: ALIASES[match[1]] || match[1], value: match[2].trim() } : null;
+        return match ? { key: ALIASES[match[1]] ?? match[1], value: match[2].trim() } : null;
     }
 
     /**
-     * Return what a tag says, as text; null for what it does not say.
+     * Return what the tag `text` says, null if it is none.
      *
-     * items: its text split at `:`, the name first. ownUnet: whether the U-Net's strength is written at all.
+     * @param {string} text
+     * @returns {LbwTag | null}
      */
     function readTag(text) {
         const match = /^<(lora|lyco):([^>]+)>$/.exec(text);
-        if (!match) return null;
-        const items = match[2].split(":");
-        const tag = { kind: match[1], name: items[0], items, te: null, unet: null, weights: null, lbwe: null, x: null };
+        return match ? read(match[1], match[2].split(":")) : null;
+    }
+
+    /**
+     * @param {string} kind
+     * @param {string[]} items
+     * @returns {LbwTag}
+     */
+    function read(kind, items) {
+        /** @type {LbwItem[]} */
         const positional = [];
+        /** @type {Record<string, string | undefined>} */
         const named = {};
         items.slice(1).forEach((item, place) => {
             const entry = keyed(item);
             if (entry) named[entry.key] = entry.value;
             else positional.push({ text: item.trim(), place: place + 1 });
         });
-        tag.weightsPlace = null;
-        const second = positional[1];
-        if (!("lbw" in named) && second && second.text && !isNumber(second.text) && !second.text.includes("@")) {
-            tag.weightsPlace = second.place;
-            tag.weights = second.text;
-            positional.splice(1, positional.length - 1);
+        let [weights, x] = [named.lbw ?? null, named.x ?? null];
+        let weightsPlace = null;
+        let xPlace = null;
+        const [, second, third] = positional;
+        if (weights === null && second?.text && !lbwWeights.isNumber(second.text) && !second.text.includes("@")) {
+            weights = second.text;
+            weightsPlace = second.place;
+            if (third?.place === second.place + 1 && lbwWeights.isNumber(third.text)) {
+                x ??= third.text;
+                xPlace = third.place;
+            }
+            positional.splice(1);
         }
-        tag.te = named.te ?? (positional[0] ? positional[0].text : null) ?? "1";
-        const unet = named.unet ?? (positional[1] ? positional[1].text : null);
-        tag.ownUnet = unet !== null && unet !== undefined;
-        tag.unet = tag.ownUnet ? unet : tag.te;
-        tag.positional = positional;
-        tag.weights = named.lbw ?? tag.weights;
-        tag.lbwe = named.lbwe ?? null;
-        tag.x = named.x ?? null;
-        const span = "step" in named ? /^([^-]*)-(.*)$/.exec(named.step) : null;
-        tag.start = span ? span[1].trim() : named.start ?? null;
-        tag.stop = span ? span[2].trim() : named.stop ?? null;
+        const te = named.te ?? positional[0]?.text ?? "1";
+        const unet = named.unet ?? positional[1]?.text;
+        const span = named.step === undefined ? null : /^([^-]*)-(.*)$/.exec(named.step);
+        return {
+            kind, name: items[0], items, positional, te, unet: unet ?? te, ownUnet: unet !== undefined,
+            weights, weightsPlace, x, xPlace,
+            start: span ? span[1].trim() : named.start ?? null,
+            stop: span ? span[2].trim() : named.stop ?? null,
+        };
+    }
+
+    /**
+     * Return what `text` says, which is known to be a tag.
+     *
+     * @param {string} text
+     */
+    function certain(text) {
+        const tag = readTag(text);
+        if (!tag) throw new TypeError(`${text} is no tag`);
         return tag;
     }
 
+    /**
+     * @param {string} kind
+     * @param {string[]} items
+     */
     function join(kind, items) {
         return `<${kind}:${items.join(":")}>`;
     }
 
-    /** Return the tag with the last item of `key` set to `value`, added at the end where there is none; null removes. */
+    /**
+     * Return the places of the items with `key`.
+     *
+     * @param {LbwTag} tag
+     * @param {string} key
+     */
+    function placesOf(tag, key) {
+        return [...tag.items.keys()].filter((place) => place > 0 && keyed(tag.items[place])?.key === key);
+    }
+
+    /**
+     * Return the tag with the last item of `key` set to `value`, added at the end where there is none; null removes.
+     *
+     * @param {string} text
+     * @param {string} key
+     * @param {string | null} value
+     */
     function withKey(text, key, value) {
-        const tag = readTag(text);
-        const places = tag.items.map((item, place) => (place && keyed(item)?.key === key ? place : 0)).filter(Boolean);
-        const items = tag.items.slice();
-        if (value === null) return join(tag.kind, items.filter((_, place) => !places.includes(place)));
-        if (places.length) {
-            const place = places[places.length - 1];
-            items[place] = items[place].slice(0, items[place].indexOf("=") + 1) + value;
-        } else items.push(`${key}=${value}`);
-        return join(tag.kind, items);
+        const tag = certain(text);
+        const { kind, items } = tag;
+        const places = placesOf(tag, key);
+        if (value === null) return join(kind, items.filter((_, place) => !places.includes(place)));
+        const last = places.at(-1);
+        if (last === undefined) return join(kind, [...items, `${key}=${value}`]);
+        return join(kind, items.with(last, items[last].slice(0, items[last].indexOf("=") + 1) + value));
     }
 
-    /** Return the tag with other strengths. `unet` is null where it is to follow the text encoder's. */
+    /**
+     * Return the tag with other strengths. `unet` is null where it is to follow the text encoder's.
+     *
+     * @param {string} text
+     * @param {string} te
+     * @param {string | null} unet
+     */
     function withStrength(text, te, unet) {
-        let tag = readTag(text);
-        const hasKey = (key) => tag.items.slice(1).some((item) => keyed(item)?.key === key);
-        if (hasKey("te")) text = withKey(text, "te", te);
-        else {
-            const items = tag.items.slice();
-            if (tag.positional[0]) items[tag.positional[0].place] = te;
-            else items.splice(1, 0, te);
-            text = join(tag.kind, items);
-        }
-        tag = readTag(text);
-        if (unet === null && !tag.ownUnet) return text;
-        if (hasKey("unet")) return withKey(text, "unet", unet);
-        const items = tag.items.slice();
-        if (tag.positional[1]) {
-            if (unet !== null) items[tag.positional[1].place] = unet;
-            else if (tag.positional[2]) items[tag.positional[1].place] = te; // the item after it keeps its place
-            else items.splice(tag.positional[1].place, 1);
-            return join(tag.kind, items);
-        }
-        if (hasKey("te") || tag.weightsPlace) return withKey(text, "unet", unet);
-        items.splice(tag.positional[0].place + 1, 0, unet);
-        return join(tag.kind, items);
+        return withUnet(withTe(text, te), te, unet);
     }
 
-    /** Return the tag with other block weights; null removes them. Weights written by place become `lbw=`. */
+    /**
+     * @param {string} text
+     * @param {string} te
+     */
+    function withTe(text, te) {
+        const tag = certain(text);
+        if (placesOf(tag, "te").length) return withKey(text, "te", te);
+        const [first] = tag.positional;
+        return join(tag.kind, first ? tag.items.with(first.place, te) : tag.items.toSpliced(1, 0, te));
+    }
+
+    /**
+     * @param {string} text
+     * @param {string} te
+     * @param {string | null} unet
+     */
+    function withUnet(text, te, unet) {
+        const tag = certain(text);
+        if (unet === null && !tag.ownUnet) return text;
+        if (placesOf(tag, "unet").length) return withKey(text, "unet", unet);
+        const [first, second, third] = tag.positional;
+        if (second) {
+            if (unet !== null) return join(tag.kind, tag.items.with(second.place, unet));
+            // With an item after it, it stays, so that the other keeps its place.
+            return join(tag.kind, third ? tag.items.with(second.place, te) : tag.items.toSpliced(second.place, 1));
+        }
+        if (!first || unet === null || placesOf(tag, "te").length || tag.weightsPlace) return withKey(text, "unet", unet);
+        return join(tag.kind, tag.items.toSpliced(first.place + 1, 0, unet));
+    }
+
+    /**
+     * Return the tag with other block weights; null removes them. Weights written by place become `lbw=`.
+     *
+     * @param {string} text
+     * @param {string | null} weights
+     */
     function withWeights(text, weights) {
-        const tag = readTag(text);
+        const tag = certain(text);
         if (tag.weightsPlace === null) return withKey(text, "lbw", weights);
-        const items = tag.items.slice();
-        items[tag.weightsPlace] = `lbw=${weights}`;
+        const items = tag.items.with(tag.weightsPlace, `lbw=${weights}`);
         const next = tag.weightsPlace + 1;
         if (next < items.length && !keyed(items[next])) {
-            items[next] = `${isNumber(items[next]) ? "x" : "lbwe"}=${items[next].trim()}`;
+            items[next] = `${next === tag.xPlace ? "x" : "lbwe"}=${items[next].trim()}`;
         }
         return weights === null ? withKey(join(tag.kind, items), "lbw", null) : join(tag.kind, items);
     }
 
-    /** Return the tag with another start or stop; null removes it. A `step=A-B` stays one where both are left. */
+    /**
+     * Return the tag with another number for X; null removes it.
+     *
+     * @param {string} text
+     * @param {string | null} x
+     */
+    function withX(text, x) {
+        const tag = certain(text);
+        if (tag.xPlace === null || placesOf(tag, "x").length) return withKey(text, "x", x);
+        return join(tag.kind, x === null ? tag.items.toSpliced(tag.xPlace, 1) : tag.items.with(tag.xPlace, x));
+    }
+
+    /**
+     * Return the tag with another start or stop; null removes it. A `step=A-B` stays one where both are left.
+     *
+     * @param {string} text
+     * @param {"start" | "stop"} key
+     * @param {string | null} value
+     */
     function withStep(text, key, value) {
-        const tag = readTag(text);
-        if (!tag.items.slice(1).some((item) => keyed(item)?.key === "step")) return withKey(text, key, value);
+        const tag = certain(text);
+        if (!placesOf(tag, "step").length) return withKey(text, key, value);
         const start = key === "start" ? value : tag.start;
         const stop = key === "stop" ? value : tag.stop;
         if (start && stop) return withKey(text, "step", `${start}-${stop}`);
@@ -142,87 +241,5 @@ var lbwTag = (function () {
         return stop ? withKey(text, "stop", stop) : text;
     }
 
-    // Block weights -----------------------------------------------------------------------------
-
-    function spelled(block) {
-        const match = /^([A-Z]+?)0*(\d+)$/.exec(block.trim().toUpperCase());
-        return match ? (match[1] === "MID" ? "M" : match[1]) + match[2] : block.trim().toUpperCase();
-    }
-
-    /**
-     * Return each block's entry, as text, that `weights` says by itself; null where only the server knows.
-     *
-     * lora: blocks, layouts and unlisted, as the API gives them.
-     */
-    function entriesOf(weights, lora) {
-        const all = (entry) => Object.fromEntries(lora.blocks.map((block) => [block, entry]));
-        if (weights === null) return all("1");
-        const entries = weights.split(",").map((entry) => entry.trim());
-        if (entries.length === 1) return isNumber(entries[0]) ? all(entries[0]) : null;
-        const layout = lora.layouts[entries.length];
-        if (!layout || entries.some((entry) => entry.includes("="))) return null;
-        const result = all(formatNumber(lora.unlisted?.[entries.length] ?? 0));
-        layout.forEach((block, place) => {
-            if (block in result) result[block] = entries[place];
-        });
-        return result;
-    }
-
-    /**
-     * Return `weights` with one block set to `value`; null where they cannot be changed without guessing.
-     *
-     * A list of numbers stays one, of the layout of all blocks where its own does not list the block. Everything
-     * else gets `BLOCK=value` added. entries: what each block has now, for a preset whose name cannot be built on.
-     */
-    function withBlock(weights, block, value, lora, entries) {
-        if (weights === null || weights === "") return `1,${block}=${value}`;
-        const parts = weights.split(",").map((part) => part.trim());
-        const full = (from) => lora.blocks.map((id) => (id === block ? value : from[id])).join(",");
-        if (lora.presets.includes(weights) && /[,=]/.test(weights)) return entries ? full(entries) : null;
-        if (parts.some((part) => part.includes("="))) {
-            const kept = parts.filter((part) => !part.includes("=") || spelled(part.split("=")[0]) !== spelled(block));
-            return [...kept, `${block}=${value}`].join(",");
-        }
-        if (parts.length === 1) return `${weights},${block}=${value}`;
-        const layout = lora.layouts[parts.length];
-        if (!layout) return null;
-        const place = layout.indexOf(block);
-        if (place < 0) return full(entriesOf(weights, lora));
-        return parts.map((part, number) => (number === place ? value : part)).join(",");
-    }
-
-    /** Return what an entry is: "zero", "one", "between", "negative", "above", or "other" for what is no number. */
-    function stateOf(entry) {
-        if (!isNumber(entry)) return "other";
-        const value = Number(entry);
-        if (value === 0) return "zero";
-        if (value === 1) return "one";
-        if (value < 0) return "negative";
-        return value < 1 ? "between" : "above";
-    }
-
-    // Place -------------------------------------------------------------------------------------
-
-    /**
-     * Return where a panel of `size` goes so that it stands in `view` and does not cover `tag`.
-     *
-     * All in pixels of the window; `tag` and `view` have left, top, right and bottom. The height may come out
-     * smaller than asked for.
-     */
-    function place(tag, size, view) {
-        const gap = 6;
-        const margin = 8;
-        const width = Math.min(size.width, view.right - view.left - 2 * margin);
-        const below = view.bottom - margin - (tag.bottom + gap);
-        const above = tag.top - gap - (view.top + margin);
-        const under = size.height <= below || below >= above;
-        const height = Math.max(0, Math.min(size.height, under ? below : above));
-        const left = Math.max(view.left + margin, Math.min(tag.left, view.right - margin - width));
-        return { left, top: under ? tag.bottom + gap : tag.top - gap - height, width, height };
-    }
-
-    return {
-        findTag, readTag, withKey, withStrength, withWeights, withStep, entriesOf, withBlock, stateOf, place,
-        isNumber, formatNumber,
-    };
+    return { findTag, readTag, withKey, withStrength, withWeights, withX, withStep };
 })();

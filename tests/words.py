@@ -281,12 +281,12 @@ _TEXT = r'"((?:[^"\\]|\\.)+)"'
 
 
 def of_javascript(code: str) -> Iterator[str]:
-    """Yield the texts that a script looks up by `word`, itself or in `field`, `button`, `WORDS` and `STATES`."""
+    """Yield the texts that a script looks up by `word`, itself or by `WORDS`, `STATES`, and what makes a control."""
     for table in re.findall(r"const (?:WORDS|STATES) = \{(.*?)\};", code, re.S):
         yield from re.findall(rf"\w+:\s*{_TEXT}", table)
     for arguments in re.findall(r'\bword\(((?:"[^"]*"|[^()"])*)\)', code):
         yield from re.findall(rf"{_TEXT}", arguments)
-    for first, second in re.findall(rf"\b(?:field|button)\(\s*{_TEXT},\s*{_TEXT}", code):
+    for first, second in re.findall(rf"\b(?:field|button|strength)\(\s*{_TEXT},\s*{_TEXT}", code):
         yield from (first, second)
 
 

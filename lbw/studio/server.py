@@ -1,4 +1,4 @@
-"""The studio's own server: the page, the routes under `/lbw/v1`, and the scripts of its own controls."""
+"""The studio's own server: the page with the scripts of its own controls, and the routes under `/lbw/v1`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI
-from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 
@@ -29,7 +28,6 @@ from lbw.hosts.standalone import Library
 from .language import load_words
 
 ADDRESS = "127.0.0.1"
-SCRIPTS = "/lbw/javascript"
 
 
 @dataclass(frozen=True)
@@ -93,27 +91,28 @@ def _host_of(origin: str) -> str | None:
 def head(language: str | None) -> str:
     """Return what the page's head needs for its own controls and for `language`; None is English.
 
+    The scripts are written out: Gradio puts what it finds here into the page while that is being built, and would not
+    wait for files.
+
     Raises:
         LbwError: there is no such language.
     """
-    scripts = "".join(
-        f'<script src=".{SCRIPTS}/{name}.js"></script>' for name in ("lbw_tag", "lbw", "lbw_mask", "lbw_watch")
-    )
-    if language is None:
-        return scripts
-    table = json.dumps(load_words(language), ensure_ascii=False).replace("<", "\\u003c")
-    translator = Path(__file__).with_name("words.js").read_text(encoding="utf-8")
-    setting = f'document.documentElement.lang = "{language.replace("_", "-")}"; window.localization = {table};'
-    return f"<script>{setting}</script><script>{translator}</script>{scripts}"
+    scripts = sorted((ROOT / "javascript").glob("*.js"))
+    words = ""
+    if language is not None:
+        scripts.insert(0, Path(__file__).with_name("words.js"))
+        said = {"language": language.replace("_", "-"), "words": load_words(language)}
+        table = json.dumps(said, ensure_ascii=False).replace("<", "\\u003c")
+        words = f'<script type="application/json" id="lbw-words">{table}</script>'
+    return words + "".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in scripts)
 
 
 def application(page: gr.Blocks, shelf: Shelf, jobs: Jobs) -> FastAPI:
-    """Return the server: `page` at its root, and beside it the routes and the scripts."""
+    """Return the server: `page` at its root, and beside it the routes."""
     page.show_api = False
     app = FastAPI(title="LoRA Block Weight")
     app.add_middleware(ThisMachineOnly)
     add_routes(app, shelf, None, jobs)
-    app.mount(SCRIPTS, StaticFiles(directory=ROOT / "javascript"))
     return gr.mount_gradio_app(app, page, path="/")
 
 

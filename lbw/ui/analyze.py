@@ -50,20 +50,6 @@ _BEAT = 2.0
 _REST = 8
 """How much longer than a drawing of the grid takes the next one is waited for: the pictures come first."""
 
-# The tag goes where the LoRA's tag was, else to the end.
-_TO_PROMPT = r"""(tag) => {
-    const root = typeof gradioApp === 'function' ? gradioApp() : document;
-    const side = root.querySelector('#tab_img2img #lbw_tabs') ? 'img2img' : 'txt2img';
-    const box = root.querySelector(`#${side}_prompt textarea`);
-    if (!box || !tag) return [];
-    const nameOf = (text) => text.match(/^<[^:>]+:[^:>]+/)[0];
-    const old = (box.value.match(/<[^:<>]+:[^<>]+>/g) || []).find((other) => nameOf(other) === nameOf(tag));
-    if (old) box.value = box.value.replace(old, () => tag);
-    else box.value = `${box.value.trimEnd()} ${tag}`.trimStart();
-    box.dispatchEvent(new Event('input', {bubbles: true}));
-    return [];
-}"""
-
 
 class AnalyzePanel(AnalyzeControls):
     """The analyzer, within the page that is being built.
@@ -109,7 +95,7 @@ class AnalyzePanel(AnalyzeControls):
         )  # fmt: skip
         listen(self.open_folder.click, self._open_folder, [], [self.message])
         sent = listen(self.send_tag.click, self._tag, [], [self.message, self.tag])
-        listen(sent.then, None, [self.tag], [], js=_TO_PROMPT)
+        listen(sent.then, None, [self.tag], [], js="lbwPrompt.insertTag")
 
     # Analyses ------------------------------------------------------------------------------------
 

@@ -105,8 +105,8 @@ def compare_view(source: str, changed: str, label: str) -> str:
         '<figure class="lbw-compare-figure"><div class="lbw-compare" style="--lbw-at:50%">'
         f'<img src="{source}" alt="source"><img class="lbw-over" src="{changed}" alt="{escape(label)} changed">'
         '<span class="lbw-divider"></span>'
-        '<input type="range" min="0" max="100" step="0.5" value="50" title="Divider: source left, changed right" '
-        "oninput=\"this.parentNode.style.setProperty('--lbw-at', this.value + '%')\"></div>"
+        '<input type="range" min="0" max="100" step="0.5" value="50" title="Divider: source left, changed right">'
+        "</div>"
         f"<figcaption>{words(('◀', 'source', '·', 'changed', '▶', '·', 'drag the line'))}</figcaption></figure>"
     )
 
@@ -134,48 +134,12 @@ def progress_view(run: Run | None) -> str:
 
 # The table ---------------------------------------------------------------------------------------
 
-_SORT = """
-    const root = this;
-    const pick = event.target.closest('tr[data-block]');
-    if (pick) {
-        const box = root.getRootNode().querySelector('#lbw_analyze_pick textarea, #lbw_analyze_pick input');
-        if (box) {
-            box.value = pick.dataset.block + '\\n' + Date.now();
-            box.dispatchEvent(new Event('input', {bubbles: true}));
-        }
-        return;
-    }
-    const head = event.target.closest('th');
-    if (!head) return;
-    const keep = root.closest('#lbw_analyze_table') || root;
-    const column = [...head.parentNode.children].indexOf(head);
-    const text = column === 1 || column === head.parentNode.children.length - 1;
-    const old = keep.lbwSort;
-    keep.lbwSort = {column, down: old && old.column === column ? !old.down : !text && column > 0};
-    const sort = () => {
-        const table = keep.querySelector('table');
-        if (!table || !keep.lbwSort) return;
-        if (keep.lbwWatch) keep.lbwWatch.disconnect();
-        const {column, down} = keep.lbwSort;
-        const key = row => row.children[column].dataset.sort ?? row.children[column].textContent;
-        const rows = [...table.tBodies[0].rows].sort((a, b) => {
-            const [one, two] = [key(a), key(b)];
-            const order = one !== '' && two !== '' && !isNaN(one) && !isNaN(two) ? one - two
-                : one.localeCompare(two, undefined, {numeric: true});
-            return down ? -order : order;
-        });
-        table.tBodies[0].append(...rows);
-        [...table.tHead.rows[0].cells].forEach((cell, index) => {
-            cell.setAttribute('aria-sort', index !== column ? 'none' : down ? 'descending' : 'ascending');
-        });
-        if (keep.lbwWatch) keep.lbwWatch.observe(keep, {childList: true, subtree: true});
-    };
-    if (!keep.lbwWatch) keep.lbwWatch = new MutationObserver(sort);
-    sort();"""
+_FIRST = dict.fromkeys(("", "block", "suggestion"), "ascending")
+"""How the first click on a heading sorts, where it is not from the largest number on."""
 
 
 def results_view(run: Run | None) -> str:
-    """Return the table of the blocks: a click on a heading sorts it, one on a row chooses its block."""
+    """Return the table of blocks; a click on a heading sorts it, one on a row chooses its block (lbw_results.js)."""
     if run is None or not run.results:
         return ""
     verdicts = run.suggestion.verdicts
@@ -184,13 +148,13 @@ def results_view(run: Run | None) -> str:
     masked = [figure for figure in _FORMS if any(result.mean_of(figure) is not None for result in ranked)]
     headings = ["", "block", "mean %", "deviation", *masked, "suggestion"]
     head = "".join(
-        f'<th scope="col" aria-sort="none"><button type="button" title="Sort by this">{escape(heading or "#")}'
-        "</button></th>"
+        f'<th scope="col" aria-sort="none" data-first="{_FIRST.get(heading, "descending")}">'
+        f'<button type="button" title="Sort by this">{escape(heading or "#")}</button></th>'
         for heading in headings
     )
     rows = "".join(_row(place, result, largest, masked, verdicts) for place, result in enumerate(ranked, 1))
     return (
-        f'<div class="lbw-scroll lbw-results" onclick="{escape(" ".join(_SORT.split()))}"><table class="lbw-table">'
+        '<div class="lbw-scroll lbw-results" data-box="lbw_analyze_pick"><table class="lbw-table">'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 

@@ -25,14 +25,12 @@ LOADED = "the loaded model"
 _DARKEST = 62
 """Percent of the accent's colour in the block that has most; letters on it can still be read, light and dark."""
 
-_TELL = """
-    const block = event.target.closest?.('.lbw-map-block');
-    const told = this.querySelector('.lbw-map-told');
-    if (block) told.replaceChildren(...block.querySelector('.lbw-map-more').cloneNode(true).childNodes);"""
-
 
 def map_view(found: BlockMap) -> str:
-    """Return the picture of a map as HTML: blocks in the shape of their model, whose numbers pointer and keys show."""
+    """Return the picture of a map as HTML: blocks in the shape of their model.
+
+    Pointer and keys show the numbers of each (lbw_block_map.js).
+    """
     parts = "".join(_part(part, found, is_unet(found.architecture)) for part in shape(found.architecture))
     title: Text = (found.architecture.title, "·", len(found.architecture.blocks), "blocks")
     if found.counts is not None:
@@ -42,10 +40,9 @@ def map_view(found: BlockMap) -> str:
         if found.counts is None
         else "Shaded by share of the parameters. Point at a block, or go there with the Tab key."
     )
-    code = escape(" ".join(_TELL.split()))
     return (
         "".join(message(remark, REMARK) for remark in found.remarks)
-        + f'<div class="lbw-map" onmouseover="{code}" onfocusin="{code}"><p>{words(title)}</p>{parts}'
+        + f'<div class="lbw-map"><p>{words(title)}</p>{parts}'
         f'<p class="lbw-map-told" role="status" aria-live="polite">{words(hint)}</p></div>'
     )
 

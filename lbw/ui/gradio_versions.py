@@ -28,9 +28,9 @@ def listen(
     A handler's parameters are annotated with classes, not with forms like `list[int]`: Gradio looks for its own classes
     among them in a way that fails for such forms under Python 3.10.
 
-    js: code that the browser runs, instead of `handler` or before it. queue: wait in the queue behind what is slow,
-    as handlers that yield must; the others answer at once. When an event comes while the handler still runs, the
-    handler runs once more for the latest.
+    js: the name of a function of `javascript/` that the browser calls, instead of `handler` or before it. queue: wait
+    in the queue behind what is slow, as handlers that yield must; the others answer at once. When an event comes while
+    the handler still runs, the handler runs once more for the latest.
     """
     kind = getattr(event, "__name__", type(event).__name__)
     known = _KNOWN.get(kind) or _KNOWN.setdefault(kind, frozenset(inspect.signature(event).parameters))
@@ -56,10 +56,4 @@ def tooltips(texts: Mapping[str, str]) -> None:
     WebUI translates no titles that come later than the page.
     """
     table = json.dumps(dict(texts)).replace("<", "\\u003c")
-    code = f"""() => {{
-        for (const [id, text] of Object.entries({table})) {{
-            const element = document.getElementById(id);
-            if (element) element.title = window.localization?.[text] || text;
-        }}
-    }}"""
-    on_page_load(None, js=code)
+    on_page_load(None, js=f"lbwTooltips.show.bind(null, {table})")

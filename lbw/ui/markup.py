@@ -88,19 +88,3 @@ def png_uri(data: bytes) -> str:
 def picture(address: str, words: str, width: int) -> str:
     """Return a picture as a part of the page, `width` pixels wide; `words` say the same to a screen reader."""
     return f'<img class="lbw-picture" src="{address}" alt="{escape(words)}" style="width:{width}px">'
-
-
-def line_jump(elem_id: str) -> str:
-    """Return attributes with which a click on an element that has `data-line` selects that line of a text box."""
-    code = f"""
-        const line = event.target.dataset.line;
-        const box = this.getRootNode().querySelector('#{elem_id} textarea');
-        if (line && box) {{
-            const ends = [...box.value.matchAll(/\\n/g)].map(match => match.index);
-            const first = line > 1 ? (ends[line - 2] ?? box.value.length) + 1 : 0;
-            box.focus();
-            box.setSelectionRange(first, ends[line - 1] ?? box.value.length);
-            box.scrollTop = (line - 3) * parseFloat(getComputedStyle(box).lineHeight);
-            box.scrollLeft = 0;
-        }}"""
-    return f'onclick="{escape(" ".join(code.split()))}"'

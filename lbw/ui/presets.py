@@ -18,7 +18,7 @@ from lbw.files.atomic import ChangedError
 from lbw.files.user_presets import ELEMENTS, WEIGHTS, PresetStore, Reading
 
 from .gradio_versions import listen, on_page_load, tooltips
-from .markup import BAD, GOOD, REMARK, Text, counted, line_jump, message, table, words
+from .markup import BAD, GOOD, REMARK, Text, counted, message, table, words
 from .preset_check import cells, kind_of
 
 _ROWS = 3000
@@ -261,7 +261,7 @@ def check_view(kind: Kind, text: str, is_edited: bool) -> str:
     rows = table(
         ["line", "", "name", "layout", "fits", "remark"],
         ((kind_of(line), cells(line)) for line in lines),
-        line_jump(f"lbw_{kind.name}_text"),
+        f'data-box="lbw_{kind.name}_text"',  # where a click on a line's number leads (lbw_editor.js)
     )
     # The page is not left without a question while it shows this class (lbw_watch.js).
     mark = " lbw-unsaved" if is_edited else ""

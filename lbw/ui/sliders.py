@@ -26,19 +26,6 @@ def sliders_view(
     box_id: the element with the text box that is told the values as `values_in` reads them, whenever somebody moves
     one.
     """
-    code = f"""
-        const field = event.target;
-        const [range, number] = field.closest('.lbw-weights-slider').querySelectorAll('input');
-        if (field === range) number.value = range.value;
-        else if (number.value !== '') {{
-            range.min = Math.min(range.min, number.value);
-            range.max = Math.max(range.max, number.value);
-            range.value = number.value;
-        }}
-        const box = this.getRootNode().querySelector('#{box_id} :is(textarea, input)');
-        const all = [...this.querySelectorAll('input[type=number]')];
-        box.value = all.map(each => each.dataset.block + '=' + each.value).join(',');
-        box.dispatchEvent(new Event('input', {{bubbles: true}}));"""
 
     def slider(block: str) -> str:
         value = values[block]
@@ -64,7 +51,7 @@ def sliders_view(
         if part
     ]
     unseen = sliders(block for block in values if block not in placed)
-    return f'<div class="lbw-weights-sliders" oninput="{escape(" ".join(code.split()))}">{"".join(made)}{unseen}</div>'
+    return f'<div class="lbw-weights-sliders" data-box="{box_id}">{"".join(made)}{unseen}</div>'
 
 
 def values_text(values: Mapping[str, float]) -> str:

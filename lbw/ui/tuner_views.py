@@ -30,16 +30,7 @@ class Shown:
 
 
 def state_view(tuner: Tuner) -> str:
-    """Return the blocks as HTML: each a button that writes its id into the field Blocks."""
-    code = """
-        const block = event.target.closest('button')?.dataset.block;
-        const box = this.getRootNode().querySelector('#lbw_tuner_blocks textarea, #lbw_tuner_blocks input');
-        if (block && box) {
-            const listed = box.value.split(',').map(text => text.trim()).filter(text => text);
-            const others = listed.filter(text => text !== block);
-            box.value = (others.length < listed.length ? others : [...listed, block]).join(', ');
-            box.dispatchEvent(new Event('input', {bubbles: true}));
-        }"""
+    """Return the blocks as HTML: each a button that writes its id into the field Blocks (lbw_tuner.js)."""
     fields = []
     numbers = {block: number for number, group in enumerate(tuner.groups, 1) for block in group}
     for block, known in tuner.by_block.items():
@@ -54,7 +45,7 @@ def state_view(tuner: Tuner) -> str:
     groups: Text = ("·", *counted(len(tuner.groups), "group", "groups")) if tuner.groups else ()
     changes = counted(len(tuner.history), "change", "changes")
     sums = words((len(tuner.open_blocks), "/", len(tuner.blocks), "blocks open", *groups, "·", *changes))
-    return f'<div class="lbw-states" onclick="{escape(" ".join(code.split()))}">{"".join(fields)}</div><p>{sums}</p>'
+    return f'<div class="lbw-states" data-box="lbw_tuner_blocks">{"".join(fields)}</div><p>{sums}</p>'
 
 
 def gallery_view(tuner: Tuner, shown: Shown) -> list[tuple[str, str]]:

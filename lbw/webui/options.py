@@ -11,7 +11,7 @@ from lbw.core.presets import parse_presets
 
 ON_INVALID = "lbw_on_invalid"
 WITH_PREDECESSOR = "lbw_with_predecessor"
-PANEL = "lbw_panel"  # read by javascript/lbw.js
+PANEL = "lbw_panel"  # read by javascript/lbw_panel.js
 WARN, STOP = "warn", "stop"
 THIS, OTHER = "this extension", "the other extension"
 

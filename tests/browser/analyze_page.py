@@ -23,7 +23,7 @@ from lbw.ui.analyzer_host import Prepared, Question, Show
 from lbw.ui.presets import presets_panel
 from lbw.ui.tuner import tuner_panel
 
-from .serve_each import run_script, serve_each
+from .serve_each import serve_each
 
 SDXL = ARCHITECTURES["sdxl"]
 
@@ -136,8 +136,6 @@ def build(folder: Path) -> gr.Blocks:
             analyze_panel(host, presets, tuner)
     with gr.Blocks(css=(ROOT / "style.css").read_text(encoding="utf-8"), analytics_enabled=False) as page:
         tab.render()
-        run_script("lbw_mask")
-        run_script("lbw_watch")
     return page
 
 

@@ -12,28 +12,26 @@ from lbw.ui.presets import presets_panel
 from lbw.ui.tuner import tuner_panel
 
 from .analyze_page import Host
-from .serve_each import run_script, serve_each
+from .serve_each import serve_each
 
 
 def build(folder: Path) -> gr.Blocks:
     """Return the page; what it writes lies in `folder`."""
     store, host = PresetStore(folder), Host(folder)
-    with gr.Blocks(analytics_enabled=False) as page:
-        with gr.Tabs():
-            for tab in ("txt2img", "img2img"):
-                with gr.Tab(tab, elem_id=f"tab_{tab}"):
-                    gr.Textbox("a cat <lora:demo:1:lbw=XYZ> on a mat", label=f"{tab} prompt", elem_id=f"{tab}_prompt")
-                    with gr.Accordion(f"Panels in {tab}", open=False):
-                        gr.Column(elem_id=f"lbw_{tab}_panels", elem_classes=["lbw-place"])
-            with gr.Tab("LoRA Block Weight", elem_id="tab_lbw"), gr.Tabs(elem_id="lbw_tabs"):
-                place = gr.Tab("Analyze")
-                with gr.Tab("Presets"):
-                    presets = presets_panel(store)
-                with gr.Tab("Tuner"):
-                    tuner = tuner_panel(host, store, presets)
-                with place:
-                    analyze_panel(host, presets, tuner)
-        run_script("lbw_places")
+    with gr.Blocks(analytics_enabled=False) as page, gr.Tabs():
+        for tab in ("txt2img", "img2img"):
+            with gr.Tab(tab, elem_id=f"tab_{tab}"):
+                gr.Textbox("a cat <lora:demo:1:lbw=XYZ> on a mat", label=f"{tab} prompt", elem_id=f"{tab}_prompt")
+                with gr.Accordion(f"Panels in {tab}", open=False):
+                    gr.Column(elem_id=f"lbw_{tab}_panels", elem_classes=["lbw-place"])
+        with gr.Tab("LoRA Block Weight", elem_id="tab_lbw"), gr.Tabs(elem_id="lbw_tabs"):
+            place = gr.Tab("Analyze")
+            with gr.Tab("Presets"):
+                presets = presets_panel(store)
+            with gr.Tab("Tuner"):
+                tuner = tuner_panel(host, store, presets)
+            with place:
+                analyze_panel(host, presets, tuner)
     return page
 
 

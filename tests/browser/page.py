@@ -20,7 +20,7 @@ from lbw.ui.presets import presets_panel
 from lbw.ui.tuner import tuner_panel
 from lbw.ui.weights import weights_panel
 
-from .serve_each import run_script, serve_each
+from .serve_each import serve_each
 
 
 class Host:
@@ -73,7 +73,6 @@ def build(folder: Path) -> gr.Blocks:
             hints_panel(store, tuner)
     with gr.Blocks(css=(ROOT / "style.css").read_text(encoding="utf-8"), analytics_enabled=False) as page:
         tab.render()
-        run_script("lbw_watch")
     return page
 
 

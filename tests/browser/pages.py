@@ -17,6 +17,7 @@ from lbw.core.fitting import fitting_architectures
 from lbw.core.plan import resolve_request
 from lbw.core.shape import shape
 from lbw.core.tag import parse_tag
+from lbw.files.explain import problems_without_file
 
 FLUX = ARCHITECTURES["flux"]
 SD1 = ARCHITECTURES["sd1"]
@@ -24,6 +25,7 @@ SDXL = ARCHITECTURES["sdxl"]
 
 ROOT = Path(__file__).parents[2]
 ATTACK = "<img src=x onerror=window.attacked=1>"
+SCRIPTS = sorted(path.name for path in (ROOT / "javascript").glob("*.js"))
 PRESETS = {
     "NONE": ",".join("0" * 17),
     "MIDD": "1,0,0,0,1,1,1,1,1,1,1,1,0,0,0,0,0",
@@ -48,6 +50,7 @@ GRADIO = {
     '<div class="input-container svelte-173056l"><textarea data-testid="textbox" class="scroll-hide svelte-173056l" '
     'dir="ltr" rows="3"></textarea></div></label></div>',
 }
+ORDER = {"3.41": 1, "4.40": -1}  # of the scripts: none matters
 BOXES = ("txt2img_prompt", "txt2img_neg_prompt", "hires_prompt", "hires_neg_prompt", "img2img_prompt")
 
 THEME = """
@@ -88,7 +91,7 @@ for (const area of document.querySelectorAll("textarea")) {
 def page(gradio: str, dark: bool) -> str:
     """Return the page with the boxes of that Gradio."""
     boxes = '<div class="gap"></div>'.join(GRADIO[gradio].format(id=name) for name in BOXES)
-    scripts = "".join(f'<script src="javascript/{name}.js"></script>' for name in ("lbw", "lbw_cards", "lbw_tag"))
+    scripts = "".join(f'<script src="javascript/{name}"></script>' for name in SCRIPTS[:: ORDER[gradio]])
     return (
         f'<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<style>{THEME}</style>"
@@ -121,11 +124,17 @@ def fits(text: str, presets: dict[str, str], architecture: Architecture) -> bool
     return architecture in fitting_architectures(text, presets)
 
 
-def explain(tag: str) -> dict[str, Any]:
-    """Return what the API says of a tag."""
+def explain(tag: str) -> tuple[dict[str, Any], int]:
+    """Return what the API says of a tag, and the status of its answer."""
     request = parse_tag(tag, PRESETS)
+    if request.name not in LORAS:
+        return {"detail": missing(request.name), "problems": problems_without_file(request, PRESETS, {})}, 404
     resolved = resolve_request(request, LORAS[request.name], PRESETS, {}, 0)
-    return {"blocks": dict(resolved.weights.blocks), "problems": [str(problem) for problem in resolved.problems]}
+    return {"blocks": dict(resolved.weights.blocks), "problems": [str(problem) for problem in resolved.problems]}, 200
+
+
+def missing(name: str) -> str:
+    return f'LoRA "{name}" was not found'
 
 
 class Site(ThreadingHTTPServer):
@@ -169,14 +178,15 @@ class Handler(BaseHTTPRequestHandler):
         elif name != path and name in LORAS:
             self.answer(json.dumps(lora(name, self.server.more)))
         else:
-            self.answer(json.dumps({"detail": f'LoRA "{name}" was not found'}), status=404)
+            self.answer(json.dumps({"detail": missing(name)}), status=404)
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.server.broken:
             self.close_connection = True
         else:
-            self.answer(json.dumps(explain(body["tag"])))
+            content, status = explain(body["tag"])
+            self.answer(json.dumps(content), status=status)
 
 
 @contextmanager

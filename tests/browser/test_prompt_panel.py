@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -219,26 +220,30 @@ def test_what_is_not_known_in_the_tag_stays_as_it_is(person: Person) -> None:
 @pytest.mark.parametrize(
     ("call", "result"),
     [
-        ("withStrength('<lora:a:1>', '0.8', null)", "<lora:a:0.8>"),
-        ("withStrength('<lora:a>', '0.8', '0.5')", "<lora:a:0.8:0.5>"),
-        ("withStrength('<lora:a:1:0.5>', '0.8', null)", "<lora:a:0.8>"),
-        ("withStrength('<lora:a:1:0.5:8>', '0.8', null)", "<lora:a:0.8:0.8:8>"),
-        ("withStrength('<lora:a:te=1:u=3>', '0.8', '0.2')", "<lora:a:te=0.8:u=3:unet=0.2>"),
-        ("withStrength('<lora:a:1:IN02:3>', '0.7', '0.2')", "<lora:a:0.7:IN02:3:unet=0.2>"),
-        ("withWeights('<lora:a:1:IN02:3>', 'ALL')", "<lora:a:1:lbw=ALL:x=3>"),
-        ("withWeights('<lora:a:1:IN02:EL>', 'ALL')", "<lora:a:1:lbw=ALL:lbwe=EL>"),
-        ("withWeights('<lora:a:1:zz=1:w=2>', 'ALL')", "<lora:a:1:zz=1:w=ALL>"),
-        ("withWeights('<lora:a:1:lbw=2:start=3>', null)", "<lora:a:1:start=3>"),
-        ("withStep('<lora:a:1:step=2-5>', 'start', '3')", "<lora:a:1:step=3-5>"),
-        ("withStep('<lora:a:1:step=2-5>', 'start', null)", "<lora:a:1:stop=5>"),
-        ("withBlock(null, 'IN04', '0.5', {presets: []}, null)", "1,IN04=0.5"),
-        ("withBlock('ALL,in4=1,OUT=0', 'IN04', '0.5', {presets: []}, null)", "ALL,OUT=0,IN04=0.5"),
-        ("withBlock('1,R', 'B', '0', {presets: [], layouts: {2: ['A', 'B']}}, null)", "1,0"),
-        ("withBlock('1,2,3', 'B', '0', {presets: [], layouts: {}}, null)", None),
+        ("lbwTag.withStrength('<lora:a:1>', '0.8', null)", "<lora:a:0.8>"),
+        ("lbwTag.withStrength('<lora:a>', '0.8', '0.5')", "<lora:a:0.8:0.5>"),
+        ("lbwTag.withStrength('<lora:a:1:0.5>', '0.8', null)", "<lora:a:0.8>"),
+        ("lbwTag.withStrength('<lora:a:1:0.5:8>', '0.8', null)", "<lora:a:0.8:0.8:8>"),
+        ("lbwTag.withStrength('<lora:a:te=1:u=3>', '0.8', '0.2')", "<lora:a:te=0.8:u=3:unet=0.2>"),
+        ("lbwTag.withStrength('<lora:a:1:IN02:3>', '0.7', '0.2')", "<lora:a:0.7:IN02:3:unet=0.2>"),
+        ("lbwTag.withWeights('<lora:a:1:IN02:3>', 'ALL')", "<lora:a:1:lbw=ALL:x=3>"),
+        ("lbwTag.withWeights('<lora:a:1:IN02:EL>', 'ALL')", "<lora:a:1:lbw=ALL:lbwe=EL>"),
+        ("lbwTag.withWeights('<lora:a:1:zz=1:w=2>', 'ALL')", "<lora:a:1:zz=1:w=ALL>"),
+        ("lbwTag.withWeights('<lora:a:1:lbw=2:start=3>', null)", "<lora:a:1:start=3>"),
+        ("lbwTag.withX('<lora:a:1:IN02:3:zz=1>', '4')", "<lora:a:1:IN02:4:zz=1>"),
+        ("lbwTag.withX('<lora:a:1:IN02:3>', null)", "<lora:a:1:IN02>"),
+        ("lbwTag.withX('<lora:a:1:lbw=0,OUT00=X>', '4')", "<lora:a:1:lbw=0,OUT00=X:x=4>"),
+        ("lbwTag.withX('<lora:a:1:x=3:lbw=ALL>', null)", "<lora:a:1:lbw=ALL>"),
+        ("lbwTag.withStep('<lora:a:1:step=2-5>', 'start', '3')", "<lora:a:1:step=3-5>"),
+        ("lbwTag.withStep('<lora:a:1:step=2-5>', 'start', null)", "<lora:a:1:stop=5>"),
+        ("lbwWeights.withBlock(null, 'IN04', '0.5', {presets: []}, null)", "1,IN04=0.5"),
+        ("lbwWeights.withBlock('ALL,in4=1,OUT=0', 'IN04', '0.5', {presets: []}, null)", "ALL,OUT=0,IN04=0.5"),
+        ("lbwWeights.withBlock('1,R', 'B', '0', {presets: [], layouts: {2: ['A', 'B']}}, null)", "1,0"),
+        ("lbwWeights.withBlock('1,2,3', 'B', '0', {presets: [], layouts: {}}, null)", None),
     ],
 )
 def test_the_tag_is_rewritten_as_the_syntax_wants_it(visit: Callable[..., Person], call: str, result: str) -> None:
-    assert visit().page.evaluate(f"lbwTag.{call}") == result
+    assert visit().page.evaluate(call) == result
 
 
 def test_strengths_are_one_until_they_are_parted(person: Person) -> None:
@@ -282,6 +287,70 @@ def test_problems_stand_in_the_panel(person: Person) -> None:
     person.field("Weights").fill("MIDDD")
     person.page.keyboard.press("Enter")
     expect(person.panel.locator(".lbw-status")).to_contain_text('unknown preset "MIDDD"')
+
+
+def test_a_lora_that_is_missing_does_not_hide_what_is_wrong_with_its_weights(person: Person) -> None:
+    person.type("<lora:nobody:1:lbw=MIDDD> x")
+    status = person.panel.locator(".lbw-status")
+    expect(status).to_have_text(re.compile('LoRA "nobody" was not found\n.*unknown preset "MIDDD"'))
+    person.field("Weights").fill("MIDD")
+    person.page.keyboard.press("Enter")
+    expect(status).to_have_text('LoRA "nobody" was not found')
+
+
+LISTED = "<lora:subject:1:lbw=1,R,U,X,X-0.3,1,1,1,1,1,1,1:x=0.7> y"
+NAMED = "<lora:subject:1:lbw=1,IN04=R,IN05=U,IN07-IN08=X,IN08=X-0.3:x=0.7> y"
+
+
+@pytest.mark.parametrize("tag", [LISTED, NAMED])
+def test_a_block_drawn_with_each_seed_gets_a_number_only_from_who_gives_it_one(person: Person, tag: str) -> None:
+    person.opened(tag)
+    block = person.block("IN04")
+    expect(block.locator("output")).to_have_text("~ R")
+    expect(block).to_have_attribute("title", "IN04 · R, drawn with each seed")
+    block.locator("input").focus()
+    for key in ("ArrowLeft", "ArrowUp", "Shift+ArrowRight", "PageDown"):
+        person.page.keyboard.press(key)
+    assert person.text() == tag
+    person.page.keyboard.press("1")
+    expect(block.locator("output")).to_have_text("● 1")
+    person.page.keyboard.press("ArrowLeft")
+    expect(block.locator("output")).to_have_text("◐ 0.95")
+    assert "U" in person.text()
+    assert "R" not in person.text()
+
+
+@pytest.mark.parametrize("tag", [LISTED, NAMED])
+def test_x_is_shown_as_the_number_that_the_tag_gives_it(person: Person, tag: str) -> None:
+    person.opened(tag)
+    expect(person.block("IN07").locator("output")).to_have_text("X 0.7")
+    expect(person.block("IN08").locator("output")).to_have_text("X 0.4")
+    expect(person.block("IN08")).to_have_attribute("title", "IN08 · X-0.3 = 0.4, between zero and one")
+    expect(person.block("IN08").locator("input")).to_have_value("0.4")
+    expect(person.field("X")).to_have_value("0.7")
+    person.field("X").fill("0.3")
+    person.page.keyboard.press("Enter")
+    assert person.text() == tag.replace("x=0.7", "x=0.3")
+    expect(person.block("IN08").locator("output")).to_have_text("X 0")
+    expect(person.block("IN08")).to_have_attribute("data-state", "zero")
+    person.block("IN07").locator("input").focus()
+    person.page.keyboard.press("ArrowUp")
+    expect(person.block("IN07").locator("output")).to_have_text("◐ 0.35")
+    expect(person.block("IN08").locator("output")).to_have_text("X 0")
+
+
+def test_the_field_for_x_is_there_where_the_weights_have_one(person: Person) -> None:
+    person.opened()
+    expect(person.field("X")).to_be_hidden()
+    person.field("Weights").fill("0,OUT00=X")
+    person.page.keyboard.press("Enter")
+    expect(person.block("OUT00").locator("output")).to_have_text("X 1")
+    person.field("X").fill("0.5")
+    person.page.keyboard.press("Enter")
+    assert person.text() == PROMPT.replace("XL-STYLE", "0,OUT00=X:x=0.5")
+    person.field("X").fill("")
+    person.page.keyboard.press("Enter")
+    assert person.text() == PROMPT.replace("XL-STYLE", "0,OUT00=X")
 
 
 def test_without_the_server_the_tag_can_still_be_edited(person: Person) -> None:
@@ -409,7 +478,8 @@ def test_a_slider_writes_at_once_with_a_thousand_presets(visit: Callable[..., Pe
 def test_a_second_click_on_a_card_takes_its_tag_out_again(visit: Callable[..., Person]) -> None:
     person = visit()
     remove = "text => window.tryToRemoveExtraNetworkFromPrompt(document.querySelector('textarea'), text, false)"
-    person.page.evaluate("window.tryToRemoveExtraNetworkFromPrompt = () => 'the host'")
+    host = "{ tryToRemoveExtraNetworkFromPrompt: () => 'the host', onUiLoaded: (callback) => callback() }"
+    person.page.evaluate(f"() => void Object.assign(window, {host})")
     person.page.add_script_tag(url="javascript/lbw_cards.js")
     person.type("a <lora:b(c:0.7:lbw=0,IN04=1> word, d", "")
     assert person.page.evaluate(remove, "<lora:b:1>") == "the host"

@@ -62,7 +62,6 @@ def visit(open_page: Callable[[str], Any], serve: Callable[[str], str]) -> Calla
     def come(language: str = "") -> sync_api.Page:
         page = open_page(serve(language))
         page.locator("#lbw_analyze_start[title]").wait_for(state="attached")
-        page.wait_for_function("typeof lbwTag === 'object'")
         return page
 
     return come

@@ -1,0 +1,120 @@
+"use strict";
+
+/**
+ * Writing into a prompt, so that the browser's own undo takes it back.
+ *
+ * All that is written in one gesture, a slider drawn from here to there, is one step of that undo.
+ */
+const lbwPrompt = (() => {
+    let isWriting = false;
+    let gesture = 0;
+    /** @type {{ gesture: number, before: string, after: string, end: number } | null} */
+    let last = null;
+
+    // What our own writing sets off is not for others: completion extensions would take it for typing.
+    for (const type of ["beforeinput", "input", "focus", "blur", "focusin", "focusout"]) {
+        window.addEventListener(type, (event) => isWriting && event.stopImmediatePropagation(), true);
+    }
+
+    /**
+     * Run `change`, with the focus in `textarea`, and tell the page once that its text is another.
+     *
+     * @param {HTMLTextAreaElement} textarea
+     * @param {() => void} change
+     */
+    function inside(textarea, change, takesFocus = true) {
+        const active = lbwPage.focused();
+        const goesThere = takesFocus && active !== textarea;
+        const top = textarea.scrollTop;
+        isWriting = true;
+        try {
+            if (goesThere) textarea.focus({ preventScroll: true });
+            change();
+            textarea.scrollTop = top;
+            if (goesThere && active?.isConnected) active.focus({ preventScroll: true });
+        } finally {
+            isWriting = false;
+        }
+        textarea.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+
+    /**
+     * Write `text` where the focus is, from `start` to `end`, and tell whether the browser did.
+     *
+     * @param {HTMLTextAreaElement} textarea
+     * @param {string} text
+     * @param {number} start
+     * @param {number} end
+     */
+    function type(textarea, text, start, end) {
+        const more = last?.gesture === gesture && textarea.value === last.after ? last : null;
+        if (more) document.execCommand("undo");
+        const isBack = more !== null && textarea.value === more.before;
+        if (more && !isBack) document.execCommand("redo");
+        const before = textarea.value;
+        const from = isBack ? more.end : end;
+        textarea.setSelectionRange(start, from);
+        if (!document.execCommand("insertText", false, text)) return false;
+        last = { gesture, before, after: textarea.value, end: from };
+        return true;
+    }
+
+    /**
+     * Write `text` in the place of what stands from `start` to `end`; the caret stays where it is within it.
+     *
+     * @param {HTMLTextAreaElement} textarea
+     * @param {string} text
+     * @param {number} start
+     * @param {number} end
+     * @param {number} caret
+     */
+    function replace(textarea, text, start, end, caret) {
+        const isOnPhone = window.matchMedia("(pointer: coarse)").matches; // the keyboard would come and go
+        const change = () => {
+            if (isOnPhone || !type(textarea, text, start, end)) textarea.setRangeText(text, start, end, "end");
+            const place = start + Math.min(Math.max(1, caret - start), text.length - 1);
+            textarea.setSelectionRange(place, place);
+        };
+        inside(textarea, change, !isOnPhone);
+    }
+
+    /**
+     * Take back the last change of a prompt, or do it again.
+     *
+     * @param {HTMLTextAreaElement} textarea
+     * @param {"undo" | "redo"} command
+     */
+    function undo(textarea, command) {
+        inside(textarea, () => document.execCommand(command));
+        last = null;
+    }
+
+    /** Begin a gesture: what is written from now on is another step of the undo. */
+    function beginGesture() {
+        gesture++;
+    }
+
+    /** Be told that somebody else changed a prompt. */
+    function forget() {
+        last = null;
+    }
+
+    /**
+     * Write a tag into the prompt beside the panels: where a tag of its LoRA stands, else at the end.
+     *
+     * @param {string} tag
+     * @returns {never[]} what Gradio wants to have of a function without outputs
+     */
+    function insertTag(tag) {
+        const side = lbwPage.root().querySelector("#tab_img2img #lbw_tabs") ? "img2img" : "txt2img";
+        const box = lbwPage.box(`${side}_prompt`);
+        if (!box || !tag) return [];
+        /** @param {string} text */
+        const nameOf = (text) => /^<[^:>]+:[^:>]+/.exec(text)?.[0];
+        const old = box.value.match(/<[^:<>]+:[^<>]+>/g)?.find((other) => nameOf(other) === nameOf(tag));
+        lbwPage.enter(box, old ? box.value.replace(old, () => tag) : `${box.value.trimEnd()} ${tag}`.trimStart());
+        return [];
+    }
+
+    return { replace, undo, beginGesture, forget, insertTag, isWriting: () => isWriting };
+})();

@@ -1,0 +1,108 @@
+"use strict";
+
+/**
+ * What the panel at a tag asks the server: what a LoRA has, and what a tag means.
+ *
+ * @typedef {object} LbwExplained what a tag means; see `/docs`
+ * @property {Record<string, number>} blocks
+ * @property {string[]} problems
+ */
+const lbwServer = (() => {
+    const API = "./lbw/v1";
+    const FRESH = 10000; // milliseconds for which what the server said of a LoRA is not asked for again
+    const PATIENCE = 8000; // milliseconds after which a request is given up
+    const WORDS = {
+        offline: "The server does not answer. Strength, steps and the text of the weights can still be edited.",
+        login: "The server asks for the credentials of its API; open this address and log in:",
+    };
+
+    /** @type {Map<string, { lora: LbwLora, time: number }>} what was said of each LoRA, by name. */
+    const known = new Map();
+
+    /** An answer that is none: `status` is the server's, 0 where there was no server. */
+    class Refusal extends Error {
+        /**
+         * @param {string} message what to tell
+         * @param {number} status
+         * @param {string[]} problems what is wrong with the tag beside it
+         */
+        constructor(message, status, problems) {
+            super(message);
+            this.status = status;
+            this.problems = problems;
+        }
+    }
+
+    /**
+     * Return what the server answers.
+     *
+     * @param {string} path
+     * @param {unknown} [body] sent as JSON; without one, the request is a GET
+     * @returns {Promise<any>}
+     * @throws {Refusal}
+     */
+    async function ask(path, body) {
+        /** @type {Response} */
+        let answer;
+        try {
+            answer = await fetch(API + path, {
+                method: body === undefined ? "GET" : "POST",
+                credentials: "same-origin",
+                headers: { "Content-Type": "application/json", "X-Requested-With": "lbw" },
+                body: body === undefined ? undefined : JSON.stringify(body),
+                signal: AbortSignal.timeout(PATIENCE),
+            });
+        } catch {
+            throw new Refusal(lbwPage.word(WORDS.offline), 0, []);
+        }
+        const content = await answer.json().catch(() => ({}));
+        if (answer.ok) return content;
+        const login = `${lbwPage.word(WORDS.login)} ${new URL(`${API}/presets`, location.href)}`;
+        const detail = typeof content.detail === "string" ? content.detail : answer.statusText;
+        throw new Refusal(answer.status === 401 ? login : detail, answer.status, content.problems ?? []);
+    }
+
+    /**
+     * Return what was said of the LoRA `name` the last time, null if nothing.
+     *
+     * @param {string} name
+     */
+    function remembered(name) {
+        return known.get(name)?.lora ?? null;
+    }
+
+    /**
+     * Return what the server says of the LoRA `name`: the same object again while it says the same.
+     *
+     * @param {string} name
+     * @returns {Promise<LbwLora>}
+     * @throws {Refusal}
+     */
+    async function lora(name) {
+        const before = known.get(name);
+        if (before && Date.now() - before.time < FRESH) return before.lora;
+        try {
+            const said = await ask(`/loras/${encodeURIComponent(name).replaceAll("%2F", "/")}`);
+            const isSame = before && JSON.stringify(before.lora) === JSON.stringify(said);
+            const lora = isSame ? before.lora : said;
+            known.set(name, { lora, time: Date.now() });
+            return lora;
+        } catch (error) {
+            if (error instanceof Refusal && error.status === 404) known.delete(name);
+            throw error;
+        }
+    }
+
+    /**
+     * Return what a tag means, with the first of the random numbers that it may hold.
+     *
+     * @param {string} tag
+     * @returns {Promise<LbwExplained>}
+     * @throws {Refusal}
+     */
+    function explain(tag) {
+        return ask("/explain", { tag, seed: 0 });
+    }
+
+    return { Refusal, remembered, lora, explain };
+})();
