@@ -9,7 +9,9 @@ start only compares stamps.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -97,6 +99,17 @@ def prepare_browser_tests() -> None:
             say(f"{path.stem} cannot be installed here; the browser tests under it are skipped")
 
 
+def prepare_script_types() -> None:
+    """Install TypeScript, which checks the types of the page's scripts; without npm, that test is skipped."""
+    npm = shutil.which("npm")
+    wanted = json.loads((ROOT / "package.json").read_text())["devDependencies"]["typescript"]
+    installed = ROOT / "node_modules" / "typescript" / "package.json"
+    if installed.exists() and json.loads(installed.read_text())["version"] == wanted:
+        return
+    if npm is None or call(npm, "install", "--no-package-lock", "--no-audit", "--no-fund", "--silent") != 0:
+        say("TypeScript cannot be installed here; the types of javascript/ are not checked")
+
+
 def demo(arguments: list[str]) -> int:
     """The analysis of a bundled LoRA, with the bundled model."""
     prepare("studio")
@@ -115,6 +128,7 @@ def test(arguments: list[str]) -> int:
     if arguments[:1] == ["--fuzz"]:
         return call(PYTHON, "-m", "tests.fuzz", *arguments[1:])
     prepare_browser_tests()
+    prepare_script_types()
     if arguments:
         return call(PYTHON, "-m", "pytest", *arguments)
     steps = (
