@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from random import Random
 
+from . import requests
 from .run import Findings, fuzz
 from .targets import TARGETS
 
@@ -22,6 +23,7 @@ def main(arguments: list[str]) -> int:
     first = int(arguments[1]) if len(arguments) > 1 else int(time.time()) * 1000
     findings = Findings(tell)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    requests.server()  # whose libraries take longer to import than any input may take
     with suppress(KeyboardInterrupt):  # what was found until then counts
         fuzz(TARGETS, minutes * 60, findings, first)
     for name, count in findings.counts.items():

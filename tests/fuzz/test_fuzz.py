@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from . import requests
 from .run import Findings, HangError, fuzz, limit, one
 from .targets import TARGETS
 
@@ -30,6 +31,8 @@ def name(request: pytest.FixtureRequest) -> str:
     target = str(request.param)
     for library in ("fastapi", "gradio", "diffusers") if target == "requests" else ():
         pytest.importorskip(library)
+    if target == "requests":
+        requests.server()  # whose libraries take longer to import than any input may take
     return target
 
 
