@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -24,11 +25,12 @@ import numpy as np  # noqa: E402
 from lbw.analysis.cells import Choice  # noqa: E402
 from lbw.analysis.effective_blocks import Analysis, Settings  # noqa: E402
 from lbw.analysis.noise_scan import AT, noise_scan  # noqa: E402
+from lbw.analysis.request import PictureRequest  # noqa: E402
 from lbw.analysis.store import CellStore  # noqa: E402
 from lbw.hosts.standalone import Library, StandaloneHost, load_pipeline  # noqa: E402
-from lbw.studio.analyze import CellRenderer  # noqa: E402
-from lbw.studio.renderer import Job, Renderer  # noqa: E402
-from lbw.studio.scan import NoiseProbe  # noqa: E402
+from lbw.studio.cells import StandaloneCells  # noqa: E402
+from lbw.studio.noise import NoiseProbe  # noqa: E402
+from lbw.studio.renderer import PictureRenderer  # noqa: E402
 
 PROMPTS = {
     "subject": (
@@ -67,29 +69,28 @@ def main() -> None:
     parser.add_argument("--at", default=",".join(map(str, AT)), metavar="X,…", help="places of the scan")
     options, _ = parser.parse_known_args()
     host = StandaloneHost(load_pipeline(options.model, "cpu"), Library(options.lora_dir))
-    maker = Renderer(host, {}, {}, options.model)
+    maker = PictureRenderer(host, {}, {}, options.model)
     at = tuple(float(place) for place in options.at.split(","))
     print(f"{'LoRA':10} {'blocks':>6} {'ρ, one seed':>12} {'ρ, all seeds':>13} {'time, ratio':>12}")
     for name, prompts in PROMPTS.items():
         for prompt in prompts:
-            job = Job(f"{prompt} <lora:{name}:1:lbw=XYZ>", width=64, height=64, steps=20, cfg=5.0)
+            asked = PictureRequest(f"{prompt} <lora:{name}:1:lbw=XYZ>", width=64, height=64, steps=20, cfg_scale=5.0)
             tensors = host.tensors(name)
             choices = tuple(Choice(b, (b,)) for b in host.architecture.blocks if b in tensors)
-            seeds = tuple(range(1, options.seeds + 1))
+            settings = Settings(choices, tuple(range(1, options.seeds + 1)))
             with tempfile.TemporaryDirectory() as folder:
                 store = CellStore(Path(folder), {"lora": name, "prompt": prompt})
-                analysis = Analysis(Settings(choices, seeds), host.architecture, tensors, store)
+                analysis = Analysis(settings, host.architecture, tensors, store)
                 began = time.perf_counter()
-                for _ in analysis.run(CellRenderer(maker, job)):
+                for _ in analysis.run(StandaloneCells(maker, asked)):
                     pass
-                full = (time.perf_counter() - began) / len(seeds)
+                full = (time.perf_counter() - began) / options.seeds
             percents = np.array([result.mean for result in analysis.results])
             rho, spent = [], []
             for count in (1, options.seeds):
                 began = time.perf_counter()
-                found = noise_scan(
-                    choices, seeds[:count], (0.0, 1.0), host.architecture, tensors, NoiseProbe(maker, job, at)
-                )
+                some = replace(settings, seeds=settings.seeds[:count])
+                found = noise_scan(some, host.architecture, tensors, NoiseProbe(maker, asked, at))
                 spent.append((time.perf_counter() - began) / count)
                 noise = {change.choice.label: change.mean for change in found}
                 rho.append(spearman(np.array([noise[choice.label] for choice in choices]), percents))

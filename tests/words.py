@@ -11,7 +11,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ("lbw/ui", "lbw/webui", "lbw/studio/page.py")
+SESSIONS = tuple(f"lbw/analysis/{name}.py" for name in ("request", "session", "analysis_session", "plot_session"))
+SOURCES = ("lbw/ui", "lbw/webui", "lbw/studio/page.py", *SESSIONS)
 
 SHOWN = ("label", "info", "placeholder", "title", "headers", "choices")
 """Keyword arguments of components whose text is shown; `choices` also as the first argument of those that choose."""
@@ -22,7 +23,7 @@ FIRST = {
 """Calls with a shown text at that place."""
 PLACES = {
     "_result": (0, 1), "Kind": (1, 4), "message": (0,), "words": (0,), "progress": (2,), "_said": (0, 1),
-    "_shown": (2,), "_conflicting": (2,), "counted": (1, 2),
+    "_shown": (2,), "_conflicting": (2,), "counted": (1, 2), "say": (0,), "_fail": (0,), "option": (1,),
 }  # fmt: skip
 """Our own functions and classes that take shown texts by place."""
 
@@ -42,6 +43,7 @@ CHECK = "lbw/core/preset_check.py"
 
 MORE: dict[str, tuple[str, ...]] = {
     "lbw/ui/analyze_views.py": ("block", "mean %", "deviation", "inside", "outside", "focus", "suggestion"),
+    "lbw/ui/analyze_controls.py": ("full: pictures", "quick scan: no pictures"),
     "lbw/ui/preset_check.py": ("every model",),
     "lbw/core/block_words.py": (
         "double stream block", "single stream block", "joint block", "block", "context refiner", "noise refiner",
@@ -52,6 +54,7 @@ MORE: dict[str, tuple[str, ...]] = {
     "lbw/webui/page.py": ("Take from txt2img", "Take from img2img"),
     "lbw/webui/tab.py": ("Prompt, size, steps, CFG scale, sampler and the last seed, as they stand there.",),
     "lbw/webui/analyzer.py": ("X Types", "Y Types", "Z Types", "X Values", "Y Values", "Z Values"),
+    "lbw/analysis/request.py": ("black", "white"),
     "lbw/analysis/trainer.py": ("LyCORIS preset",),
     "lbw/analysis/training.py": ("sd-scripts: learning rates", "sd-scripts: ranks"),
     "lbw/analysis/xyz.py": ("none", "values", "seed", "elements", "Block ID", "Original Weights"),

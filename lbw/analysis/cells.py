@@ -23,13 +23,15 @@ class Cell:
     """What one picture is rendered with.
 
     entries: for each block of `layout`, in its order, an entry of block weights. seed: of the picture.
-    elements: rules of an elemental preset, for tags that say `lbwe=XYZ`.
+    elements: rules of an elemental preset, for tags that say `lbwe=XYZ`. prompt: in place of the renderer's own;
+    empty for that one.
     """
 
     layout: tuple[str, ...]
     entries: tuple[str, ...]
     seed: int
     elements: str = ""
+    prompt: str = ""
 
     @property
     def weights(self) -> str:
@@ -44,7 +46,7 @@ class Cell:
     def with_entry(self, blocks: Collection[str], entry: str) -> Cell:
         """Return this cell with `entry` for `blocks`, those that its layout has not left aside."""
         entries = tuple(entry if block in blocks else old for block, old in zip(self.layout, self.entries))
-        return Cell(self.layout, entries, self.seed, self.elements)
+        return replace(self, entries=entries)
 
     def differing(self, other: Cell) -> set[str]:
         """Return the blocks in which this cell's weights differ from those of `other`."""
@@ -121,8 +123,9 @@ def ordered(cells: Iterable[Cell], tensors: Mapping[str, int]) -> list[Cell]:
     """Return `cells`, each once, so that from one to the next the fewest tensors change.
 
     The first stays first. A step costs the tensors of the blocks that differ; a change of the text encoders' block
-    costs more than all others, because the text must be encoded anew. Cells that differ in their seed alone cost
-    nothing and stand together. Of more cells than can be compared with each other, the order is the one given.
+    costs more than all others, because the text must be encoded anew; so does another prompt. Cells that differ in
+    their seed alone cost nothing and stand together. Of more cells than can be compared with each other, the order is
+    the one given.
 
     tensors: how many tensors the LoRA has in each block.
     """
@@ -140,7 +143,7 @@ def ordered(cells: Iterable[Cell], tensors: Mapping[str, int]) -> list[Cell]:
     price |= dict.fromkeys(_ENCODED, dear)
 
     def cost(before: Cell, after: Cell) -> int:
-        return sum(price[block] for block in before.differing(after))
+        return sum(price[block] for block in before.differing(after)) + dear * (before.prompt != after.prompt)
 
     order = [waiting.pop(0)]
     while waiting:

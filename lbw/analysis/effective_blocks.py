@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,53 +18,75 @@ from lbw.core.numbers import format_number
 
 from .cells import Cell, Choice, check_count, uniform_cell
 from .measure import Change, Mask, measure
+from .request import BLACK
 from .runner import CannotKeepError, Outcome, Renderer, run
 from .store import CellStore, Rendered
 
-BLACK, WHITE = "black", "white"
+
+class Sample(NamedTuple):
+    """One source picture, with which others are compared: its seed, and which of the prompts it has, from 0."""
+
+    seed: int
+    prompt: int = 0
 
 
 @dataclass(frozen=True)
 class Settings:
     """What to compare.
 
-    choices: the blocks, or groups of blocks, that are looked at. seeds: one source each. span: the weight of the
-    block that is looked at, and that of all others. threshold: a difference of colour values, 0 to 255, that counts
-    as a change only when it is exceeded. background: of the raw difference. swap_axes: blocks from left to right.
+    choices: the blocks, or groups of blocks, that are looked at. seeds, prompts: one source for each seed of each
+    prompt; an empty prompt is the renderer's own. span: the weight of the block that is looked at, and that of all
+    others. threshold: a difference of color values, 0 to 255, that counts as a change only when it is exceeded.
+    diff_color: background of the raw difference. swap_axes: blocks from left to right.
     """
 
     choices: tuple[Choice, ...]
     seeds: tuple[int, ...]
     span: tuple[float, float] = (0.0, 1.0)
     threshold: int = 20
-    background: str = BLACK
+    diff_color: str = BLACK
     swap_axes: bool = False
+    prompts: tuple[str, ...] = ("",)
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """Every source, those of one prompt together."""
+        return tuple(Sample(seed, number) for number in range(len(self.prompts)) for seed in self.seeds)
+
+    def label(self, sample: Sample) -> str:
+        """Return how pages and files call `sample`."""
+        return f"prompt {sample.prompt + 1}, seed {sample.seed}" if len(self.prompts) > 1 else f"seed {sample.seed}"
+
+    def source(self, sample: Sample, architecture: Architecture) -> Cell:
+        """Return the cell of a source: every block at the range's second number."""
+        cell = uniform_cell(architecture, self.span[1], sample.seed)
+        return replace(cell, prompt=self.prompts[sample.prompt])
 
 
 @dataclass
 class BlockResult:
-    """What is known of one choice: a change for each seed, None where its cell failed or was not reached."""
+    """What is known of one choice: a change for each sample, None where its cell failed or was not reached."""
 
     choice: Choice
-    changes: dict[int, Change | None] = field(default_factory=dict)
-    errors: dict[int, str] = field(default_factory=dict)
+    changes: dict[Sample, Change | None] = field(default_factory=dict)
+    errors: dict[Sample, str] = field(default_factory=dict)
 
     def percents(self) -> list[float]:
-        """The percentages of the seeds that are known."""
+        """The percentages of the samples that are known."""
         return [change.percent for change in self.changes.values() if change is not None]
 
     @property
     def mean(self) -> float | None:
-        """Mean of the percentages over the seeds."""
+        """Mean of the percentages over the samples."""
         return float(np.mean(self.percents())) if self.percents() else None
 
     @property
     def std(self) -> float | None:
-        """Standard deviation of the percentages over the seeds (of the population: 0 for one seed)."""
+        """Standard deviation of the percentages over the samples (of the population: 0 for one sample)."""
         return float(np.std(self.percents())) if self.percents() else None
 
     def mean_of(self, figure: str) -> float | None:
-        """Mean over the seeds of a figure of `Change`: "inside", "outside" or "focus"."""
+        """Mean over the samples of a figure of `Change`: "inside", "outside" or "focus"."""
         values = [getattr(change, figure) for change in self.changes.values() if change is not None]
         known = [value for value in values if value is not None]
         return float(np.mean(known)) if known else None
@@ -88,30 +111,31 @@ class Analysis:
         Raises:
             WeightsError: there are more pictures than anybody renders.
         """
-        check_count((1 + len(settings.choices)) * len(settings.seeds))
+        check_count((1 + len(settings.choices)) * len(settings.samples))
         self.settings = settings
         self.architecture = architecture
         self.tensors = tensors
         self.store = store
         self.results = [BlockResult(choice) for choice in settings.choices]
         self.rendered = self.reused = 0
-        self.source_errors: dict[int, str] = {}
+        self.source_errors: dict[Sample, str] = {}
         self.stop_reason = ""
         self._mask = mask
         low, high = settings.span
-        self.sources = {seed: uniform_cell(architecture, high, seed) for seed in settings.seeds}
-        self._wanted: dict[Cell, list[tuple[BlockResult, int]]] = {}
+        self.sources = {sample: settings.source(sample, architecture) for sample in settings.samples}
+        self._samples = {cell: sample for sample, cell in self.sources.items()}
+        self._wanted: dict[Cell, list[tuple[BlockResult, Sample]]] = {}
         for result in self.results:
             touched = [block for block in result.choice.blocks if tensors.get(block)]
-            for seed in settings.seeds:
+            for sample in settings.samples:
                 if touched and low != high:
-                    self._wanted.setdefault(self.cell(result.choice, seed), []).append((result, seed))
+                    self._wanted.setdefault(self.cell(result.choice, sample), []).append((result, sample))
                 else:
-                    result.changes[seed] = Change(0.0, *((0.0, 0.0) if mask is not None else ()))
+                    result.changes[sample] = Change(0.0, *((0.0, 0.0) if mask is not None else ()))
 
-    def cell(self, choice: Choice, seed: int) -> Cell:
+    def cell(self, choice: Choice, sample: Sample) -> Cell:
         """Return the cell in which the blocks of `choice` have the range's first number."""
-        return self.sources[seed].with_entry(choice.blocks, format_number(self.settings.span[0]))
+        return self.sources[sample].with_entry(choice.blocks, format_number(self.settings.span[0]))
 
     @property
     def cells(self) -> list[Cell]:
@@ -128,9 +152,9 @@ class Analysis:
             for outcome in run(self.cells, renderer, self.store, self.tensors):
                 self.reused += outcome.reused
                 self.rendered += not outcome.reused and outcome.rendered is not None
-                if outcome.cell in self.sources.values():
+                if outcome.cell in self._samples:
                     if outcome.rendered is None:
-                        self.source_errors[outcome.cell.seed] = outcome.error
+                        self.source_errors[self._samples[outcome.cell]] = outcome.error
                     self._take(outcome)
                     still = [late for late in waiting if not self._take(late)]
                     waiting = still
@@ -142,20 +166,20 @@ class Analysis:
 
     def _take(self, outcome: Outcome) -> bool:
         """Measure `outcome`; False if its source is not there yet."""
-        cell = outcome.cell
-        wanted = self._wanted.get(cell, [])
+        wanted = self._wanted.get(outcome.cell, [])
         if not wanted:
             return True
-        source = self.store.load(self.sources[cell.seed])
-        error = self.source_errors.get(cell.seed, "")
+        of = wanted[0][1]
+        source = self.store.load(self.sources[of])
+        error = self.source_errors.get(of, "")
         if source is None and not error:
             return False
-        for result, seed in wanted:
+        for result, sample in wanted:
             if outcome.rendered is None or source is None:
-                result.changes[seed] = None
-                result.errors[seed] = outcome.error or f"the source failed: {error}"
+                result.changes[sample] = None
+                result.errors[sample] = outcome.error or f"the source failed: {error}"
             else:
-                result.changes[seed] = self._change(source, outcome.rendered)
+                result.changes[sample] = self._change(source, outcome.rendered)
         return True
 
     def _change(self, source: Rendered, changed: Rendered) -> Change:
@@ -170,16 +194,21 @@ class Analysis:
             self._mask = self._mask(width, height)
         return self._mask
 
-    def pictures(self, choice: Choice, seed: int) -> tuple[Rendered | None, Rendered | None]:
+    def pictures(self, choice: Choice, sample: Sample) -> tuple[Rendered | None, Rendered | None]:
         """Return source and changed picture, None for what is not there; a block without tensors changes nothing."""
-        source = self.store.load(self.sources[seed])
-        cell = self.cell(choice, seed)
+        source = self.store.load(self.sources[sample])
+        cell = self.cell(choice, sample)
         return source, self.store.load(cell) if cell in self._wanted else source
 
     def ranking(self) -> list[BlockResult]:
         """Return the choices of which something is known, those that change most first."""
-        known = [result for result in self.results if result.mean is not None]
-        return sorted(known, key=lambda result: -(result.mean or 0.0))
+        return ranking(self.results)
+
+
+def ranking(results: Sequence[BlockResult]) -> list[BlockResult]:
+    """Return the results of which something is known, those that change most first."""
+    known = [result for result in results if result.mean is not None]
+    return sorted(known, key=lambda result: -(result.mean or 0.0))
 
 
 # The suggestion ----------------------------------------------------------------------------------

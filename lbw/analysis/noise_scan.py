@@ -5,7 +5,7 @@ The denoiser is asked once for each block, at a step of the source's own traject
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from lbw.core.family import Architecture
 from lbw.core.numbers import format_number
 
-from .cells import Cell, Choice, ordered, uniform_cell
+from .cells import Cell, Choice, ordered
+from .effective_blocks import Settings
 
 Noise = NDArray[np.float32]
 AT = (0.3,)
@@ -28,7 +29,7 @@ class Probe(Protocol):
 
     def noise(self, cell: Cell) -> Noise:
         """Return the guided noise that is predicted with the weights of `cell`, at each kept step of the source of its
-        seed: (steps, ...). The source comes first: its call runs the trajectory.
+        seed and prompt: (steps, ...). The source comes first: its call runs the trajectory.
         """
 
 
@@ -36,7 +37,7 @@ class Probe(Protocol):
 class NoiseChange:
     """How much the predicted noise changes without the blocks of a choice.
 
-    changes: for each seed, the root mean square of the change relative to that of the noise.
+    changes: for each source, the root mean square of the change relative to that of the noise.
     """
 
     choice: Choice
@@ -48,26 +49,24 @@ class NoiseChange:
 
 
 def noise_scan(
-    choices: Sequence[Choice],
-    seeds: Sequence[int],
-    span: tuple[float, float],
+    settings: Settings,
     architecture: Architecture,
     tensors: Mapping[str, int],
     probe: Probe,
     show: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[NoiseChange]:
-    """Return what each choice does to the predicted noise, the largest change first.
+    """Return what each choice of `settings` does to the predicted noise, the largest change first.
 
-    span: the weight of the blocks that are looked at, and that of all others. tensors: how many tensors the LoRA has
-    in each block; choices without any change nothing and cost nothing. show: is told how far it is.
+    tensors: how many tensors the LoRA has in each block; choices without any change nothing and cost nothing. show: is
+    told how far it is.
     """
-    low, high = span
-    found: dict[str, list[float]] = {choice.label: [] for choice in choices}
+    low, high = settings.span
+    found: dict[str, list[float]] = {choice.label: [] for choice in settings.choices}
     plans = []
-    for seed in seeds:
-        source = uniform_cell(architecture, high, seed)
+    for sample in settings.samples:
+        source = settings.source(sample, architecture)
         cells: dict[Cell, list[str]] = {}
-        for choice in choices:
+        for choice in settings.choices:
             if low != high and any(tensors.get(block) for block in choice.blocks):
                 cells.setdefault(source.with_entry(choice.blocks, format_number(low)), []).append(choice.label)
             else:
@@ -85,7 +84,7 @@ def noise_scan(
                 found[label].append(change)
             done += 1
             show(done, total)
-    results = [NoiseChange(choice, tuple(found[choice.label])) for choice in choices]
+    results = [NoiseChange(choice, tuple(found[choice.label])) for choice in settings.choices]
     return sorted(results, key=lambda result: -result.mean)
 
 

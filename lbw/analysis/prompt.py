@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lbw.core.errors import TagError
-from lbw.core.tag import LoraRequest, requests_in
+from lbw.core.errors import TagError, quote
+from lbw.core.tag import LoraRequest, find_tags, requests_in
 
 from .cells import CHANGED, COMPLEMENT, Cell
 
@@ -36,6 +36,27 @@ def tag_to_analyze(prompt: str) -> LoraRequest:
         count = f"{len(found)} tags" if found else "no tag"
         raise TagError(f"{count} with lbw=XYZ in the prompt; {_EXAMPLE}, and at no other")
     return found[0]
+
+
+def with_tag_of(first: str, prompt: str) -> str:
+    """Return `prompt` with the tag of `first` that is looked at, which it gets at its end where it has no such tag.
+
+    Raises:
+        TagError: it looks at another LoRA, or at several.
+    """
+    asked = tag_to_analyze(first)
+    mine = [request for request in requests_in(prompt, {}) if request.weights == CHANGED]
+    if not mine:
+        tags = [match[0] for match in find_tags(first) if request_of(match[0]).weights == CHANGED]
+        return f"{prompt.rstrip()} {tags[0]}"
+    if [request.name for request in mine] != [asked.name]:
+        raise TagError(f"{quote(prompt)} looks at another LoRA than {quote(asked.name)}; one analysis looks at one")
+    return prompt
+
+
+def request_of(tag: str) -> LoraRequest:
+    """Return the request of a text that is one tag."""
+    return requests_in(tag, {})[0]
 
 
 def cell_presets(cell: Cell) -> dict[str, str]:

@@ -11,14 +11,14 @@ from typing import Any
 
 from lbw.files.atomic import write_text
 
-from .effective_blocks import Analysis, BlockResult, Suggestion
+from .effective_blocks import BlockResult, Settings, Suggestion, ranking
 from .xyz import Grid
 
 _FIGURES = ("inside", "outside", "focus")
 
 
-def _block(result: BlockResult, seeds: Sequence[int], with_mask: bool) -> dict[str, Any]:
-    changes = [result.changes.get(seed) for seed in seeds]
+def _block(result: BlockResult, settings: Settings, with_mask: bool) -> dict[str, Any]:
+    changes = [result.changes.get(sample) for sample in settings.samples]
     entry: dict[str, Any] = {
         "block": result.choice.label,
         "blocks": list(result.choice.blocks),
@@ -31,42 +31,44 @@ def _block(result: BlockResult, seeds: Sequence[int], with_mask: bool) -> dict[s
             entry[figure] = [getattr(change, figure) if change else None for change in changes]
             entry[f"mean_{figure}"] = result.mean_of(figure)
     if result.errors:
-        entry["errors"] = {str(seed): text for seed, text in result.errors.items()}
+        entry["errors"] = {settings.label(sample): text for sample, text in result.errors.items()}
     return entry
 
 
 def report(
-    analysis: Analysis, settings: Mapping[str, Any], suggestion: Suggestion, name: str, grids: Sequence[str]
+    settings: Settings,
+    results: Sequence[BlockResult],
+    suggestion: Suggestion,
+    about: Mapping[str, Any],
+    name: str,
+    grids: Sequence[str],
 ) -> dict[str, Any]:
-    """Return every figure and every setting of `analysis`.
+    """Return every figure and every setting of an analysis.
 
-    settings: what the caller knows beside the analysis' own: prompt, model, size. name: of the suggested preset.
-    grids: the names of the grids' files, one a seed.
+    about: what the caller knows beside the settings: prompt, model, size. name: of the suggested preset. grids: the
+    names of the grids' files, one for each source.
     """
-    own = analysis.settings
-    with_mask = any(change and change.inside is not None for r in analysis.results for change in r.changes.values())
+    with_mask = any(change and change.inside is not None for r in results for change in r.changes.values())
     return {
         "settings": {
-            **settings,
-            "range": list(own.span),
-            "blocks": [choice.label for choice in own.choices],
-            "seeds": list(own.seeds),
-            "threshold": own.threshold,
-            "background": own.background,
-            "swap_axes": own.swap_axes,
+            **about,
+            "range": list(settings.span),
+            "blocks": [choice.label for choice in settings.choices],
+            "seeds": list(settings.seeds),
+            "sources": [settings.label(sample) for sample in settings.samples],
+            "threshold": settings.threshold,
+            "diff_color": settings.diff_color,
+            "swap_axes": settings.swap_axes,
             "mask": with_mask,
         },
-        "blocks": [_block(result, own.seeds, with_mask) for result in analysis.results],
-        "ranking": [result.choice.label for result in analysis.ranking()],
+        "blocks": [_block(result, settings, with_mask) for result in results],
+        "ranking": [result.choice.label for result in ranking(results)],
         "suggestion": {
             "not_needed_at_most": suggestion.low,
             "needed_at_least": suggestion.high,
             "blocks": dict(suggestion.verdicts),
             "preset": suggestion.preset(name),
         },
-        "rendered": analysis.rendered,
-        "reused": analysis.reused,
-        "stopped": analysis.stop_reason,
         "grid": grids[0] if grids else None,
         "grids": list(grids),
     }
@@ -74,12 +76,12 @@ def report(
 
 def to_csv(figures: Mapping[str, Any]) -> str:
     """Return the figures of the blocks as a table, one line a block; `report` gives `figures`."""
-    seeds = figures["settings"]["seeds"]
+    sources = figures["settings"]["sources"]
     extra = [f"mean_{figure}" for figure in _FIGURES] if figures["settings"]["mask"] else []
     place = {label: number for number, label in enumerate(figures["ranking"], start=1)}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["place", "block", *(f"seed {seed}" for seed in seeds), "mean", "std", *extra])
+    writer.writerow(["place", "block", *sources, "mean", "std", *extra])
     for block in figures["blocks"]:
         row = [place.get(block["block"], ""), block["block"], *block["percent"], block["mean"], block["std"]]
         writer.writerow(["" if value is None else value for value in (*row, *(block[name] for name in extra))])

@@ -9,9 +9,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from .cells import Cell
-from .effective_blocks import WHITE, Analysis, BlockResult, Settings, Suggestion
+from .effective_blocks import Analysis, BlockResult, Sample, Settings, Suggestion
 from .fonts import font_for, line_height, width_of, wrap
 from .measure import Pixels, difference, heat_map
+from .request import WHITE
 from .store import CellStore, Rendered
 from .xyz import Grid, labels
 
@@ -127,8 +128,8 @@ def _words(pen: ImageDraw.ImageDraw, words: str, box: tuple[int, int, int, int])
 HEADINGS = ("diff", "heat map", "changed", "source")
 
 
-def _label(result: BlockResult, seed: int) -> str:
-    change = result.changes.get(seed)
+def _label(result: BlockResult, sample: Sample) -> str:
+    change = result.changes.get(sample)
     lines = [result.choice.label, f"Diff : {change.percent:.3f}%" if change else "no picture"]
     if len(result.percents()) > 1:
         lines.append(f"mean {result.mean:.3f}% ± {result.std:.3f}")
@@ -137,15 +138,17 @@ def _label(result: BlockResult, seed: int) -> str:
     return "\n".join(lines)
 
 
-def analysis_grid(analysis: Analysis, seed: int, head: str, font: str | None = None, largest: int = LARGEST) -> Sheet:
-    """Return the grid of one seed: raw difference, heat map, changed picture and source of each block."""
+def analysis_grid(
+    analysis: Analysis, sample: Sample, head: str, font: str | None = None, largest: int = LARGEST
+) -> Sheet:
+    """Return the grid of one source: raw difference, heat map, changed picture and source of each block."""
     settings = analysis.settings
-    source = analysis.store.load(analysis.sources[seed])
+    source = analysis.store.load(analysis.sources[sample])
     size = (beside(source.pictures).shape[1], source.pictures.shape[1]) if source else (256, 256)
 
     def tile(result: BlockResult, part: str) -> Tile:
         def load() -> Pixels | None:
-            before, after = analysis.pictures(result.choice, seed)
+            before, after = analysis.pictures(result.choice, sample)
             if part == "source":
                 return beside(before.pictures) if before else None
             if before is None or after is None:
@@ -155,14 +158,14 @@ def analysis_grid(analysis: Analysis, seed: int, head: str, font: str | None = N
             if part == "heat map":
                 return beside(heat_map(before.pictures, after.pictures))
             raw = difference(before.pictures, after.pictures)
-            return beside(255 - raw if settings.background == WHITE else raw)
+            return beside(255 - raw if settings.diff_color == WHITE else raw)
 
-        words = result.errors.get(seed, "") if part != "source" or source is None else ""
+        words = result.errors.get(sample, "") if part != "source" or source is None else ""
         return Tile(load, words)
 
     low, _ = settings.span
     headings = [f"block at {low:g}" if part == "changed" else part for part in HEADINGS]
-    labels = [_label(result, seed) for result in analysis.results]
+    labels = [_label(result, sample) for result in analysis.results]
     tiles = [[tile(result, part) for part in HEADINGS] for result in analysis.results]
     if settings.swap_axes:
         tiles = [list(line) for line in zip(*tiles)][::-1]
@@ -170,11 +173,11 @@ def analysis_grid(analysis: Analysis, seed: int, head: str, font: str | None = N
     return grid(tiles, size, labels, headings, head, font, largest)
 
 
-def analysis_head(name: str, settings: Settings, seed: int, how: str) -> str:
+def analysis_head(name: str, settings: Settings, sample: Sample, how: str) -> str:
     """Return what stands above a grid: the LoRA `name`, the settings, and `how` the pictures are sampled."""
     low, high = settings.span
     return (
-        f"{name}, seed {seed}\n"
+        f"{name}, {settings.label(sample)}\n"
         f"Range {low:g},{high:g}: each block alone at {low:g}, all others at {high:g}; "
         f"threshold {settings.threshold}; {how}"
     )

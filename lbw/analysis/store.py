@@ -46,7 +46,7 @@ class CellStore:
 
     def path(self, cell: Cell) -> Path:
         """Return where the cell is, or would be."""
-        key = repr((cell.weights, cell.seed, cell.elements))
+        key = repr((cell.weights, cell.seed, cell.elements, *filter(None, (cell.prompt,))))
         return self.folder / f"{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}.png"
 
     def __contains__(self, cell: object) -> bool:

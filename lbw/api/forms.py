@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
+from lbw.analysis.request import AnalysisRequest, PictureRequest
 from lbw.core import limits
-from lbw.ui.analyzer_host import Question
 
 Seed = Annotated[int, Field(ge=-1, le=limits.SEED)]
-Side = Annotated[int, Field(ge=8, le=limits.PICTURE_SIDE)]
 
 
 class PresetText(BaseModel):
@@ -118,42 +117,27 @@ class BlockMapForm(BaseModel):
     warnings: list[str]
 
 
-class AnalysisQuestion(BaseModel):
-    """What to analyze: a prompt with `lbw=XYZ` at one LoRA, and the settings of the panel *Analyze*."""
+def _model(kind: type[PictureRequest], name: str, meaning: str) -> type[BaseModel]:
+    """Return the model of a request, with the types, defaults, bounds and meanings that its options have."""
+    types = {"int": int, "float": float, "bool": bool, "str": str, "float | None": float | None}
+    types["tuple[str, ...]"] = list[str]
+    made: dict[str, Any] = {}
+    for option in kind.options().values():
+        of: Any = Literal[option.allowed] if option.allowed else types[option.type]  # type: ignore[valid-type]
+        bounds = {"ge": option.low, "le": option.high} if option.low is not None else {}
+        default = ... if option.name == "prompt" else option.default
+        made[option.name] = (of, Field(default, description=f"{option.label}: {option.meaning}", **bounds))
+    return create_model(name, __doc__=meaning, **made)
 
-    prompt: str
-    negative_prompt: str = Question.negative
-    seed: Seed = Question.seed
-    steps: Annotated[int, Field(ge=1, le=limits.STEPS)] = Question.steps
-    width: Side = Question.width
-    height: Side = Question.height
-    cfg_scale: Annotated[float, Field(ge=-limits.GUIDANCE, le=limits.GUIDANCE)] = Question.cfg
-    sampler_name: str = Question.sampler
-    range: str = Question.span
-    blocks: str = Question.blocks
-    seeds: Annotated[int, Field(ge=1, le=limits.SEEDS)] = int(Question.seeds)
-    threshold: Annotated[int, Field(ge=0, le=255)] = int(Question.threshold)
 
-    def question(self) -> Question:
-        """Return it as a host is asked it."""
-        return Question(
-            prompt=self.prompt,
-            negative=self.negative_prompt,
-            seed=self.seed,
-            steps=self.steps,
-            width=self.width,
-            height=self.height,
-            cfg=self.cfg_scale,
-            sampler=self.sampler_name,
-            span=self.range,
-            blocks=self.blocks,
-            seeds=str(self.seeds),
-            threshold=str(self.threshold),
-        )
+AnalysisForm: Any = _model(AnalysisRequest, "Analysis", "What to analyze: a prompt with `lbw=XYZ` at one LoRA.")
 
 
 class AnalysisState(BaseModel):
-    """How far an analysis is: `waiting`, `running`, `done`, `stopped` or `failed`; pictures done, and in all."""
+    """How far an analysis is: `waiting`, `running`, `done`, `stopped` or `failed`; pictures done, and in all.
+
+    error: what failed. messages: all that there is to say. files: what was written, on the server's disk.
+    """
 
     id: str
     state: str
@@ -161,3 +145,14 @@ class AnalysisState(BaseModel):
     total: int
     seconds_left: float | None = None
     error: str = ""
+    messages: list[str] = []
+    files: list[str] = []
+
+
+class EarlierAnalysis(BaseModel):
+    """One analysis of the list, by whose id its result can be asked for."""
+
+    id: str
+    lora: str
+    prompt: str
+    state: str

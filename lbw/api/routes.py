@@ -11,7 +11,11 @@ from typing import Any, Literal, Protocol
 from fastapi import APIRouter, Depends, FastAPI, HTTPException
 from fastapi.responses import JSONResponse
 
+from lbw.analysis.analysis_session import AnalysisSession
 from lbw.analysis.cells import CHANGED, COMPLEMENT
+from lbw.analysis.request import AnalysisRequest
+from lbw.analysis.session import ERROR, Session
+from lbw.analysis.sessions import Sessions
 from lbw.core.elements import parse_elements
 from lbw.core.errors import FileError, HostError, LbwError, quote
 from lbw.core.family import Architecture
@@ -29,10 +33,11 @@ from lbw.files.user_presets import PresetStore
 
 from .bounded import BoundedRoute, is_text
 from .forms import (
-    AnalysisQuestion,
+    AnalysisForm,
     AnalysisState,
     BlockMapForm,
     Conflict,
+    EarlierAnalysis,
     Explained,
     Lora,
     LoraEntry,
@@ -42,7 +47,6 @@ from .forms import (
     TagText,
 )  # fmt: skip
 from .guard import guard
-from .jobs import Job, Jobs
 
 PREFIX = "/lbw/v1"
 FILES = {"weights": user_presets.WEIGHTS, "elements": user_presets.ELEMENTS}
@@ -208,10 +212,10 @@ def answering() -> Iterator[None]:
         raise HTTPException(503 if isinstance(error, HostError) else 422, str(error)) from error
 
 
-def add_routes(app: FastAPI, server: Server, api_auth: str | None, jobs: Jobs | None = None) -> None:
+def add_routes(app: FastAPI, server: Server, api_auth: str | None, sessions: Sessions | None = None) -> None:
     """Add the routes to the host's `app`, which may have those of an earlier load.
 
-    jobs: runs analyses; without it there are no routes for them.
+    sessions: runs analyses; without it there are no routes for them.
     """
     app.router.routes[:] = [route for route in app.routes if not str(getattr(route, "path", "")).startswith(PREFIX)]
     api = Api(server)
@@ -261,36 +265,57 @@ def add_routes(app: FastAPI, server: Server, api_auth: str | None, jobs: Jobs | 
     def get_blocks(lora: str | None = None, architecture: str | None = None) -> Any:
         return api.blocks(lora, architecture)
 
-    if jobs is not None:
-        _add_analyses(router, jobs)
+    if sessions is not None:
+        _add_analyses(router, sessions)
     app.include_router(router)
     app.openapi_schema = None  # made anew with these, if somebody has asked for it already
 
 
-def _add_analyses(router: APIRouter, jobs: Jobs) -> None:
-    """Add the routes for analyses, which run as jobs."""
+def _add_analyses(router: APIRouter, sessions: Sessions) -> None:
+    """Add the routes for analyses, each of which is a session."""
 
-    def job_of(job: str) -> Job:
-        found = jobs.get(job)
-        if found is None:
-            raise HTTPException(404, f"there is no analysis {quote(job)}")
+    def session_of(key: str) -> AnalysisSession:
+        with answering():
+            found = sessions.get(key)
+        if not isinstance(found, AnalysisSession):
+            raise HTTPException(404, f"there is no analysis {quote(key)}")
         return found
 
     @router.post("/analyze", response_model=AnalysisState, summary="Start the Effective Block Analyzer")
-    def post_analyze(sent: AnalysisQuestion) -> Any:
+    def post_analyze(sent: AnalysisForm) -> Any:
         with answering():
-            return jobs.start(sent.question()).summary()
+            return _state(sessions.start(AnalysisRequest.read(sent.model_dump())))
 
-    @router.get("/analyze/{job}", response_model=AnalysisState, summary="How far an analysis is")
-    def get_analyze(job: str) -> Any:
-        return job_of(job).summary()
+    @router.get("/analyze", response_model=list[EarlierAnalysis], summary="The analyses that have results on the disk")
+    def get_analyses() -> Any:
+        return [
+            EarlierAnalysis(id=one.id, lora=one.lora, prompt=one.prompt, state=str(one.report.get("state", "")))
+            for one in sessions.earlier()
+        ]
 
-    @router.get("/analyze/{job}/result", summary="The figures of an analysis, so far")
-    def get_result(job: str) -> Any:
-        return job_of(job).result()
+    @router.get("/analyze/{key}", response_model=AnalysisState, summary="How far an analysis is")
+    def get_analyze(key: str) -> Any:
+        return _state(session_of(key))
 
-    @router.post("/analyze/{job}/stop", response_model=AnalysisState, summary="Stop an analysis; what is done is kept")
-    def post_stop(job: str) -> Any:
-        found = job_of(job)
-        jobs.stop(found)
-        return found.summary()
+    @router.get("/analyze/{key}/result", summary="The figures of an analysis, so far")
+    def get_result(key: str) -> Any:
+        return session_of(key).figures()
+
+    @router.post("/analyze/{key}/stop", response_model=AnalysisState, summary="Stop an analysis; what is done is kept")
+    def post_stop(key: str) -> Any:
+        found = session_of(key)
+        found.stop()
+        return _state(found)
+
+
+def _state(session: Session) -> AnalysisState:
+    return AnalysisState(
+        id=session.id,
+        state=session.state,
+        done=session.done,
+        total=session.total,
+        seconds_left=session.seconds_left,
+        error="; ".join(str(said) for said in session.messages if said.level == ERROR),
+        messages=[str(said) for said in session.messages],
+        files=[str(path) for path in session.files],
+    )

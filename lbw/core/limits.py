@@ -51,6 +51,9 @@ SEED = 2**63 - 1 - 1_000
 SEEDS = 1_000
 """Of an analysis."""
 
+PROMPTS = 100
+"""Of an analysis."""
+
 BODY_BYTES = 2 * PRESET_FILE_BYTES
 """Of a request: a preset file, its signs written as JSON."""
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 
 from lbw import __version__
+from lbw.analysis.request import RANDOM, AnalysisRequest, PictureRequest, PlotRequest
 from lbw.core.errors import LbwError
 
 OK, FAILED, WRONG_INPUT = 0, 1, 2
@@ -83,8 +84,19 @@ def parser() -> argparse.ArgumentParser:
             metavar=("TYPE", "VALUES"),
             help='type: "Block ID", values, seed, "Original Weights" or elements; for example --x values "0-1 (+0.25)"',
         )
-    _cells(xyz)
+    _options(xyz, PlotRequest, ("fresh",))
+    _output(xyz)
     xyz.set_defaults(run="lbw.studio.analyze:run_xyz")
+
+    analyses = commands.add_parser(
+        "analyses",
+        help="earlier analyses",
+        description="List the analyses of an output folder, the latest first, or print what one of them found.",
+    )
+    analyses.add_argument("id", nargs="?", metavar="ANALYSIS", help="the name of its folder")
+    analyses.add_argument("--json", action="store_true", help="print JSON")
+    _output(analyses)
+    analyses.set_defaults(run="lbw.studio.analyze:run_analyses")
 
     scan = commands.add_parser(
         "scan",
@@ -94,12 +106,7 @@ def parser() -> argparse.ArgumentParser:
     )
     scan.add_argument("loras", nargs="+", type=Path, metavar="LORA", help="LoRA files")
     scan.add_argument("--prompt", metavar="PROMPT", help="with lbw=XYZ at the LoRA whose blocks to scan")
-    scan.add_argument("--range", default="0,1", metavar="A,B", help="as for analyze (0,1)")
-    scan.add_argument("--blocks", default="auto", metavar="LIST", help="as for analyze (auto)")
-    scan.add_argument("--seeds", default="1", metavar="N", help="number of seeds (default: 1)")
-    scan.add_argument(
-        "--at", default="0.3", metavar="X,…", help="where on the trajectory, as shares of its steps (0.3)"
-    )
+    _options(scan, AnalysisRequest, ("range", "blocks", "seeds", "more_prompts", "at"))
     _picture(scan)
     scan.set_defaults(run="lbw.studio.scan:run")
 
@@ -152,45 +159,43 @@ def _model(command: argparse.ArgumentParser) -> None:
     command.add_argument("--elements", type=Path, metavar="FILE", help="elemental presets; default likewise")
 
 
+def _options(command: argparse.ArgumentParser, kind: type[PictureRequest], names: Iterable[str]) -> None:
+    """Add the options of a request that have a flag of their own; what they say is checked when it is read."""
+    for option in (kind.option(name) for name in names):
+        if option.type == "bool":
+            command.add_argument(option.flag, dest=option.name, action="store_true", default=None, help=option.meaning)
+            continue
+        if option.type == "tuple[str, ...]":
+            command.add_argument(option.flag, dest=option.name, nargs="+", metavar="TEXT", help=option.meaning)
+            continue
+        said = option.default not in (None, "", RANDOM) and option.name not in ("steps", "cfg_scale")
+        meaning = f"{option.meaning} (default: {option.default})" if said else option.meaning
+        metavar = "|".join(option.allowed) or {"int": "N", "str": "TEXT"}.get(option.type, "X")
+        command.add_argument(option.flag, dest=option.name, metavar=metavar, help=meaning.replace("%", "%%"))
+
+
 def _picture(command: argparse.ArgumentParser) -> None:
     """Add the options that describe a picture."""
     _model(command)
-    command.add_argument("--seed", type=int, metavar="N", help="default: 1")
-    command.add_argument("--steps", type=int, metavar="N", help="sampling steps (default: 20)")
+    _options(command, PictureRequest, ("seed", "steps", "cfg_scale", "negative_prompt"))
     command.add_argument("--size", metavar="WxH", help="in pixels; default: what the model is made for")
-    command.add_argument("--cfg", type=float, metavar="X", help="how closely to follow the prompt")
-    command.add_argument("--negative", metavar="TEXT", help="what not to show")
     command.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _analysis(command: argparse.ArgumentParser) -> None:
     """Add the options that describe an analysis."""
-    command.add_argument(
-        "--range", default="0,1", metavar="A,B", help="the looked-at block's weight, the others' (0,1)"
-    )
-    command.add_argument("--blocks", default="auto", metavar="LIST", help="auto, 12ALL, or for example IN04-IN08,OUT01")
-    command.add_argument("--seeds", default="1", metavar="N", help="number of seeds (default: 1)")
-    command.add_argument("--threshold", default="20", metavar="N", help="0 to 255 (default: 20)")
-    command.add_argument("--diff", choices=("black", "white"), default="black", help="background of the differences")
-    command.add_argument("--swap-axes", action="store_true", help="blocks from left to right")
-    command.add_argument(
-        "--mask", metavar="FILE", help="where to look: a picture, white inside; or left,top,right,bottom in percent"
-    )
-    command.add_argument(
-        "--needed", type=float, metavar="X", help="suggest as needed from this mean percentage (half of the largest)"
-    )
-    command.add_argument(
-        "--not-needed", type=float, metavar="X", help="as not needed up to this one (a tenth of the largest)"
-    )
-    _cells(command)
+    own = AnalysisRequest.options().keys() - PictureRequest.options().keys()
+    _options(command, AnalysisRequest, [name for name in AnalysisRequest.options() if name in own])
+    command.add_argument("--mask", metavar="FILE", help="where to look: a picture, white inside")
+    _output(command)
 
 
-def _cells(command: argparse.ArgumentParser) -> None:
-    """Add the options of all grids."""
-    command.add_argument("--fresh", action="store_true", help="render anew what an earlier run has finished")
+def _output(command: argparse.ArgumentParser) -> None:
+    """Add the option that says where results go."""
     command.add_argument(
-        "-o", "--output", type=Path, default=Path("lbw-output"), metavar="DIR", help="default: lbw-output"
-    )
+        "-o", "--output", type=Path, default=Path("lbw-output"), metavar="DIR",
+        help="where each run gets a folder of its own (default: lbw-output)",
+    )  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

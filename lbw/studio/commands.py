@@ -7,16 +7,17 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lbw.analysis.png import write_png
+from lbw.analysis.request import PictureRequest
 from lbw.core import limits
 from lbw.core.errors import FileError, TagError
 from lbw.files.user_presets import ROOT
 from lbw.hosts.standalone import Library, StandaloneHost, load_pipeline
 
 from .console import progress
-from .renderer import Job, Picture, Renderer, jobs
+from .renderer import Picture, PictureRenderer, with_seeds
 from .sampling import usual_guidance
 from .store import StudioPresets
 
@@ -24,11 +25,11 @@ DEMO = ROOT / "demo"
 DEMO_MODEL = DEMO / "model"
 DEMO_LORAS = DEMO / "loras"
 # What gives good pictures with the bundled model.
-DEMO_DEFAULTS = {"width": 64, "height": 64, "steps": 20, "cfg": 5.0}
+DEMO_DEFAULTS = {"width": 64, "height": 64, "steps": 20, "cfg_scale": 5.0}
 STEPS = 20
 
 
-def renderer(options: argparse.Namespace) -> Renderer:
+def renderer(options: argparse.Namespace) -> PictureRenderer:
     """Return a renderer with the model and the LoRA folder that were asked for."""
     model = options.model or DEMO_MODEL
     if options.model is None and not (DEMO_MODEL / "model_index.json").is_file():
@@ -38,35 +39,55 @@ def renderer(options: argparse.Namespace) -> Renderer:
         raise FileError(f"there is no folder {folder}")
     host = StandaloneHost(load_pipeline(model, options.device, config=options.config), Library(folder))
     store = StudioPresets(weights=options.presets, rules=options.elements)
-    return Renderer(host, store.presets(), store.elements(), Path(model))
+    return PictureRenderer(host, store.presets(), store.elements(), Path(model))
 
 
-def usual(maker: Renderer, bundled: bool) -> dict[str, Any]:
+def usual(maker: PictureRenderer, bundled: bool) -> dict[str, Any]:
     """Return size, steps and guidance that the model is made for. bundled: whether it is the small one."""
     if bundled:
         return dict(DEMO_DEFAULTS)
     side = maker.host.architecture.family.picture_size
-    return {"width": side, "height": side, "steps": STEPS, "cfg": usual_guidance(maker.host.pipeline)}
+    return {"width": side, "height": side, "steps": STEPS, "cfg_scale": usual_guidance(maker.host.pipeline)}
 
 
-def job_of(options: argparse.Namespace, maker: Renderer) -> Job:
-    """Return the picture that the options describe."""
-    values = usual(maker, options.model is None)
-    if options.size:
-        match = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})", options.size)
-        if not match or not all(8 <= int(n) <= limits.PICTURE_SIDE and int(n) % 8 == 0 for n in match.groups()):
-            raise TagError(f"--size {options.size} is none; write for example 512x768, both multiples of 8")
-        values["width"], values["height"] = int(match[1]), int(match[2])
-    values["seed"] = 1
-    given = {"steps": options.steps, "cfg": options.cfg, "seed": options.seed, "negative": options.negative}
-    values |= {name: value for name, value in given.items() if value is not None}
-    if not 1 <= values["steps"] <= limits.STEPS:
-        raise TagError(f"--steps {values['steps']} is out of range; 1 to {limits.STEPS}")
-    for name, most in (("seed", limits.SEED), ("cfg", limits.GUIDANCE)):
-        if not abs(values[name]) <= most:
-            raise TagError(f"--{name} {values[name]} is out of range; {-most:.0f} to {most:.0f}")
-    prompt = sys.stdin.read().strip() if options.prompt == "-" else options.prompt
-    return Job(prompt=prompt, **values)
+R = TypeVar("R", bound=PictureRequest)
+
+
+def read_request(kind: type[R], options: argparse.Namespace, base: R | None = None) -> R:
+    """Return the request of `kind` that the options describe; what they leave open is as in `base`.
+
+    Raises:
+        LbwError: an option cannot be understood.
+    """
+    given = {name: getattr(options, name, None) for name in kind.options()}
+    given["prompt"] = prompt_of(options)
+    if getattr(options, "size", None):
+        given["width"], given["height"] = size_of(options.size)
+    return kind.read(given, base, by_flag=True)
+
+
+def prompt_of(options: argparse.Namespace) -> str:
+    """Return the prompt, read from standard input where it is `-`, once."""
+    if options.prompt == "-":
+        options.prompt = sys.stdin.read().strip()
+    return str(options.prompt)
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """Return width and height in pixels.
+
+    Raises:
+        TagError: they cannot be understood, or are none that a model renders.
+    """
+    match = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})", text)
+    if not match or not all(8 <= int(n) <= limits.PICTURE_SIDE and int(n) % 8 == 0 for n in match.groups()):
+        raise TagError(f"--size {text} is none; write for example 512x768, both multiples of 8")
+    return int(match[1]), int(match[2])
+
+
+def defaults(kind: type[R], maker: PictureRenderer, options: argparse.Namespace) -> R:
+    """Return the request of `kind` with what the model is made for."""
+    return kind(seed=1, **usual(maker, options.model is None))
 
 
 def warn(picture: Picture, told: set[str]) -> None:
@@ -81,19 +102,21 @@ def render(options: argparse.Namespace) -> int:
     """`lbw render`."""
     if options.count < 1:
         raise TagError(f"--count {options.count} is out of range; 1 or more")
+    read_request(PictureRequest, options)  # before the model is loaded: what is wrong is said at once
     maker = renderer(options)
-    todo = jobs(job_of(options, maker), options.count)
+    request = read_request(PictureRequest, options, defaults(PictureRequest, maker, options))
+    todo = with_seeds(request, options.count)
     output: Path = options.output
     told: set[str] = set()
     done = []
-    for number, job in enumerate(progress(todo, len(todo), "rendering")):
+    for number, request in enumerate(progress(todo, len(todo), "rendering")):
         single = output.suffix.lower() == ".png" and len(todo) == 1
         named = output.with_name(f"{output.stem}-{number:04}.png") if output.suffix.lower() == ".png" else None
-        path = output if single else named or output / f"{job.seed}.png"
-        picture = maker.render(job)
+        path = output if single else named or output / f"{request.seed}.png"
+        picture = maker.render(request)
         warn(picture, told)
         write_png(picture.image, picture.infotext, path)
-        done.append({"path": str(path), "seed": job.seed, "infotext": picture.infotext})
+        done.append({"path": str(path), "seed": request.seed, "infotext": picture.infotext})
         if not options.json:
             print(path)
     if options.json:

@@ -12,7 +12,8 @@ import gradio as gr
 from fastapi import FastAPI
 
 from lbw.analysis.png import encoded
-from lbw.api.jobs import Jobs
+from lbw.analysis.request import PictureRequest
+from lbw.analysis.sessions import Sessions
 from lbw.core.errors import LbwError
 from lbw.files.user_presets import ROOT
 from lbw.ui.analyze import analyze_panel
@@ -23,9 +24,9 @@ from lbw.ui.presets import presets_panel
 from lbw.ui.tuner import tuner_panel
 from lbw.ui.weights import weights_panel
 
-from .analyzer_host import StudioAnalyzerHost
 from .commands import renderer, usual
-from .renderer import Job, Renderer
+from .host import CELLS, StudioHost
+from .renderer import PictureRenderer
 from .server import Shelf, application, head, serve
 from .store import StudioPresets
 
@@ -45,30 +46,34 @@ def run(options: argparse.Namespace) -> int:
 
 
 def build(
-    maker: Renderer,
+    maker: PictureRenderer,
     bundled: bool,
     store: StudioPresets,
     scripts: str,
     output: Path = Path("lbw-output"),
+    cells: Path = CELLS,
 ) -> FastAPI:
     """Return the page for the model and the LoRA files of `maker`, and the routes, as a server.
 
-    bundled: whether the model is the small one. scripts: what `head` returns. output: where analyses are written.
+    bundled: whether the model is the small one. scripts: what `head` returns. output: where analyses are
+    written. cells: where finished pictures are kept.
     """
 
-    def fresh() -> Renderer:
+    def fresh() -> PictureRenderer:
         return replace(maker, presets=store.presets(), elements=store.elements())
 
-    host = StudioAnalyzerHost(fresh, bundled, EXAMPLE, output)
+    host = StudioHost(fresh, bundled, output.resolve(), cells, EXAMPLE)
     shelf = Shelf(store, maker.host.library, maker.host.architecture)
-    page = _page(maker, fresh, host, shelf, bundled, scripts).queue(default_concurrency_limit=1)
-    return application(page, shelf, Jobs(host))
+    sessions = Sessions(host)
+    page = _page(maker, fresh, sessions, host, shelf, bundled, scripts).queue(default_concurrency_limit=1)
+    return application(page, shelf, sessions)
 
 
 def _page(
-    maker: Renderer,
-    fresh: Callable[[], Renderer],
-    host: StudioAnalyzerHost,
+    maker: PictureRenderer,
+    fresh: Callable[[], PictureRenderer],
+    sessions: Sessions,
+    host: StudioHost,
     shelf: Shelf,
     bundled: bool,
     scripts: str,
@@ -86,7 +91,7 @@ def _page(
                     64, 1024, value=values["width"], step=8, label="Size", info="width and height, in pixels"
                 )
                 steps = gr.Slider(1, 60, value=values["steps"], step=1, label="Sampling steps")
-                cfg = gr.Slider(1, 15, value=values["cfg"], step=0.5, label="CFG scale")
+                cfg = gr.Slider(1, 15, value=values["cfg_scale"], step=0.5, label="CFG scale")
                 seed = gr.Number(value=1, precision=0, label="Seed")
             prompt = gr.Textbox(
                 f"{EXAMPLE} <lora:{first}:1:lbw=1>", label="Prompt", lines=2, elem_id="prompt",
@@ -112,18 +117,17 @@ def _page(
             tuner = tuner_panel(host, store, editor)
             hints_panel(store, tuner)
         with analyzer:
-            analyze_panel(host, editor, tuner)
+            analyze_panel(host, sessions, editor, tuner)
     return page
 
 
-def _job(prompt: str, size: float, steps: float, cfg: float, seed: float) -> Job:
+def _picture(
+    maker: PictureRenderer, prompt: str, size: float, steps: float, cfg: float, seed: float
+) -> tuple[Any, str]:
     side = int(size) // 8 * 8
-    return Job(prompt=prompt, seed=int(seed), steps=int(steps), width=side, height=side, cfg=float(cfg))
-
-
-def _picture(maker: Renderer, prompt: str, size: float, steps: float, cfg: float, seed: float) -> tuple[Any, str]:
+    given = {"prompt": prompt, "width": side, "height": side, "steps": steps, "cfg_scale": cfg, "seed": seed}
     try:
-        made = maker.render(_job(prompt, size, steps, cfg, seed))
+        made = maker.render(PictureRequest.read(given))
     except LbwError as error:
         return "", str(error)
     view = picture(png_uri(encoded(made.image, made.infotext)), "picture", max(made.image.width, _SMALLEST))

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 
-from lbw.api.jobs import Jobs
+from lbw.analysis.sessions import Sessions
 from lbw.api.routes import add_routes
 from lbw.core.errors import HostError
 from lbw.core.family import Architecture
@@ -107,12 +107,12 @@ def head(language: str | None) -> str:
     return words + "".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in scripts)
 
 
-def application(page: gr.Blocks, shelf: Shelf, jobs: Jobs) -> FastAPI:
+def application(page: gr.Blocks, shelf: Shelf, sessions: Sessions) -> FastAPI:
     """Return the server: `page` at its root, and beside it the routes."""
     page.show_api = False
     app = FastAPI(title="LoRA Block Weight")
     app.add_middleware(ThisMachineOnly)
-    add_routes(app, shelf, None, jobs)
+    add_routes(app, shelf, None, sessions)
     return gr.mount_gradio_app(app, page, path="/")
 
 

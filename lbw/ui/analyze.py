@@ -4,42 +4,40 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
 from PIL import Image
 
-from lbw.analysis.cells import whole_number
+from lbw.analysis.analysis_session import AnalysisSession
+from lbw.analysis.effective_blocks import Sample
 from lbw.analysis.groups import apart
-from lbw.analysis.measure import rectangle_mask
+from lbw.analysis.request import AnalysisRequest
+from lbw.analysis.sessions import Sessions
 from lbw.analysis.tuner_start import from_suggestion
 from lbw.core.errors import LbwError, WeightsError
-from lbw.core.limits import SEEDS
 from lbw.core.numbers import parse_number
 from lbw.core.presets import check_name
 
-from .analyze_controls import PAINTED, QUICK, AnalyzeControls
-from .analyze_run import Run, going_on, preset_name
+from .analyze_controls import MODES, PAINTED, AnalyzeControls
 from .analyze_views import (
     block_view,
+    messages_view,
     progress_view,
     prompt_with,
     results_view,
     sheet_view,
     tag_with,
-    words_view,
 )
-from .analyzer_host import AnalyzerHost
 from .gradio_versions import listen, on_page_load
-from .markup import BAD, REMARK, data_uri, message
+from .markup import BAD, REMARK, Text, data_uri, message
 from .mask_painter import painted_mask, painter_view
-from .picture_fields import PictureFields
+from .page_grid import page_grid
+from .panel_host import PanelHost
 from .presets import PresetsPanel
 from .tuner import TunerPanel
 
@@ -50,336 +48,343 @@ _BEAT = 2.0
 _REST = 8
 """How much longer than a drawing of the grid takes the next one is waited for: the pictures come first."""
 
+Updates = dict[Any, Any]
+"""What becomes of controls, by the controls."""
+Values = Mapping[Any, Any]
+"""What controls hold, by the controls."""
+
 
 class AnalyzePanel(AnalyzeControls):
-    """The analyzer, within the page that is being built.
+    """The analyzer, within the page that is being built: a view of the server's sessions.
 
-    It runs one analysis at a time and keeps the latest; a page that is opened anew shows it.
+    It shows the latest analysis, whoever started it; a page that is opened anew shows it too.
     """
 
-    def __init__(self, host: AnalyzerHost, presets: PresetsPanel, tuner: TunerPanel) -> None:
+    def __init__(self, host: PanelHost, sessions: Sessions, presets: PresetsPanel, tuner: TunerPanel) -> None:
         super().__init__(host)
         self.host = host
+        self.sessions = sessions
         self.presets = presets
         self.tuner = tuner
-        self.latest: Run | None = None
-        self._starting = threading.Lock()
         self._folder = tempfile.TemporaryDirectory(prefix="lbw-analysis-")
         self._wire()
 
     def _wire(self) -> None:
-        question = [
-            self.mode, self.prompt, self.negative, self.seed, self.steps, self.width, self.height, self.cfg,
-            self.sampler, self.span, self.blocks, self.seeds, self.threshold, self.background, self.swap,
-            self.rectangle, self.is_masked, self.painted, self.shown_seed,
-        ]  # fmt: skip
-        on_page_load(self._opened, [self.lora, *self.views])
+        shown = {self.shown_seed, self.is_masked}
+        on_page_load(self._opened, {self.lora, *self.views})
         listen(self.lora.input, _tagged, [self.prompt, self.lora], [self.prompt])
-        listen(self.start.click, self._analyze, question, self.views, queue=True)
+        asked = {*self.fields.values(), self.painted, *shown}
+        listen(self.start.click, self._analyze, asked, self.views, queue=True)
         listen(self.stop.click, self._stop, [], [self.progress])
-        sorted_again = [self.table, self.chart, self.files]
+        listen(self.earlier.input, self._reopened, {self.earlier}, {*self.fields.values(), *self.views})
+        sorted_again = {self.low, self.high, self.table, self.chart, self.files}
         for slider in (self.low, self.high):
-            listen(slider.input, self._sorted, [self.low, self.high], sorted_again)
-        listen(self.automatic.click, self._automatic, [], [self.low, self.high, *sorted_again])
-        listen(self.pick.input, self._picked, [self.pick, self.shown_seed], [self.block, self.large])
-        listen(self.block.input, self._block_view, [self.block, self.shown_seed], [self.large])
-        listen(
-            self.shown_seed.input, self._seed_views, [self.block, self.shown_seed, self.is_masked],
-            [self.large, self.grid, self.mask],
-        )  # fmt: skip
-        listen(self.is_masked.change, self._masked, [self.is_masked, self.shown_seed], [self.mask_part, self.mask])
-        listen(self.to_tuner.click, self._to_tuner, self.tuner.inputs, [self.message, *self.tuner.outputs])
-        listen(
-            self.save.click, self._save, [self.name, self.presets.text, self.presets.known],
-            [self.message, *self.presets.outputs],
-        )  # fmt: skip
+            listen(slider.input, self._sorted, {self.low, self.high}, sorted_again)
+        listen(self.automatic.click, self._automatic, [], sorted_again)
+        listen(self.pick.input, self._picked, {self.pick, self.shown_seed}, {self.block, self.large})
+        listen(self.block.input, self._block_shown, {self.block, self.shown_seed}, {self.large})
+        listen(self.shown_seed.input, self._seed_shown, {self.block, *shown}, {self.large, self.grid, self.mask})
+        listen(self.is_masked.change, self._masked, shown, {self.mask_part, self.mask})
+        listen(self.to_tuner.click, self._to_tuner, self.tuner.inputs, {self.message, *self.tuner.outputs})
+        saved = {self.name, self.presets.text, self.presets.known}
+        listen(self.save.click, self._save, saved, {self.message, *self.presets.outputs})
         listen(self.open_folder.click, self._open_folder, [], [self.message])
-        sent = listen(self.send_tag.click, self._tag, [], [self.message, self.tag])
+        sent = listen(self.send_tag.click, self._tag, [], {self.message, self.tag})
         listen(sent.then, None, [self.tag], [], js="lbwPrompt.insertTag")
+
+    @property
+    def latest(self) -> AnalysisSession | None:
+        """The analysis that is shown."""
+        return self.sessions.latest
 
     # Analyses ------------------------------------------------------------------------------------
 
-    def _analyze(self, *fields: Any) -> Iterator[list[Any]]:
+    def _analyze(self, values: dict) -> Iterator[dict]:  # type: ignore[type-arg]
         """Start an analysis, or follow the one that runs; yield what the page shows of it."""
-        shown_seed = fields[-1]
-        said = ""
-        with self._starting:
-            run = self.latest
-            if run is None or run.over.is_set():
-                try:
-                    run = self._new(run, *fields[:-1])
-                except LbwError as error:
-                    yield self._only(message(str(error), BAD))
-                    return
-                self.latest = run
-                run.start()
-            else:
-                said = message("This analysis was running already; Stop ends it.", REMARK)
-        yield self._only(said, progress_view(run))
+        shown, said = values[self.shown_seed], ""
+        session = self.latest
+        if session is None or session.over.is_set():
+            try:
+                session = self._started(values, session)
+            except LbwError as error:
+                yield {self.message: message(str(error), BAD)}
+                return
+        else:
+            said = message("This analysis was running already; Stop ends it.", REMARK)
+        yield {self.message: said, self.progress: progress_view(session)}
         drawn, next_drawing, before, told = 0, 0.0, "", time.monotonic()
-        while not run.over.wait(_LOOK):
-            progress = progress_view(run)
+        while not session.over.wait(_LOOK):
+            progress = progress_view(session)
             if time.monotonic() - told > _BEAT:
                 before = ""
-            if run.version != drawn and time.monotonic() >= next_drawing:
-                drawn, began = run.version, time.monotonic()
-                views = self._running_views(run, said, shown_seed)
+            if session.version != drawn and time.monotonic() >= next_drawing:
+                drawn, began = session.version, time.monotonic()
+                updates = self._running_views(session, said, shown)
                 next_drawing = time.monotonic() + max(_LOOK, _REST * (time.monotonic() - began))
-                yield views
+                yield updates
             elif progress != before:
-                yield self._only(said, progress)
+                yield {self.message: said, self.progress: progress}
             else:
                 continue
             before, told = progress, time.monotonic()
-        yield self._views(run, shown_seed, is_masked=fields[-3])
+        yield self._views(session, shown, values[self.is_masked])
         # Gradio sends what comes last once more: not the pictures, and not over what was typed meanwhile.
-        yield [gr.update() for _ in self.views]
+        yield {self.progress: gr.update()}
 
-    def _new(
-        self, before: Run | None, mode: str, prompt: str, negative: str, seed: Any, steps: Any, width: Any, height: Any,
-        cfg: Any, sampler: str | None, span: str, blocks: str, seeds: str, threshold: str, background: str, swap: bool,
-        rectangle: str, is_masked: bool, painted: str,
-    ) -> Run:  # fmt: skip
-        """Return the analysis that the fields describe, not begun.
+    def _started(self, values: Values, before: AnalysisSession | None) -> AnalysisSession:
+        """Start the analysis that the fields describe.
 
         Raises:
-            LbwError: a field cannot be understood.
+            LbwError: something in a field is wrong.
         """
-        picture = PictureFields.question(
-            whole_number(seed, "Seed", -1, 2**32 - 2), prompt, negative, steps, width, height, cfg, sampler
-        )
-        question = replace(
-            picture,
-            span=span or "",
-            blocks=blocks or "",
-            seeds=str(whole_number(seeds, "number of seed", 1, SEEDS)),
-            threshold=str(whole_number(threshold, "difference threshold", 0, 255)),
-            background=background,
-            swap_axes=bool(swap),
-            mask=_mask(rectangle or "", painted, width, height) if is_masked else None,
-        )
-        is_quick = mode == QUICK
-        run = Run(self.host, going_on(question, is_quick, before), is_quick)
-        if before is not None and before.question.prompt == question.prompt and before.is_quick == is_quick:
-            run.low, run.high = before.low, before.high
-        return run
+        given = {name: values[control] for name, control in self.fields.items()}
+        given["mode"] = MODES[given["mode"]]
+        if not values[self.is_masked]:
+            given["region"] = ""
+        elif not given["region"].strip():
+            given["mask"] = painted_mask(values[self.painted])
+        request = AnalysisRequest.read(given)
+        if before is not None and (before.asked.prompt, before.request.mode) == (request.prompt, request.mode):
+            request = replace(request, needed=before.request.needed, not_needed=before.request.not_needed)
+        session = self.sessions.start(request)
+        assert isinstance(session, AnalysisSession)
+        return session
 
     def _stop(self) -> str:
-        run = self.latest
-        if run is None or run.over.is_set():
+        session = self.latest
+        if session is None or session.over.is_set():
             return message("Nothing runs.", REMARK)
-        run.stop()
-        return progress_view(run)
+        session.stop()
+        return progress_view(session)
+
+    def _reopened(self, values: dict) -> dict:  # type: ignore[type-arg]
+        """Show an earlier analysis, and put what it was asked for into the fields."""
+        try:
+            found = self.sessions.get(str(values[self.earlier] or ""))
+            if not isinstance(found, AnalysisSession):
+                raise WeightsError("This analysis is not there any more")
+        except LbwError as error:
+            return {self.message: message(str(error), BAD)}
+        session = self.sessions.show(found)
+        asked = {
+            name: "\n".join(value) if isinstance(value, list) else value
+            for name, value in session.request.plain().items()
+        }
+        fields = {control: asked[name] for name, control in self.fields.items() if name != "mode"}
+        mode = next(label for label, mode in MODES.items() if mode == session.request.mode)
+        return {**fields, self.mode: mode, **self._views(session, None, is_masked=False)}
 
     # Thresholds ----------------------------------------------------------------------------------
 
-    def _sorted(self, low: Any, high: Any) -> list[Any]:
-        run = self.latest
-        if run is None or not run.results or parse_number(str(low)) is None or parse_number(str(high)) is None:
-            return [gr.update()] * 3
-        run.low, run.high = float(low), max(float(low), float(high))
-        return self._sorted_views(run)
+    def _sorted(self, values: dict) -> dict:  # type: ignore[type-arg]
+        session = self.latest
+        low, high = (parse_number(str(values[slider])) for slider in (self.low, self.high))
+        if session is None or low is None or high is None:
+            return {self.table: gr.update()}
+        session.sort(low, max(low, high))
+        return self._sorted_views(session)
 
-    def _automatic(self) -> list[Any]:
-        run = self.latest
-        if run is None or not run.results:
-            return [gr.update()] * 5
-        run.low = run.high = None
-        return [*_sliders(run), *self._sorted_views(run)]
+    def _automatic(self) -> dict:  # type: ignore[type-arg]
+        session = self.latest
+        if session is None:
+            return {self.table: gr.update()}
+        session.sort(None, None)
+        return {**self._sliders(session), **self._sorted_views(session)}
 
-    def _sorted_views(self, run: Run) -> list[Any]:
-        if run.over.is_set():
-            run.write(with_grids=False)
-        return [results_view(run), sheet_view(run.chart(), "bar chart", is_photo=False), self._downloads(run)]
+    def _sorted_views(self, session: AnalysisSession) -> Updates:
+        return {
+            self.table: results_view(session),
+            self.chart: sheet_view(session.chart(), "bar chart", is_photo=False),
+            self.files: self._downloads(session),
+        }
 
     # One block -----------------------------------------------------------------------------------
 
-    def _picked(self, picked: str, seed: Any) -> list[Any]:
-        label = (picked or "").rpartition("\n")[0]
+    def _picked(self, values: dict) -> dict:  # type: ignore[type-arg]
+        label = (values[self.pick] or "").rpartition("\n")[0]
         if self.latest is None or label not in _labels(self.latest):
-            return [gr.update(), gr.update()]
-        return [label, self._block_view(label, seed)]
+            return {self.block: gr.update()}
+        return {self.block: label, self.large: self._block_view(label, values[self.shown_seed])}
 
-    def _block_view(self, label: str | None, seed: Any) -> str:
-        run = self.latest
-        return block_view(run, label, _seed(run, seed)) if run is not None and label else ""
+    def _block_shown(self, values: dict) -> dict:  # type: ignore[type-arg]
+        return {self.large: self._block_view(values[self.block], values[self.shown_seed])}
 
-    def _seed_views(self, label: str | None, seed: Any, is_masked: bool) -> list[Any]:
-        run = self.latest
-        return [self._block_view(label, seed), _grid(run, seed) if run else "", _source(run, seed, is_masked)]
+    def _block_view(self, label: str | None, shown: Any) -> str:
+        session = self.latest
+        return block_view(session, label, _sample(session, shown)) if session is not None and label else ""
 
-    def _masked(self, is_masked: bool, seed: Any) -> list[Any]:
-        return [gr.update(visible=bool(is_masked)), _source(self.latest, seed, is_masked)]
+    def _seed_shown(self, values: dict) -> dict:  # type: ignore[type-arg]
+        session, shown = self.latest, values[self.shown_seed]
+        return {
+            self.large: self._block_view(values[self.block], shown),
+            self.grid: _grid(session, shown) if session else "",
+            self.mask: _source(session, shown, values[self.is_masked]),
+        }
+
+    def _masked(self, values: dict) -> dict:  # type: ignore[type-arg]
+        is_masked = bool(values[self.is_masked])
+        return {
+            self.mask_part: gr.update(visible=is_masked),
+            self.mask: _source(self.latest, values[self.shown_seed], is_masked),
+        }
 
     # What to do with it --------------------------------------------------------------------------
 
-    def _found(self) -> Run:
+    def _found(self) -> AnalysisSession:
         """Return the latest analysis.
 
         Raises:
             WeightsError: there is none, or it found nothing.
         """
-        run = self.latest
-        if run is None or run.prepared is None or not run.suggestion.verdicts:
+        session = self.latest
+        if session is None or not session.suggestion.verdicts:
             raise WeightsError("There is no suggestion yet: press Analyze")
-        return run
+        return session
 
-    def _to_tuner(self, *values: Any) -> list[Any]:
+    def _to_tuner(self, *values: Any) -> dict:  # type: ignore[type-arg]
         try:
-            run = self._found()
-            assert run.prepared
-            analysis = run.prepared.analysis
-            tuner = from_suggestion(run.suggestion, analysis.architecture)
+            session = self._found()
+            tuner = from_suggestion(session.suggestion, session.prepared.architecture)
         except LbwError as error:
-            return [message(str(error), BAD), *[gr.update() for _ in self.tuner.outputs]]
-        seed = analysis.settings.seeds[0]
-        groups = apart((choice.blocks for choice in analysis.settings.choices), tuner.blocks)
-        begun = self.tuner.begun(replace(tuner, seed=seed, groups=groups), values, run.question)
-        return [message("The tuner begins with this suggestion: open its tab."), *begun]
+            return {self.message: message(str(error), BAD)}
+        groups = apart((choice.blocks for choice in session.settings.choices), tuner.blocks)
+        begun = self.tuner.begun(replace(tuner, seed=session.request.seed, groups=groups), values, session.request)
+        said = message("The tuner begins with this suggestion: open its tab.")
+        return {self.message: said, **dict(zip(self.tuner.outputs, begun))}
 
-    def _save(self, name: str, text: str, known: Any) -> list[Any]:
+    def _save(self, values: dict) -> dict:  # type: ignore[type-arg]
         try:
-            run = self._found()
-            name = check_name(name or "")
-            return self.presets.with_preset(name, _weights(run), text, known, is_saved=True)
+            session = self._found()
+            name = check_name(values[self.name] or "")
         except LbwError as error:
-            return [message(str(error), BAD), *[gr.update() for _ in self.presets.outputs]]
+            return {self.message: message(str(error), BAD)}
+        text, known = values[self.presets.text], values[self.presets.known]
+        said, *updates = self.presets.with_preset(name, _weights(session), text, known, is_saved=True)
+        return {self.message: said, **dict(zip(self.presets.outputs, updates))}
 
-    def _tag(self) -> list[Any]:
+    def _tag(self) -> dict:  # type: ignore[type-arg]
         try:
-            run = self._found()
+            session = self._found()
         except LbwError as error:
-            return [message(str(error), BAD), ""]
-        tag = tag_with(run.question.prompt, _weights(run))
-        return [message("The tag is below, to copy." if tag else "The prompt has no tag with XYZ.", REMARK), tag]
+            return {self.message: message(str(error), BAD), self.tag: ""}
+        tag = tag_with(session.request.prompt, _weights(session))
+        said: Text = "The tag is below, to copy." if tag else "The prompt has no tag with XYZ."
+        return {self.message: message(said, REMARK), self.tag: tag}
 
     def _open_folder(self) -> str:
-        run = self.latest
-        if run is None or run.prepared is None or not run.files:
+        session = self.latest
+        if session is None or session.folder is None or not session.files:
             return message("There are no results yet: press Analyze.", REMARK)
         try:
-            self.host.open_folder(run.prepared.stem.parent)
+            self.host.open_folder(session.folder)
         except LbwError as error:
             return message(str(error), BAD)
         return message("The folder opens on the machine that the server runs on.")
 
     # Updates -------------------------------------------------------------------------------------
 
-    def _opened(self) -> list[Any]:
+    def _opened(self) -> dict:  # type: ignore[type-arg]
         try:
-            names = gr.update(choices=self.host.loras())
+            names = {self.lora: gr.update(choices=self.host.loras()), **self._earlier()}
         except LbwError as error:
-            return [gr.update(), *self._only(message(str(error), BAD))]
-        run = self.latest
-        if run is None:
-            return [names, *[gr.update() for _ in self.views]]
-        if run.over.is_set():
-            return [names, *self._views(run, None, is_masked=False)]
+            return {self.message: message(str(error), BAD)}
+        session = self.latest
+        if session is None:
+            return names
+        if session.over.is_set():
+            return {**names, **self._views(session, None, is_masked=False)}
         said = message("An analysis is running: press Analyze to follow it.", REMARK)
-        return [names, *self._running_views(run, said, None)]
+        return {**names, **self._running_views(session, said, None)}
 
-    def _only(self, said: str, progress: Any = None) -> list[Any]:
-        shown = gr.update() if progress is None else progress
-        return [said, shown, *[gr.update() for _ in self.views[2:]]]
-
-    def _running_views(self, run: Run, said: str, seed: Any) -> list[Any]:
+    def _running_views(self, session: AnalysisSession, said: str, shown: Any) -> Updates:
         """Return updates that show what is there while more comes."""
-        views = [
-            said, progress_view(run), results_view(run), gr.update(), _grid(run, seed), *_sliders(run),
-            *_choices(run, seed), gr.update(), gr.update(), gr.update(), gr.update(), gr.update(), _shown(run),
-        ]  # fmt: skip
-        assert len(views) == len(self.views)
-        return views
+        return {
+            self.message: said,
+            self.progress: progress_view(session),
+            self.table: results_view(session),
+            self.grid: _grid(session, shown),
+            self.found: gr.update(visible=bool(session.results)),
+            **self._sliders(session),
+            **self._choices(session, shown),
+        }
 
-    def _views(self, run: Run, seed: Any, is_masked: bool) -> list[Any]:
+    def _views(self, session: AnalysisSession, shown: Any, is_masked: bool) -> Updates:
         """Return updates that show an analysis that is over."""
-        if run.prepared is None:
-            return self._only(words_view(run.said), "")
-        is_found = bool(run.results)
-        views = [
-            words_view(run.said), progress_view(run), results_view(run),
-            sheet_view(run.chart(), "bar chart", is_photo=False) if is_found else "", _grid(run, seed), *_sliders(run),
-            *_choices(run, seed), "", str(run.prepared.stem.parent), self._downloads(run),
-            preset_name(run.prepared.lora), _source(run, seed, is_masked), _shown(run),
-        ]  # fmt: skip
-        assert len(views) == len(self.views)
-        return views
+        said = messages_view(session.messages)
+        if not any(result.changes for result in session.results):
+            return {self.message: said, self.progress: progress_view(session)}
+        return {
+            **self._running_views(session, said, shown),
+            self.chart: sheet_view(session.chart(), "bar chart", is_photo=False),
+            self.large: "",
+            self.folder: str(session.folder or ""),
+            self.files: self._downloads(session),
+            self.name: session.preset_name,
+            self.mask: _source(session, shown, is_masked),
+            **self._earlier(),
+        }
 
-    def _downloads(self, run: Run) -> Any:
+    def _earlier(self) -> Updates:
+        return {self.earlier: gr.update(choices=[one.id for one in self.sessions.earlier()], value=None)}
+
+    def _sliders(self, session: AnalysisSession) -> Updates:
+        """Return updates of the thresholds: where they stand, and how far they reach."""
+        suggestion = session.suggestion
+        largest = max([result.mean or 0.0 for result in session.results] + [suggestion.high, 0.01])
+        top = round(largest * 1.05, 3)
+        pairs = ((self.low, suggestion.low), (self.high, suggestion.high))
+        return {slider: gr.update(maximum=top, value=round(value, 3)) for slider, value in pairs}
+
+    def _choices(self, session: AnalysisSession, shown: Any) -> Updates:
+        samples = [session.settings.label(sample) for sample in session.settings.samples]
+        label = session.settings.label(_sample(session, shown))
+        return {
+            self.block: gr.update(choices=_labels(session)),
+            self.shown_seed: gr.update(choices=samples, value=label),
+        }
+
+    def _downloads(self, session: AnalysisSession) -> Any:
         """Return copies of the results: Gradio hands out no file that lies elsewhere."""
         folder = Path(self._folder.name)
         for old in folder.iterdir():
             old.unlink(missing_ok=True)
-        copies = [shutil.copy(file, folder / file.name) for file in run.files if file.is_file()]
+        copies = [shutil.copy(file, folder / file.name) for file in session.files if file.is_file()]
         return [str(copy) for copy in copies] or None
 
 
-def analyze_panel(host: AnalyzerHost, presets: PresetsPanel, tuner: TunerPanel) -> AnalyzePanel:
+def analyze_panel(host: PanelHost, sessions: Sessions, presets: PresetsPanel, tuner: TunerPanel) -> AnalyzePanel:
     """Put the analyzer into the page that is being built."""
-    return AnalyzePanel(host, presets, tuner)
+    return AnalyzePanel(host, sessions, presets, tuner)
 
 
 def _tagged(prompt: str, name: str | None) -> str:
     return prompt_with(prompt or "", name) if name else prompt
 
 
-def _mask(rectangle: str, painted: str, width: Any, height: Any) -> np.ndarray | None:
-    """Return the region as a grey picture: the rectangle, or else what is painted.
-
-    Raises:
-        WeightsError: the rectangle is none, or what is painted cannot be read.
-    """
-    if rectangle.strip():
-        return rectangle_mask(rectangle, int(width), int(height)).astype(np.uint8) * 255
-    return painted_mask(painted)
+def _labels(session: AnalysisSession) -> list[str]:
+    return [result.choice.label for result in session.results]
 
 
-def _labels(run: Run) -> list[str]:
-    return [result.choice.label for result in run.results]
+def _sample(session: AnalysisSession, shown: Any) -> Sample:
+    """Return the source that is shown, by its label; the first where `shown` is none of the session's."""
+    samples = session.settings.samples
+    return next((sample for sample in samples if session.settings.label(sample) == shown), samples[0])
 
 
-def _seeds(run: Run) -> Sequence[int]:
-    return run.prepared.analysis.settings.seeds if run.prepared else ()
+def _grid(session: AnalysisSession, shown: Any) -> str:
+    words = f"grid of {session.lora}: difference, heat map, changed, source"
+    return sheet_view(page_grid(session, _sample(session, shown)), words)
 
 
-def _seed(run: Run, seed: Any) -> int:
-    """Return the seed that is shown: the first where `seed` is none of the run's."""
-    return next((known for known in _seeds(run) if str(known) == str(seed)), next(iter(_seeds(run)), 0))
-
-
-def _shown(run: Run) -> Any:
-    return gr.update(visible=bool(run.results))
-
-
-def _grid(run: Run, seed: Any) -> str:
-    if run.prepared is None:
-        return ""
-    return sheet_view(run.grid(_seed(run, seed)), f"grid of {run.prepared.lora}: difference, heat map, changed, source")
-
-
-def _source(run: Run | None, seed: Any, is_masked: bool) -> Any:
-    """Return an update of the picture that the mask is painted on: the source of `seed`, if it is there and wanted."""
-    if run is None or run.analysis is None or not is_masked:
+def _source(session: AnalysisSession | None, shown: Any, is_masked: bool) -> Any:
+    """Return an update of the picture that the mask is painted on: the source that is shown, if it is there."""
+    if session is None or session.request.is_quick or not is_masked:
         return gr.update()
-    source = run.analysis.store.load(run.analysis.sources[_seed(run, seed)])
+    source = session.analysis.store.load(session.analysis.sources[_sample(session, shown)])
     if source is None:
         return gr.update()
     return painter_view(data_uri(Image.fromarray(source.pictures[0])), PAINTED)
 
 
-def _sliders(run: Run) -> list[Any]:
-    """Return updates of the thresholds: where they stand, and how far they reach."""
-    suggestion = run.suggestion
-    largest = max([result.mean or 0.0 for result in run.results] + [suggestion.high, 0.01])
-    top = round(largest * 1.05, 3)
-    return [gr.update(maximum=top, value=round(value, 3)) for value in (suggestion.low, suggestion.high)]
-
-
-def _choices(run: Run, seed: Any) -> list[Any]:
-    seeds = [str(known) for known in _seeds(run)]
-    shown = str(_seed(run, seed)) if seeds else None
-    return [gr.update(choices=_labels(run)), gr.update(choices=seeds, value=shown)]
-
-
-def _weights(run: Run) -> str:
-    return run.suggestion.preset("X").partition(":")[2]
+def _weights(session: AnalysisSession) -> str:
+    return session.suggestion.preset("X").partition(":")[2]

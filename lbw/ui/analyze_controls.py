@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import gradio as gr
 
-from lbw.analysis.effective_blocks import BLACK, WHITE
+from lbw.analysis.request import FULL, QUICK, AnalysisRequest
 
 from .analyze_views import NOTHING_YET
-from .analyzer_host import AnalyzerHost
 from .gradio_versions import tooltips
 from .mask_painter import NO_SOURCE
+from .panel_host import PanelHost
 
-FULL, QUICK = "full: pictures", "quick scan: no pictures"
+MODES = {"full: pictures": FULL, "quick scan: no pictures": QUICK}
 PAINTED = "lbw_analyze_painted"
 """Where the page writes what was painted."""
 
@@ -19,11 +19,12 @@ PAINTED = "lbw_analyze_painted"
 class AnalyzeControls:
     """The controls, made within the page that is being built.
 
-    views: what shows an analysis, in the order in which the panel's handlers return it.
+    fields: the controls of a request, by the names of its options. views: what shows an analysis.
     """
 
-    def __init__(self, host: AnalyzerHost) -> None:
-        first = host.defaults()
+    def __init__(self, host: PanelHost) -> None:
+        first = AnalysisRequest(**vars(host.defaults()))
+        option = AnalysisRequest.option
         samplers = host.samplers()
         with gr.Row(elem_classes=["lbw-row"]):
             with gr.Column(scale=3, min_width=320):
@@ -32,29 +33,37 @@ class AnalyzeControls:
                         [], label="LoRA", info="puts its tag into the prompt", elem_id=_id("lora"), scale=2
                     )
                     self.mode = gr.Radio(
-                        [FULL, QUICK], value=FULL, label="Scan", info="quick: what the model predicts", scale=3,
-                        elem_id=_id("mode"),
+                        list(MODES), value=next(iter(MODES)), label=option("mode").label,
+                        info="quick: what the model predicts",
+                        scale=3,                        elem_id=_id("mode"),
                     )  # fmt: skip
                 self.prompt = gr.Textbox(
                     first.prompt, label="Prompt", info="with lbw=XYZ in the tag of the LoRA to look at", lines=2,
                     elem_id=_id("prompt"), elem_classes=["lbw-prompt"],
                 )  # fmt: skip
                 self.negative = gr.Textbox(
-                    first.negative, label="Negative prompt", info="what the pictures should not show", lines=1,
+                    first.negative_prompt, label="Negative prompt", info="what the pictures should not show", lines=1,
                     elem_id=_id("negative"),
+                )  # fmt: skip
+                self.more_prompts = gr.Textbox(
+                    "", label=option("more_prompts").label, info="one a line; each gets the tag of the first",
+                    lines=1, max_lines=6, elem_id=_id("more_prompts"),
                 )  # fmt: skip
                 with gr.Row():
                     self.span = gr.Textbox(
-                        first.span, label="Range", info="the block, all others", elem_id=_id("range")
+                        first.range, label=option("range").label, info="the block, all others", elem_id=_id("range")
                     )
                     self.blocks = gr.Textbox(
-                        first.blocks, label="Blocks", info="auto, 12ALL, EARLY, IN04", elem_id=_id("blocks")
+                        first.blocks,
+                        label=option("blocks").label,
+                        info="auto, 12ALL, EARLY, IN04",
+                        elem_id=_id("blocks"),
                     )
                     self.seeds = gr.Textbox(
-                        first.seeds, label="number of seed", info="a source for each", elem_id=_id("seeds")
+                        str(first.seeds), label=option("seeds").label, info="a source for each", elem_id=_id("seeds")
                     )
                     self.threshold = gr.Textbox(
-                        first.threshold, label="difference threshold", info="0 to 255",
+                        str(first.threshold), label=option("threshold").label, info="0 to 255",
                         elem_id=_id("threshold"),
                     )  # fmt: skip
             with gr.Column(scale=2, min_width=300):
@@ -66,7 +75,7 @@ class AnalyzeControls:
                         first.steps, label="Steps", info="of each picture", elem_id=_id("steps"), min_width=80
                     )
                     self.cfg = gr.Number(
-                        first.cfg, label="CFG scale", info="guidance", elem_id=_id("cfg"), min_width=80
+                        first.cfg_scale, label="CFG scale", info="guidance", elem_id=_id("cfg"), min_width=80
                     )
                 with gr.Row():
                     self.width = gr.Number(
@@ -76,16 +85,18 @@ class AnalyzeControls:
                         first.height, label="Height", info="pixels", elem_id=_id("height"), min_width=80
                     )
                 self.sampler = gr.Dropdown(
-                    samplers, value=first.sampler or (samplers[0] if samplers else None), label="Sampler",
+                    samplers, value=first.sampler_name or (samplers[0] if samplers else None), label="Sampler",
                     info="of the pictures", visible=bool(samplers), elem_id=_id("sampler"),
                 )  # fmt: skip
                 with gr.Row():
                     self.background = gr.Radio(
-                        [BLACK, WHITE], value=first.background, label="diff image color", info="of what is the same",
+                        list(option("diff_color").allowed), value=first.diff_color, label=option("diff_color").label,
+                        info="of what is the same",
                         elem_id=_id("background"), min_width=150,
                     )  # fmt: skip
                     self.swap = gr.Checkbox(
-                        first.swap_axes, label="change X-Y", info="blocks from left to right", elem_id=_id("swap_axes"),
+                        first.swap_axes, label=option("swap_axes").label, info="blocks from left to right",
+                        elem_id=_id("swap_axes"),
                         min_width=150,
                     )  # fmt: skip
         self.is_masked = gr.Checkbox(
@@ -101,6 +112,9 @@ class AnalyzeControls:
         with gr.Row():
             self.start = gr.Button("Analyze", variant="primary", elem_id=_id("start"))
             self.stop = gr.Button("Stop", elem_id=_id("stop"))
+        self.earlier = gr.Dropdown(
+            [], label="Earlier analyses", info="opens one again, with its fields", elem_id=_id("earlier")
+        )
         self.message = gr.HTML(NOTHING_YET, elem_id=_id("message"))
         self.progress = gr.HTML(elem_id=_id("progress"))
         self.pick = gr.Textbox(label="Picked", elem_id=_id("pick"), elem_classes=["lbw-unseen"])
@@ -145,10 +159,17 @@ class AnalyzeControls:
                 self.open_folder = gr.Button("Open folder", elem_id=_id("open_folder"), min_width=110)
             with gr.Row():
                 self.files = gr.File(label="Results: JSON, CSV, pictures", file_count="multiple", elem_id=_id("files"))
-        self.views = [
+        self.fields = {
+            "mode": self.mode, "prompt": self.prompt, "negative_prompt": self.negative, "seed": self.seed,
+            "steps": self.steps, "width": self.width, "height": self.height, "cfg_scale": self.cfg,
+            "sampler_name": self.sampler, "range": self.span, "blocks": self.blocks, "seeds": self.seeds,
+            "threshold": self.threshold, "diff_color": self.background, "swap_axes": self.swap,
+            "region": self.rectangle, "more_prompts": self.more_prompts,
+        }  # fmt: skip
+        self.views = {
             self.message, self.progress, self.table, self.chart, self.grid, self.low, self.high, self.block,
-            self.shown_seed, self.large, self.folder, self.files, self.name, self.mask, self.found,
-        ]  # fmt: skip
+            self.shown_seed, self.large, self.folder, self.files, self.name, self.mask, self.found, self.earlier,
+        }  # fmt: skip
         tooltips(
             {
                 _id("start"): "Renders what is missing, and measures; what an earlier run finished is used again.",

@@ -7,13 +7,15 @@ from html import escape
 
 from PIL import Image
 
-from lbw.analysis.effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN, WHITE, BlockResult
+from lbw.analysis.analysis_session import AnalysisSession
+from lbw.analysis.effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN, BlockResult, Sample
 from lbw.analysis.measure import difference, heat_map
+from lbw.analysis.request import WHITE
+from lbw.analysis.session import ERROR, INFO, WAITING, WARNING, Message
 from lbw.analysis.sheet import beside
 from lbw.core.tag import find_tags, parse_items
 
-from .analyze_run import Run
-from .markup import BAD, GOOD, Text, data_uri, message, plain, progress, words
+from .markup import BAD, GOOD, REMARK, Text, data_uri, message, plain, progress, words
 
 _SIGNS = {NEEDED: "✓", NOT_NEEDED: "✗", UNKNOWN: "?"}
 _FORMS = {"inside": "{:.3f}", "outside": "{:.3f}", "focus": "{:.2f}"}
@@ -61,20 +63,22 @@ def sheet_view(image: Image.Image | None, words: str, is_photo: bool = True) -> 
     return f'<div class="lbw-sheet"><img src="{address}" alt="{escape(words)}" style="width:{image.width}px"></div>'
 
 
-def block_view(run: Run, label: str, seed: int) -> str:
+def block_view(session: AnalysisSession, label: str, sample: Sample) -> str:
     """Return the pictures of the block `label`, large; words where there are none."""
-    analysis = run.analysis
-    result = next((result for result in run.results if result.choice.label == label), None)
+    analysis = session.analysis
+    result = next((result for result in session.results if result.choice.label == label), None)
     if result is None:
         return ""
-    if analysis is None:
+    if session.request.is_quick:
         return message("A quick scan renders no pictures.")
-    before, after = analysis.pictures(result.choice, seed)
+    before, after = analysis.pictures(result.choice, sample)
     if before is None or after is None:
-        error = result.errors.get(seed)
-        return message((f"{label}:", error), BAD) if error else message((label, "has no picture yet of seed", seed))
+        error = result.errors.get(sample)
+        if error:
+            return message((f"{label}:", error), BAD)
+        return message((label, "has no picture of", session.settings.label(sample)))
     raw = difference(before.pictures, after.pictures)
-    if analysis.settings.background == WHITE:
+    if analysis.settings.diff_color == WHITE:
         raw = 255 - raw
     low, high = analysis.settings.span
     captions: tuple[Text, ...] = (
@@ -88,8 +92,8 @@ def block_view(run: Run, label: str, seed: int) -> str:
         for caption, address in zip(captions, addresses)
     )
     source, changed = addresses[:2]
-    change = result.changes.get(seed)
-    said: Text = (label, "·", "seed", seed)
+    change = result.changes.get(sample)
+    said: Text = (label, "·", session.settings.label(sample))
     if change:
         said = (*said, "·", "changed:", f"{change.percent:.3f} %")
     return (
@@ -114,22 +118,23 @@ def compare_view(source: str, changed: str, label: str) -> str:
 # Progress ----------------------------------------------------------------------------------------
 
 
-def progress_view(run: Run | None) -> str:
+def progress_view(session: AnalysisSession | None) -> str:
     """Return the bar: pictures done of all, and the time left."""
-    if run is None:
+    if session is None or (session.over.is_set() and not session.total):
         return ""
-    if not run.total:
-        return "" if run.over.is_set() else message("Preparing …")
-    said: Text = (run.done, "/", run.total, "steps" if run.is_quick else "pictures")
-    left = run.seconds_left
+    if session.state == WAITING:
+        return message("Waiting for another analysis to end …")
+    is_quick, is_over = session.request.is_quick, session.over.is_set()
+    said: Text = (session.done, "/", session.total, "steps" if is_quick else "pictures")
+    left = session.seconds_left
     more: Text = ()
-    if run.over.is_set():
-        more = () if run.is_complete else ("·", "stopped")
-    elif run.asked_to_stop.is_set():
-        more = ("·", "stopping after this step" if run.is_quick else "stopping after this picture")
+    if is_over:
+        more = () if session.done >= session.total else ("·", "stopped")
+    elif session.is_stopping:
+        more = ("·", "stopping after this step" if is_quick else "stopping after this picture")
     elif left is not None:
         more = ("·", "time left:", time_words(left))
-    return progress(run.done, run.total, (*said, *more), is_running=not run.over.is_set())
+    return progress(session.done, max(1, session.total), (*said, *more), is_running=not is_over)
 
 
 # The table ---------------------------------------------------------------------------------------
@@ -138,12 +143,12 @@ _FIRST = dict.fromkeys(("", "block", "suggestion"), "ascending")
 """How the first click on a heading sorts, where it is not from the largest number on."""
 
 
-def results_view(run: Run | None) -> str:
+def results_view(session: AnalysisSession | None) -> str:
     """Return the table of blocks; a click on a heading sorts it, one on a row chooses its block (lbw_results.js)."""
-    if run is None or not run.results:
+    if session is None or not any(result.changes for result in session.results):
         return ""
-    verdicts = run.suggestion.verdicts
-    ranked = sorted(run.results, key=lambda result: -(-1.0 if result.mean is None else result.mean))
+    verdicts = session.suggestion.verdicts
+    ranked = sorted(session.results, key=lambda result: -(-1.0 if result.mean is None else result.mean))
     largest = max((result.mean or 0.0 for result in ranked), default=0.0) or 1.0
     masked = [figure for figure in _FORMS if any(result.mean_of(figure) is not None for result in ranked)]
     headings = ["", "block", "mean %", "deviation", *masked, "suggestion"]
@@ -189,9 +194,12 @@ def _bar_cell(value: float | None, largest: float) -> str:
     )
 
 
-def words_view(said: Sequence[tuple[Text, str]]) -> str:
+_KINDS = {INFO: GOOD, WARNING: REMARK, ERROR: BAD}
+
+
+def messages_view(messages: Sequence[Message]) -> str:
     """Return what there is to say, a line each."""
-    return "".join(message(text, kind) for text, kind in said)
+    return "".join(message(said.text, _KINDS[said.level]) for said in messages)
 
 
 NOTHING_YET = message("Press Analyze: which blocks change the picture, how much, and where.", GOOD)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from gradio.context import Context
@@ -16,8 +16,8 @@ _KNOWN: dict[str, frozenset[str]] = {}
 def listen(
     event: Any,
     handler: Callable[..., Any] | None,
-    inputs: Sequence[Any] = (),
-    outputs: Sequence[Any] = (),
+    inputs: Collection[Any] = (),
+    outputs: Collection[Any] = (),
     *,
     js: str | None = None,
     queue: bool = False,
@@ -27,6 +27,9 @@ def listen(
 
     A handler's parameters are annotated with classes, not with forms like `list[int]`: Gradio looks for its own classes
     among them in a way that fails for such forms under Python 3.10.
+
+    inputs: a set of controls is given to the handler as one dictionary of their values. outputs: of a handler that
+    returns a dictionary of updates, a set.
 
     js: the name of a function of `javascript/` that the browser calls, instead of `handler` or before it. queue: wait
     in the queue behind what is slow, as handlers that yield must; the others answer at once. When an event comes while
@@ -41,10 +44,10 @@ def listen(
         options["trigger_mode"] = "always_last"
     if cancels is not None:
         options["cancels"] = cancels
-    return event(handler, list(inputs), list(outputs), **options)
+    return event(handler, inputs if isinstance(inputs, set) else list(inputs), list(outputs), **options)
 
 
-def on_page_load(handler: Callable[..., Any] | None, outputs: Sequence[Any] = (), js: str | None = None) -> None:
+def on_page_load(handler: Callable[..., Any] | None, outputs: Collection[Any] = (), js: str | None = None) -> None:
     """Let `handler` run whenever the page is opened; to be called within the page."""
     listen(Context.root_block.load, handler, (), outputs, js=js)
 

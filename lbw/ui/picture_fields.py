@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
-from lbw.analysis.cells import whole_number
-from lbw.core.errors import WeightsError, quote
-from lbw.core.numbers import parse_number
+from lbw.analysis.request import PictureRequest
 
-from .analyzer_host import Question, TunerHost
+from .panel_host import PanelHost
 
 
 class PictureFields:
     """The fields, made within the page that is being built.
 
-    all: in the order in which `question` takes their values and `showing` returns updates.
+    fields: by the names of a request's options.
     """
 
-    def __init__(self, host: TunerHost) -> None:
+    def __init__(self, host: PanelHost) -> None:
         first = host.defaults()
         samplers = host.samplers()
         self.prompt = gr.Textbox(
@@ -27,7 +26,7 @@ class PictureFields:
             elem_id="lbw_tuner_prompt", elem_classes=["lbw-prompt"],
         )  # fmt: skip
         self.negative = gr.Textbox(
-            first.negative, label="Negative prompt", info="what the pictures should not show", lines=1,
+            first.negative_prompt, label="Negative prompt", info="what the pictures should not show", lines=1,
             elem_id="lbw_tuner_negative",
         )  # fmt: skip
         with gr.Row():
@@ -38,41 +37,31 @@ class PictureFields:
             self.height = gr.Number(
                 first.height, label="Height", info="pixels", elem_id="lbw_tuner_height", min_width=80
             )
-            self.cfg = gr.Number(first.cfg, label="CFG scale", info="guidance", elem_id="lbw_tuner_cfg", min_width=80)
+            self.cfg = gr.Number(
+                first.cfg_scale, label="CFG scale", info="guidance", elem_id="lbw_tuner_cfg", min_width=80
+            )
             self.sampler = gr.Dropdown(
-                samplers, value=first.sampler or (samplers[0] if samplers else None), label="Sampler",
+                samplers, value=first.sampler_name or (samplers[0] if samplers else None), label="Sampler",
                 info="of the pictures", visible=bool(samplers), elem_id="lbw_tuner_sampler",
             )  # fmt: skip
-        self.all = [self.prompt, self.negative, self.steps, self.width, self.height, self.cfg, self.sampler]
+        self.fields = {
+            "prompt": self.prompt, "negative_prompt": self.negative, "steps": self.steps, "width": self.width,
+            "height": self.height, "cfg_scale": self.cfg, "sampler_name": self.sampler,
+        }  # fmt: skip
+        self.all = list(self.fields.values())
 
-    @staticmethod
-    def question(
-        seed: int, prompt: str, negative: str, steps: Any, width: Any, height: Any, cfg: Any, sampler: str | None
-    ) -> Question:
-        """Return what the fields ask for.
+    def request(self, seed: int, values: Sequence[Any]) -> PictureRequest:
+        """Return what the fields ask for. values: of `all`.
 
         Raises:
             WeightsError: one of them cannot be understood.
         """
-        guidance = parse_number(str(cfg))
-        if guidance is None:
-            raise WeightsError(f"CFG scale {quote(str(cfg))} is no number; write for example 7")
-        return Question(
-            prompt=prompt or "",
-            negative=negative or "",
-            seed=seed,
-            steps=whole_number(steps, "Steps", 1, 1000),
-            width=whole_number(width, "Width", 8, 8192),
-            height=whole_number(height, "Height", 8, 8192),
-            cfg=guidance,
-            sampler=sampler or "",
-        )
+        return PictureRequest.read({**dict(zip(self.fields, values)), "seed": seed})
 
-    def showing(self, question: Question | None) -> list[Any]:
-        """Return updates that show `question`; the fields stay as they are where there is none."""
-        if question is None:
+    def showing(self, request: PictureRequest | None) -> list[Any]:
+        """Return updates that show `request`; the fields stay as they are where there is none."""
+        if request is None:
             return [gr.update() for _ in self.all]
         return [
-            question.prompt, question.negative, question.steps, question.width, question.height, question.cfg,
-            question.sampler or None,
-        ]  # fmt: skip
+            getattr(request, name) or None if name == "sampler_name" else getattr(request, name) for name in self.fields
+        ]

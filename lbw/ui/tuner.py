@@ -17,7 +17,9 @@ from PIL import Image
 from lbw.analysis.cells import parse_span, whole_number
 from lbw.analysis.groups import groups_text, parse_groups, usual_groups
 from lbw.analysis.png import write_png
+from lbw.analysis.request import PictureRequest
 from lbw.analysis.tuner import Tuner, chosen, parse_step
+from lbw.analysis.tuner_round import round_pictures
 from lbw.analysis.tuner_start import from_json, from_suggestion, suggestion_in
 from lbw.core.architectures import USUAL
 from lbw.core.errors import LbwError, WeightsError, quote
@@ -26,9 +28,9 @@ from lbw.core.numbers import format_number, parse_number
 from lbw.core.presets import check_name
 from lbw.files.user_presets import PresetStore
 
-from .analyzer_host import Question, TunerHost
 from .gradio_versions import listen, on_page_load
 from .markup import BAD, REMARK, message, progress
+from .panel_host import PanelHost
 from .pauses import with_pauses
 from .presets import PresetsPanel
 from .tuner_controls import Fields, TunerControls
@@ -50,7 +52,7 @@ class TunerPanel(TunerControls):
     inputs: what `begun` takes the values of. outputs: what it gives updates for, in order.
     """
 
-    def __init__(self, host: TunerHost, store: PresetStore, presets: PresetsPanel | None = None) -> None:
+    def __init__(self, host: PanelHost, store: PresetStore, presets: PresetsPanel | None = None) -> None:
         """Build it; presets: the editor that *Add to presets* writes into."""
         super().__init__(host, presets is not None)
         self.host = host
@@ -96,21 +98,21 @@ class TunerPanel(TunerControls):
 
     # Beginnings ----------------------------------------------------------------------------------
 
-    def begun(self, tuner: Tuner, values: Sequence[Any], question: Question | None = None) -> list[Any]:
+    def begun(self, tuner: Tuner, values: Sequence[Any], request: PictureRequest | None = None) -> list[Any]:
         """Return updates that show `tuner` and no pictures, for a button of this panel or another: *send to tuner*.
 
-        values: of `inputs`. question: what its pictures are rendered with; as the fields say if not given.
+        values: of `inputs`. request: what its pictures are rendered with; as the fields say if not given.
         """
         self.latest = tuner
-        return self._beginning(tuner, values, question)
+        return self._beginning(tuner, values, request)
 
-    def _beginning(self, tuner: Tuner, values: Sequence[Any], question: Question | None = None) -> list[Any]:
+    def _beginning(self, tuner: Tuner, values: Sequence[Any], request: PictureRequest | None = None) -> list[Any]:
         low, high = map(format_number, tuner.bounds)
         settings = [
             gr.update(choices=_listed(tuner, self.host.loaded()), value=title_of(tuner)),
             format_number(tuner.step), f"{low},{high}", str(tuner.seed), groups_text(tuner.groups, tuner.family),
         ]  # fmt: skip
-        return [*self._views(tuner, Shown(), values), Shown(), *settings, *self.picture.showing(question)]
+        return [*self._views(tuner, Shown(), values), Shown(), *settings, *self.picture.showing(request)]
 
     def _opened(self) -> list[Any]:
         tuner = self.latest or new_tuner(titles_of(self.host.loaded() or USUAL)[0])
@@ -188,13 +190,13 @@ class TunerPanel(TunerControls):
         said = Fields(*values[:_FIELDS])
         try:
             tuner = _set_up(tuner, said)
-            question = self.picture.question(tuner.seed, *values[_FIELDS:])
+            request = self.picture.request(tuner.seed, values[_FIELDS:])
             proposals = {proposal.cell: proposal for proposal in tuner.next_round(said.direction)}
             if len(proposals) < 2:
                 raise WeightsError("Nothing to render: no block is open, or none can move within the range.")
             total = len(proposals)
             yield ["", _progress(0, total), [], shown]
-            for finished in with_pauses(self.host.rounds(list(proposals), question)):
+            for finished in with_pauses(round_pictures(self.host, list(proposals), request)):
                 if finished is None:
                     yield [gr.update()] * 4
                     continue
@@ -253,7 +255,7 @@ class TunerPanel(TunerControls):
         ]  # fmt: skip
 
 
-def tuner_panel(host: TunerHost, store: PresetStore, presets: PresetsPanel | None = None) -> TunerPanel:
+def tuner_panel(host: PanelHost, store: PresetStore, presets: PresetsPanel | None = None) -> TunerPanel:
     """Put the tuner into the page that is being built; see `TunerPanel`."""
     return TunerPanel(host, store, presets)
 

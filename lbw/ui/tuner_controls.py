@@ -12,8 +12,8 @@ from lbw.analysis.tuner import BOTH, MINUS, PLUS, STEPS
 from lbw.core.architectures import USUAL
 from lbw.core.numbers import format_number
 
-from .analyzer_host import TunerHost
 from .gradio_versions import tooltips
+from .panel_host import PanelHost
 from .picture_fields import PictureFields
 from .trainer_fields import TrainerFields
 from .tuner_models import new_tuner, title_of, titles, titles_of
@@ -40,7 +40,7 @@ class TunerControls:
     panel's handlers return it.
     """
 
-    def __init__(self, host: TunerHost, has_presets: bool) -> None:
+    def __init__(self, host: PanelHost, has_presets: bool) -> None:
         """Make them; has_presets: whether there is an editor to write into."""
         first, said = new_tuner(titles_of(USUAL)[0]), Fields()
         self.state = gr.State(first)

@@ -14,6 +14,7 @@ from modules import processing, shared
 from lbw.analysis.cells import Cell
 from lbw.analysis.prompt import cell_elements, cell_presets
 from lbw.analysis.runner import SkippedError, StoppedError
+from lbw.analysis.session import Show
 from lbw.analysis.store import Rendered
 from lbw.core.errors import HostError
 from lbw.files.user_presets import ROOT
@@ -28,11 +29,14 @@ _DEPTH = 5
 class WebuiRenderer:
     """Renders cells as copies of the generation `p`."""
 
-    def __init__(self, p: Any, options: RequestOptions, elements: Mapping[str, str]) -> None:
-        """options: the presets that are valid for this run alone. elements: all elemental presets."""
+    def __init__(self, p: Any, options: RequestOptions, elements: Mapping[str, str], show: Show) -> None:
+        """options: the presets that are valid for this run alone. elements: all elemental presets. show: is told how
+        far it is.
+        """
         self.p = p
         self.options = options
         self.elements = elements
+        self.show = show
 
     def render(self, cell: Cell) -> Rendered:
         """Return the pictures of all batches of `cell`."""
@@ -48,6 +52,8 @@ class WebuiRenderer:
         """Return the generation of `cell`."""
         p = copy.copy(self.p)
         p.seed = cell.seed
+        if cell.prompt:
+            p.prompt = cell.prompt
         p.do_not_save_grid = True
         p.extra_generation_params = dict(self.p.extra_generation_params)
         generation.of(p).cell = RequestOptions(
@@ -75,6 +81,7 @@ class WebuiRenderer:
     def progress(self, done: int, total: int, seconds_left: float | None) -> None:
         """Show how far it is in the WebUI's own bar, which counts jobs and tells the time left from them."""
         shared.state.job = f"{min(done + 1, total)} out of {total}"
+        self.show(done, total, seconds_left)
 
 
 def expect(p: Any, pictures: int) -> None:

@@ -7,7 +7,7 @@ it cleans up; and hand over an empty picture as if it were decoded, so that the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from modules import processing, sd_samplers_cfg_denoiser, sd_samplers_common, sd_samplers_timesteps
 
 from lbw.analysis.cells import Cell
-from lbw.analysis.noise_scan import Noise, kept_steps
+from lbw.analysis.noise_scan import AT, Noise, kept_steps
 from lbw.analysis.runner import SkippedError, StoppedError
 from lbw.core.errors import HostError
 from lbw.hosts.patch import Patch
@@ -37,12 +37,16 @@ class Call(NamedTuple):
 
 
 class NoiseProbe:
-    """Asks the denoiser in the generations of a renderer. stopped: whether the user wants no more."""
+    """Asks the denoiser in the generations of a renderer.
 
-    def __init__(self, renderer: WebuiRenderer, stopped: Callable[[], bool]) -> None:
+    stopped: whether the user wants no more. at: where on the way from noise to picture, as shares of the steps.
+    """
+
+    def __init__(self, renderer: WebuiRenderer, stopped: Callable[[], bool], at: Sequence[float] = AT) -> None:
         self.renderer = renderer
         self.stopped = stopped
-        self._seed: int | None = None
+        self.at = tuple(at)
+        self._source: tuple[int, str] | None = None
         self._calls: list[Call] = []
 
     def noise(self, cell: Cell) -> Noise:
@@ -53,7 +57,8 @@ class NoiseProbe:
         """
         p = self.renderer.generation(cell)
         p.restore_faces = False
-        answer = Answer(p, self._calls if cell.seed == self._seed else [], self.stopped)
+        source = (cell.seed, cell.prompt)
+        answer = Answer(p, self._calls if source == self._source else [], self.stopped, self.at)
         p.sample = answer.sample
         try:
             self.renderer.process(p)
@@ -63,7 +68,7 @@ class NoiseProbe:
             if self.stopped():
                 raise StoppedError
             raise HostError(f"the sampler {p.sampler_name} ends before the step that is scanned; choose another one")
-        self._seed, self._calls = cell.seed, answer.calls
+        self._source, self._calls = source, answer.calls
         noise = np.stack(answer.noise)
         if not np.isfinite(noise).all():
             raise HostError("the model predicts values that are no numbers (NaN); a higher precision may help")
@@ -71,9 +76,13 @@ class NoiseProbe:
 
 
 class Answer:
-    """What the denoiser predicts in one generation `p`. calls: the source's; none where `p` is the source itself."""
+    """What the denoiser predicts in one generation `p`.
 
-    def __init__(self, p: Any, calls: list[Call], stopped: Callable[[], bool]) -> None:
+    calls: the source's; none where `p` is the source itself. stopped, at: as in `NoiseProbe`.
+    """
+
+    def __init__(self, p: Any, calls: list[Call], stopped: Callable[[], bool], at: Sequence[float] = AT) -> None:
+        self.at = at
         self.p = p
         self.calls = calls
         self.stopped = stopped
@@ -104,7 +113,7 @@ class Answer:
             denoiser.step, x, sigma = self.calls[len(self.noise)]
         call = Call(denoiser.step, x, sigma)
         answer = forward(denoiser, x, sigma, *args, **kwargs)
-        kept = [step * calls_per_step(denoiser) for step in kept_steps(denoiser.steps)]
+        kept = [step * calls_per_step(denoiser) for step in kept_steps(denoiser.steps, self.at)]
         if call.number in kept:
             if self._is_source:
                 self.calls.append(call)

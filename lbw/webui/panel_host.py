@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from modules import call_queue, processing, scripts, sd_samplers, shared
 
-from lbw.analysis.cells import Cell, whole_number
-from lbw.analysis.effective_blocks import Analysis
-from lbw.analysis.measure import Pixels
-from lbw.analysis.prompt import tag_to_analyze
+from lbw.analysis.request import PictureRequest
 from lbw.analysis.runner import StoppedError
-from lbw.analysis.sheet import analysis_head
-from lbw.analysis.store import CellStore, forget_oldest
+from lbw.analysis.session import Prepared, Show
 from lbw.core.errors import HostError
 from lbw.core.family import Architecture
 from lbw.core.presets import merged
-from lbw.ui.analyzer_host import Prepared, Question, Show, tuner_round
+from lbw.core.tag import LoraRequest
 from lbw.ui.folders import open_folder
 
-from . import cells
 from .cells import WebuiRenderer
 from .hook import Hook
-from .lora_files import lora_paths, lora_tensors
-from .noise import NoiseProbe
 from .options import RequestOptions
+from .prepare import RESULTS, prepared
 
 
 class PanelHost:
@@ -56,10 +49,10 @@ class PanelHost:
         """Return the WebUI's samplers."""
         return [sampler.name for sampler in sd_samplers.samplers]
 
-    def defaults(self) -> Question:
+    def defaults(self) -> PictureRequest:
         """Return what the fields hold at first."""
         names = self.samplers()
-        return Question("", sampler="Euler a" if "Euler a" in names else (names or [""])[0])
+        return PictureRequest(sampler_name="Euler a" if "Euler a" in names else (names or [""])[0])
 
     def open_folder(self, folder: Path) -> None:
         """Show `folder` in the file manager, unless the WebUI is told to hide its folders."""
@@ -67,77 +60,49 @@ class PanelHost:
             raise HostError("this WebUI hides its folders (--hide-ui-dir-config)")
         open_folder(folder)
 
-    def prepare(self, question: Question, show: Show, stopped: Callable[[], bool]) -> Prepared:
-        """Return the analysis that `question` describes; see `AnalyzerHost`."""
-        architecture = self.hook.architecture()
-        request = tag_to_analyze(question.prompt)
-        tensors = lora_tensors(self.hook, architecture, [request])
-        p = self._generation(question)
-        settings = question.settings(architecture, tensors, int(p.seed))
-        mask, remarks = question.region(int(p.width), int(p.height))
-        forget_oldest(cells.CELLS)
-        how = f"{p.sampler_name}, {p.steps} steps, CFG scale {p.cfg_scale:g}"
-        head = analysis_head(request.name, settings, int(p.seed), how)
-        safe = "".join(letter if letter.isalnum() or letter in "-_ ." else "_" for letter in request.name)
-        stem = self._grids() / f"lbw-{safe}-{time.strftime('%Y%m%d-%H%M%S')}"
-        analysis = Analysis(settings, architecture, tensors, self._store(p), mask)
-        renderer = self._renderer(p, show, stopped)
-        probe = NoiseProbe(renderer, stopped)
-        return Prepared(analysis, renderer, probe, request.name, head, stem, remarks)
+    def output(self) -> Path:
+        """Return the folder in which the WebUI keeps its grids."""
+        return Path(shared.opts.outdir_grids or shared.opts.outdir_txt2img_grids) / RESULTS
 
-    def rounds(self, todo: Sequence[Cell], question: Question) -> Iterator[tuple[Cell, Pixels]]:
-        """Yield the pictures of a round of the tuner, as they are rendered.
+    def prepare(
+        self, request: PictureRequest, loras: Sequence[LoraRequest], show: Show, stopped: Callable[[], bool]
+    ) -> Prepared:
+        """Return what is needed to render the cells of `request`; see `lbw.analysis.session.Host`."""
+        p = self._generation(request)
+        presets = merged(self.hook.store.presets(), {})
+        elements = self.hook.store.elements()
+        options = RequestOptions(True, presets, {})
+        renderer = TabRenderer(p, options, elements, show, stopped)
+        return prepared(self.hook, p, loras, renderer, presets, range(0), self.output(), stopped, request)
 
-        Raises:
-            LbwError: something is wrong, or a picture failed.
-        """
-        architecture = self.hook.architecture()
-        tensors = lora_tensors(self.hook, architecture, [tag_to_analyze(question.prompt)])
-        p = self._generation(question)
-        renderer = self._renderer(p, lambda done, total, left: None, lambda: False)
-        yield from tuner_round(todo, architecture, tensors, renderer, self._store(p))
-
-    def _generation(self, question: Question) -> Any:
-        """Return the WebUI's generation for `question`, without scripts, its seed drawn where it is -1."""
-        sizes = {"steps": (1, 1000), "width": (64, 4096), "height": (64, 4096)}
-        numbers = {name: whole_number(getattr(question, name), name, *bounds) for name, bounds in sizes.items()}
+    def _generation(self, request: PictureRequest) -> Any:
+        """Return the WebUI's generation for `request`, without scripts, its seed drawn where it is left to chance."""
         p = processing.StableDiffusionProcessingTxt2Img(
             sd_model=shared.sd_model,
             outpath_samples=shared.opts.outdir_samples or shared.opts.outdir_txt2img_samples,
-            outpath_grids=str(self._grids()),
-            prompt=question.prompt,
-            negative_prompt=question.negative,
-            seed=int(question.seed),
-            sampler_name=question.sampler or self.defaults().sampler,
-            cfg_scale=float(question.cfg),
+            outpath_grids=str(self.output()),
+            prompt=request.prompt,
+            negative_prompt=request.negative_prompt,
+            seed=request.seed,
+            sampler_name=request.sampler_name or self.defaults().sampler_name,
+            cfg_scale=request.cfg_scale,
+            steps=request.steps,
+            width=max(64, request.width // 8 * 8),
+            height=max(64, request.height // 8 * 8),
             do_not_save_samples=True,
             do_not_save_grid=True,
             override_settings={},
-            **{**numbers, "width": numbers["width"] // 8 * 8, "height": numbers["height"] // 8 * 8},
         )
         p.scripts = scripts.ScriptRunner()  # without any in it: reForge looks for one of its own
         processing.fix_seed(p)
         return p
-
-    def _grids(self) -> Path:
-        """Return the folder in which the WebUI keeps its grids."""
-        return Path(shared.opts.outdir_grids or shared.opts.outdir_txt2img_grids)
-
-    def _store(self, p: Any) -> CellStore:
-        presets = {**self.hook.store.presets(), **self.hook.store.elements()}
-        return CellStore(cells.CELLS, cells.context(p, range(0), lora_paths(self.hook, p.prompt), presets))
-
-    def _renderer(self, p: Any, show: Show, stopped: Callable[[], bool]) -> WebuiRenderer:
-        presets = merged(self.hook.store.presets(), {})
-        return TabRenderer(p, RequestOptions(True, presets, {}), self.hook.store.elements(), show, stopped)
 
 
 class TabRenderer(WebuiRenderer):
     """Renders cells beside what else the WebUI does: each generation waits for its turn in the WebUI's queue."""
 
     def __init__(self, p: Any, options: RequestOptions, elements: Any, show: Show, stopped: Callable[[], bool]) -> None:
-        super().__init__(p, options, elements)
-        self.show = show
+        super().__init__(p, options, elements, show)
         self.stopped = stopped
 
     def process(self, p: Any) -> Any:

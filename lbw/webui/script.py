@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from functools import lru_cache
 from typing import Any
 
 import gradio as gr
@@ -45,11 +46,21 @@ def start() -> None:
     script_callbacks.on_script_unloaded(stop)
 
 
+@lru_cache
+def sessions() -> Any:
+    """Return the analyses of this server: those of the tab and those of the API."""
+    from lbw.analysis.sessions import Sessions  # here, because the start need not wait for what they import
+
+    from .panel_host import PanelHost
+
+    return Sessions(PanelHost(hook))
+
+
 def build_tab() -> list[Any]:
     """Return the tab; a failure in it takes nothing else away."""
     from .tab import Tab  # here, because an API alone needs none
 
-    return Tab(hook, page.theirs).build()
+    return Tab(sessions(), page.theirs).build()
 
 
 def install_cards() -> None:
@@ -67,12 +78,9 @@ def add_api(_demo: Any, app: Any) -> None:
     """Add our routes to the host's server, which has just started."""
     from modules import shared
 
-    from lbw.api import jobs, routes  # here, because they import what the start need not wait for
+    from lbw.api import routes  # here, because they import what the start need not wait for
 
-    from . import panel_host
-
-    analyses = jobs.Jobs(panel_host.PanelHost(hook))
-    routes.add_routes(app, hook, getattr(shared.cmd_opts, "api_auth", None), analyses)
+    routes.add_routes(app, hook, getattr(shared.cmd_opts, "api_auth", None), sessions())
 
 
 def stop() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from lbw.analysis.sessions import Sessions
 from lbw.ui.analyze import AnalyzePanel, analyze_panel
 from lbw.ui.block_map import block_map_panel
 from lbw.ui.gradio_versions import listen, tooltips
@@ -17,7 +18,6 @@ from lbw.ui.presets import presets_panel
 from lbw.ui.tuner import tuner_panel
 from lbw.ui.weights import weights_panel
 
-from .hook import Hook
 from .messages import TITLE, host_notice
 from .page import FIELDS, TABS
 from .panel_host import PanelHost
@@ -29,9 +29,12 @@ class Tab:
     theirs: the host's components by `elem_id`; see `Page`.
     """
 
-    def __init__(self, hook: Hook, theirs: Mapping[str, Any]) -> None:
-        self.host = PanelHost(hook)
-        self.store = hook.store
+    def __init__(self, sessions: Sessions, theirs: Mapping[str, Any]) -> None:
+        """sessions: of the WebUI's server."""
+        assert isinstance(sessions.host, PanelHost)
+        self.host = sessions.host
+        self.sessions = sessions
+        self.store = self.host.hook.store
         self.theirs = theirs
 
     def build(self) -> list[tuple[Any, str, str]]:
@@ -55,7 +58,7 @@ class Tab:
                     hints_panel(self.store, tuner)
                 with analyze_tab:
                     buttons = self._take_buttons("analyze")
-                    panel = analyze_panel(self.host, editor, tuner)
+                    panel = analyze_panel(self.host, self.sessions, editor, tuner)
             self._connect(buttons, _fields_of(panel, panel.seed), -1)
             self._connect(tuner_buttons, _fields_of(tuner.picture, tuner.seed), gr.update())
         for component in page.blocks.values():

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("PIL")
 
 from lbw.analysis.cells import Cell, choose
-from lbw.analysis.effective_blocks import Analysis, BlockResult, Settings, suggest
+from lbw.analysis.effective_blocks import Analysis, BlockResult, Sample, Settings, suggest
 from lbw.analysis.measure import Change, rectangle_mask
 from lbw.analysis.store import CellStore, Rendered
 from lbw.core.architectures import ARCHITECTURES
@@ -64,8 +64,8 @@ def test_a_percentage_is_the_share_of_the_blocks_pixels(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [1, 3])
 def test_mean_and_deviation_are_over_the_seeds(count: int, tmp_path: Path) -> None:
     found = finished(analysis(tmp_path, seeds=(1, 2, 6)), Painter(by_seed, count))
-    assert {seed: change.percent for seed, change in found["IN04"].changes.items() if change} == pytest.approx(
-        {1: 1, 2: 2, 6: 6}
+    assert {sample: change.percent for sample, change in found["IN04"].changes.items() if change} == pytest.approx(
+        {Sample(1): 1, Sample(2): 2, Sample(6): 6}
     )
     assert found["IN04"].mean == pytest.approx(3)
     assert found["IN04"].std == pytest.approx(math.sqrt((4 + 1 + 9) / 3))
@@ -105,7 +105,7 @@ def test_blocks_without_tensors_change_nothing_and_are_not_rendered(tmp_path: Pa
     assert len(untouched) == 8
     assert all(found[label].percents() == [0.0, 0.0] for label in untouched)
     assert len(renderer.painted) == 2 * (1 + 4)
-    source, same = made.pictures(found["BASE"].choice, 1)
+    source, same = made.pictures(found["BASE"].choice, Sample(1))
     assert source is not None
     assert same is not None
     assert np.array_equal(source.pictures, same.pictures)
@@ -129,7 +129,7 @@ def test_inside_and_outside_of_a_mask(tmp_path: Path) -> None:
 
     found = finished(analysis(tmp_path, "IN04,IN05,OUT01,OUT00", mask=mask), Painter(same_areas(**AREAS)))
     assert set(asked) == {(WIDTH, HEIGHT)}
-    changes = {label: result.changes[1] for label, result in found.items()}
+    changes = {label: result.changes[Sample(1)] for label, result in found.items()}
     assert changes["IN04"] == Change(pytest.approx(1), pytest.approx(10), 0.0)
     assert changes["IN05"] == Change(pytest.approx(10), pytest.approx(90), pytest.approx(100 * 4 / 360))
     assert changes["OUT01"] == Change(pytest.approx(25), 0.0, pytest.approx(100 * 100 / 360))
@@ -144,8 +144,8 @@ def test_a_failing_cell_is_marked_for_its_seed_alone(tmp_path: Path) -> None:
     renderer = Painter(by_seed)
     renderer.fails = lambda cell: cell.seed == 2 and weights_of(cell)["IN05"] == 0
     found = finished(analysis(tmp_path, seeds=(1, 2, 6)), renderer)
-    assert found["IN05"].changes[2] is None
-    assert found["IN05"].errors == {2: "RuntimeError: out of memory"}
+    assert found["IN05"].changes[Sample(2)] is None
+    assert found["IN05"].errors == {Sample(2): "RuntimeError: out of memory"}
     assert found["IN05"].percents() == pytest.approx([10, 10])
     assert found["IN04"].percents() == pytest.approx([1, 2, 6])
     assert found["IN04"].errors == {}
@@ -157,10 +157,33 @@ def test_a_failing_source_marks_its_cells(tmp_path: Path) -> None:
     made = analysis(tmp_path, "auto", seeds=(1, 2))
     found = finished(made, renderer)
     for label in AREAS:
-        assert found[label].changes[2] is None
-        assert found[label].errors == {2: "the source failed: RuntimeError: out of memory"}
+        assert found[label].changes[Sample(2)] is None
+        assert found[label].errors == {Sample(2): "the source failed: RuntimeError: out of memory"}
         assert len(found[label].percents()) == 1
-    assert made.source_errors == {2: "RuntimeError: out of memory"}
+    assert made.source_errors == {Sample(2): "RuntimeError: out of memory"}
+
+
+def test_each_prompt_has_a_source_of_its_own_for_each_seed(tmp_path: Path) -> None:
+    renderer = Painter(by_seed)
+    made = analysis(tmp_path, "IN04,IN05", seeds=(1, 2), prompts=("", "a dog"))
+    found = finished(made, renderer)
+    assert list(found["IN04"].changes) == [Sample(1, 0), Sample(2, 0), Sample(1, 1), Sample(2, 1)]
+    assert found["IN04"].percents() == pytest.approx([1, 2, 1, 2])
+    assert sorted((cell.prompt, cell.seed) for cell in renderer.painted) == sorted(
+        (prompt, seed) for prompt in ("", "a dog") for seed in (1, 2) for _ in range(3)
+    )
+    assert len({made.store.path(cell) for cell in made.cells}) == 12
+    prompts = [cell.prompt for cell in renderer.painted]
+    assert prompts == sorted(prompts)  # a text is encoded once
+    assert [made.settings.label(sample) for sample in made.settings.samples][2] == "prompt 2, seed 1"
+
+
+def test_a_failing_source_fails_the_cells_of_its_prompt_alone(tmp_path: Path) -> None:
+    renderer = Painter(by_seed)
+    renderer.fails = lambda cell: cell.prompt == "a dog" and set(weights_of(cell).values()) == {1.0}
+    found = finished(analysis(tmp_path, "IN04", prompts=("", "a dog")), renderer)
+    assert found["IN04"].percents() == pytest.approx([1])
+    assert list(found["IN04"].errors) == [Sample(1, 1)]
 
 
 def test_what_is_not_known_is_in_no_ranking(tmp_path: Path) -> None:
@@ -198,11 +221,11 @@ def test_a_stopped_analysis_goes_on_and_gives_the_same(stopped_after: int, tmp_p
 def test_a_lost_source_is_rendered_again_and_the_kept_cells_are_measured(tmp_path: Path) -> None:
     first = analysis(tmp_path, seeds=(1, 2))
     whole = finished(first, Painter(by_seed))
-    first.store.path(first.sources[2]).unlink()
+    first.store.path(first.sources[Sample(2)]).unlink()
     renderer = Painter(by_seed)
     again = analysis(tmp_path, seeds=(1, 2))
     assert finished(again, renderer) == whole
-    assert renderer.painted == [again.sources[2]]
+    assert renderer.painted == [again.sources[Sample(2)]]
 
 
 def test_a_full_disk_ends_it_with_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +265,7 @@ def results(**means: float) -> list[BlockResult]:
     found = []
     for label, mean in means.items():
         (choice,) = choose(label, SDXL, ())
-        found.append(BlockResult(choice, {1: Change(mean - 1), 2: Change(mean + 1)}))
+        found.append(BlockResult(choice, {Sample(1): Change(mean - 1), Sample(2): Change(mean + 1)}))
     return found
 
 
@@ -271,7 +294,7 @@ def test_a_low_threshold_above_the_usual_high_one_leaves_nothing_unknown() -> No
 
 def test_where_nothing_changes_nothing_is_needed() -> None:
     (choice,) = choose("IN", SDXL, ())
-    found = suggest([BlockResult(choice, {1: Change(0.0)})])
+    found = suggest([BlockResult(choice, {Sample(1): Change(0.0)})])
     assert set(found.verdicts.values()) == {"not needed"}
     assert parse_block_weights(found.preset("P").partition(":")[2]).resolve(SDXL, {}).blocks == dict.fromkeys(
         SDXL.blocks, 0.0
@@ -279,7 +302,11 @@ def test_where_nothing_changes_nothing_is_needed() -> None:
 
 
 def test_a_block_of_several_choices_counts_with_the_largest() -> None:
-    given = [*results(OUT01=20), *results(IN04=3), BlockResult(choose("IN04 IN05", SDXL, ())[0], {1: Change(15.0)})]
+    given = [
+        *results(OUT01=20),
+        *results(IN04=3),
+        BlockResult(choose("IN04 IN05", SDXL, ())[0], {Sample(1): Change(15.0)}),
+    ]
     for order in (given, given[::-1]):
         assert dict(suggest(order).verdicts) == {"OUT01": "needed", "IN04": "needed", "IN05": "needed"}
 

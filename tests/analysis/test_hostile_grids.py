@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from lbw.ui.analyzer_host import Question
 
 from lbw.analysis.cells import Cell, choose, ordered, parse_span
 from lbw.analysis.effective_blocks import Analysis, Settings
@@ -15,7 +16,6 @@ from lbw.analysis.xyz import Axis, AxisType, build
 from lbw.core import limits
 from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import TagError, WeightsError
-from lbw.ui.analyzer_host import Question
 
 SDXL = ARCHITECTURES["sdxl"]
 TENSORS = dict.fromkeys(SDXL.blocks, 5)

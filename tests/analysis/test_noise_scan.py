@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("PIL")
 
 from lbw.analysis.cells import Cell, choose
+from lbw.analysis.effective_blocks import Settings
 from lbw.analysis.noise_scan import kept_steps, noise_scan
 from lbw.core.architectures import ARCHITECTURES
 
@@ -38,7 +39,8 @@ class Probe:
 
 def scan(text: str, seeds: tuple[int, ...] = (1,), span: tuple[float, float] = (0.0, 1.0), **more: object):  # type: ignore[no-untyped-def]
     probe = Probe()
-    found = noise_scan(choose(text, SDXL, TENSORS), seeds, span, SDXL, TENSORS, probe, **more)  # type: ignore[arg-type]
+    settings = Settings(tuple(choose(text, SDXL, TENSORS)), seeds, span)
+    found = noise_scan(settings, SDXL, TENSORS, probe, **more)  # type: ignore[arg-type]
     return probe, {result.choice.label: result.changes for result in found}, found
 
 
@@ -57,6 +59,17 @@ def test_the_change_of_the_noise_is_relative_to_the_sources() -> None:
     assert len(probe.asked) == len(set(probe.asked)) == 10
     sources = [cell for cell in probe.asked if set(weights_of(cell).values()) == {1.0}]
     assert [probe.asked.index(cell) for cell in sources] == [0, 5]
+
+
+def test_the_source_of_each_prompt_comes_before_its_cells() -> None:
+    probe = Probe()
+    (choice,) = choose("OUT01", SDXL, TENSORS)
+    settings = Settings((choice,), (1, 2), prompts=("", "a dog"))
+    (result,) = noise_scan(settings, SDXL, TENSORS, probe)
+    assert [(cell.prompt, cell.seed, weights_of(cell)["OUT01"]) for cell in probe.asked] == [
+        (prompt, seed, weight) for prompt in ("", "a dog") for seed in (1, 2) for weight in (1.0, 0.0)
+    ]
+    assert len(result.changes) == 4
 
 
 def test_choices_that_mean_the_same_are_asked_once() -> None:
@@ -89,7 +102,7 @@ def test_noise_of_nothing_has_no_relative_change() -> None:
         def noise(self, cell: Cell) -> np.ndarray:
             return np.zeros((1, 2), np.float32)
 
-    (result,) = noise_scan(choose("IN04", SDXL, ()), (1,), (0.0, 1.0), SDXL, TENSORS, Silent())
+    (result,) = noise_scan(Settings(tuple(choose("IN04", SDXL, ())), (1,)), SDXL, TENSORS, Silent())
     assert result.mean == 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lbw.analysis.cells import Cell
-from lbw.analysis.prompt import cell_elements, tag_to_analyze, tags_for_cells
+from lbw.analysis.prompt import cell_elements, tag_to_analyze, tags_for_cells, with_tag_of
 from lbw.core.architectures import ARCHITECTURES
 from lbw.core.elements import parse_rules, resolve_elements
 from lbw.core.errors import TagError
@@ -57,3 +57,19 @@ def test_rules_of_a_cell_come_after_those_of_the_preset() -> None:
         rules = resolve_elements("XYZ", found, SDXL)
         assert len(rules) == count
         assert rules[-2:] == parse_rules("IN05:attn:0.5,OUT:mlp:0")
+
+
+def test_a_further_prompt_gets_the_tag_of_the_first_at_its_end() -> None:
+    first = "a cat <lora:other:1:lbw=ALL> <lora:猫 style:0.8:lbw=XYZ:stop=5> sitting"
+    assert with_tag_of(first, "a dog ") == "a dog <lora:猫 style:0.8:lbw=XYZ:stop=5>"
+    assert with_tag_of(first, "a dog <lora:other:1>") == "a dog <lora:other:1> <lora:猫 style:0.8:lbw=XYZ:stop=5>"
+
+
+def test_a_further_prompt_keeps_its_own_tag_of_the_same_lora() -> None:
+    assert with_tag_of("<lora:a:1:lbw=XYZ>", "b <lora:a:0.5:lbw=XYZ>") == "b <lora:a:0.5:lbw=XYZ>"
+
+
+@pytest.mark.parametrize("prompt", ["<lora:b:1:lbw=XYZ>", "<lora:a:1:lbw=XYZ> <lora:b:1:lbw=XYZ>"])
+def test_a_further_prompt_that_looks_at_another_lora_is_refused(prompt: str) -> None:
+    with pytest.raises(TagError, match='another LoRA than "a"'):
+        with_tag_of("<lora:a:1:lbw=XYZ>", prompt)

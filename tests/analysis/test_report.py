@@ -43,7 +43,8 @@ def figures(folder: Path, with_mask: bool = False, fails: bool = False) -> dict[
     renderer.fails = lambda cell: fails and cell.seed == 3 and weights_of(cell)["M00"] == 0
     for _ in made.run(renderer):
         pass
-    return report(made, {"prompt": '猫, "a"', "steps": 4}, suggest(made.results), "my LoRA", ["a.png", "b.png"])
+    about = {"prompt": '猫, "a"', "steps": 4}
+    return report(made.settings, made.results, suggest(made.results), about, "my LoRA", ["a.png", "b.png"])
 
 
 def test_the_report_carries_every_figure_and_setting(tmp_path: Path) -> None:
@@ -54,8 +55,9 @@ def test_the_report_carries_every_figure_and_setting(tmp_path: Path) -> None:
         "range": [0.0, 1.0],
         "blocks": ["IN04", "IN05 M00", "OUT01"],
         "seeds": [1, 3],
+        "sources": ["seed 1", "seed 3"],
         "threshold": 15,
-        "background": "white",
+        "diff_color": "white",
         "swap_axes": True,
         "mask": False,
     }
@@ -71,7 +73,6 @@ def test_the_report_carries_every_figure_and_setting(tmp_path: Path) -> None:
     assert two["percent"] == pytest.approx([10, 10])
     assert (none["percent"], none["mean"], none["std"]) == ([0.0, 0.0], 0.0, 0.0)
     assert found["ranking"] == ["IN05 M00", "IN04", "OUT01"]
-    assert (found["rendered"], found["reused"], found["stopped"]) == (6, 0, "")
     assert (found["grid"], found["grids"]) == ("a.png", ["a.png", "b.png"])
 
 
@@ -100,7 +101,7 @@ def test_what_failed_is_told(tmp_path: Path) -> None:
     _, two, _ = figures(tmp_path, fails=True)["blocks"]
     assert two["percent"] == [pytest.approx(10), None]
     assert two["mean"] == pytest.approx(10)
-    assert two["errors"] == {"3": "RuntimeError: out of memory"}
+    assert two["errors"] == {"seed 3": "RuntimeError: out of memory"}
 
 
 def rows(text: str) -> list[dict[str, str]]:
@@ -126,7 +127,7 @@ def test_the_table_carries_every_figure(tmp_path: Path) -> None:
 
 def test_a_block_of_which_nothing_is_known_has_no_place() -> None:
     block = {"block": 'a,"b"', "percent": [None], "mean": None, "std": None}
-    table = rows(to_csv({"settings": {"seeds": [1], "mask": False}, "ranking": [], "blocks": [block]}))
+    table = rows(to_csv({"settings": {"sources": ["seed 1"], "mask": False}, "ranking": [], "blocks": [block]}))
     assert table == [{"place": "", "block": 'a,"b"', "seed 1": "", "mean": "", "std": ""}]
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from lbw.analysis.cells import choose
-from lbw.analysis.effective_blocks import Analysis, Settings, suggest
+from lbw.analysis.effective_blocks import Analysis, Sample, Settings, suggest
 from lbw.analysis.fonts import font_for, line_height, missing_letters, width_of, wrap
 from lbw.analysis.measure import heat_map
 from lbw.analysis.sheet import Sheet, Tile, analysis_grid, bar_chart, beside, grid
@@ -289,7 +289,7 @@ def large(picture: np.ndarray) -> np.ndarray:
 
 def parts(made: Analysis, number: int, white: bool = False) -> list[np.ndarray]:
     """Return what a block shows: difference, heat map, changed picture, source."""
-    source, changed = made.pictures(made.settings.choices[number], 1)
+    source, changed = made.pictures(made.settings.choices[number], Sample(1))
     assert source is not None
     assert changed is not None
     before, after = source.pictures[0].astype(int), changed.pictures[0].astype(int)
@@ -303,8 +303,8 @@ def parts(made: Analysis, number: int, white: bool = False) -> list[np.ndarray]:
 def test_a_grid_shows_difference_heat_map_changed_picture_and_source(
     background: str, swapped: bool, tmp_path: Path
 ) -> None:
-    made = analysed(tmp_path, background=background, swap_axes=swapped)
-    sheet = analysis_grid(made, 1, "head").image
+    made = analysed(tmp_path, diff_color=background, swap_axes=swapped)
+    sheet = analysis_grid(made, Sample(1), "head").image
     heats, steps = [], set()
     for number in range(3):
         raw, heat, changed, source = map(large, parts(made, number, background == "white"))
@@ -330,7 +330,7 @@ def test_a_grid_shows_difference_heat_map_changed_picture_and_source(
 def test_labels_say_percentages_mean_and_deviation(
     tmp_path: Path, written: list[tuple[tuple[int, int, int, int], str]]
 ) -> None:
-    analysis_grid(analysed(tmp_path, span=(0.0, 1.0)), 1, "planted, seed 1")
+    analysis_grid(analysed(tmp_path, span=(0.0, 1.0)), Sample(1), "planted, seed 1")
     said = [words for _, words in written]
     assert [words for words in said if words.startswith("Diff")] == [
         "Diff : 10.000%",
@@ -343,7 +343,7 @@ def test_labels_say_percentages_mean_and_deviation(
 
 
 def test_a_failed_block_shows_its_error(tmp_path: Path, written: list[tuple[tuple[int, int, int, int], str]]) -> None:
-    analysis_grid(analysed(tmp_path, fails="IN05"), 1, "")
+    analysis_grid(analysed(tmp_path, fails="IN05"), Sample(1), "")
     said = " ".join(words for _, words in written)
     assert said.count("RuntimeError: out of memory") == 3
     assert said.count("no picture") == 1
@@ -351,7 +351,7 @@ def test_a_failed_block_shows_its_error(tmp_path: Path, written: list[tuple[tupl
 
 def test_beside_a_failed_block_stands_its_source(tmp_path: Path) -> None:
     made = analysed(tmp_path, fails="IN05")
-    sheet = analysis_grid(made, 1, "").image
+    sheet = analysis_grid(made, Sample(1), "").image
     source = large(parts(made, 0)[3])
     left, top = place(large(parts(made, 0)[2]), sheet)
     across = left - place(large(parts(made, 0)[1]), sheet)[0]
@@ -363,14 +363,14 @@ def test_beside_a_failed_block_stands_its_source(tmp_path: Path) -> None:
 
 def test_a_batch_is_shown_whole(tmp_path: Path) -> None:
     made = analysed(tmp_path, count=2)
-    sheet = analysis_grid(made, 1, "")
+    sheet = analysis_grid(made, Sample(1), "")
     changed = parts(made, 1)[2]
     place(large(np.concatenate([changed, changed], axis=1)), sheet.image)
 
 
 def test_a_grid_of_nothing_is_drawn_all_the_same(tmp_path: Path) -> None:
     made = Analysis(Settings(tuple(choose("IN04", SDXL, ())), (1,)), SDXL, {"IN04": 1}, CellStore(tmp_path, {}))
-    assert isinstance(analysis_grid(made, 1, "stopped at once"), Sheet)
+    assert isinstance(analysis_grid(made, Sample(1), "stopped at once"), Sheet)
 
 
 BLUE = (70, 110, 175)

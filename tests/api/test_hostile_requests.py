@@ -20,12 +20,12 @@ uvicorn = pytest.importorskip("uvicorn")
 import fastapi  # noqa: E402
 from fastapi.testclient import TestClient  # noqa: E402
 
-from lbw.api.jobs import Jobs  # noqa: E402
+from lbw.analysis.sessions import Sessions  # noqa: E402
 from lbw.api.routes import add_routes  # noqa: E402
 from lbw.core import limits  # noqa: E402
 from lbw.files.user_presets import PresetStore  # noqa: E402
+from tests.analysis.session_host import PROMPT, PaintingHost, until  # noqa: E402
 
-from .test_jobs import Host, until  # noqa: E402
 from .test_routes import write_lora  # noqa: E402
 
 HUGE = "9" * 5000
@@ -42,9 +42,9 @@ def app(tmp_path: Path) -> Any:
         store=PresetStore(tmp_path / "user"), find=files.get, lora_files=lambda: files, loaded=lambda: None
     )
     app = fastapi.FastAPI()
-    host = Host(tmp_path)
+    host = PaintingHost(tmp_path)
     app.state.host, app.state.files = host, files
-    add_routes(app, server, None, Jobs(host))  # type: ignore[arg-type]
+    add_routes(app, server, None, Sessions(host))  # type: ignore[arg-type]
     return app
 
 
@@ -87,7 +87,7 @@ def test_what_cannot_be_meant_is_told_with_what_can(client: Any, app: Any, route
     answer = client.post(f"/lbw/v1/{route}", content=body, headers={"Content-Type": "application/json"})
     refused(answer, 422, *words)
     assert time.monotonic() - began < 1
-    assert app.state.host.painted == 0
+    assert app.state.host.painted == []
 
 
 @pytest.mark.parametrize("body", ['{"tag": ' + "[" * 100_000, f'{{"tag": "a", "seed": {HUGE}}}', b'{"tag": "\xff"}'])
@@ -176,32 +176,35 @@ def test_a_text_larger_than_any_preset_file_is_refused(client: Any) -> None:
     assert client.get("/lbw/v1/presets").json()["presets"] == {"MINE": "1"}
 
 
-# Jobs --------------------------------------------------------------------------------------------
+# Analyses ----------------------------------------------------------------------------------------
 
 
-def test_a_job_that_waits_is_stopped_at_once_and_renders_nothing(client: Any, app: Any) -> None:
+def test_an_analysis_that_waits_is_stopped_at_once_and_renders_nothing(client: Any, app: Any) -> None:
     app.state.host.go.clear()
-    first, second = (client.post("/lbw/v1/analyze", json={"prompt": prompt}).json()["id"] for prompt in "ab")
+    asked = [{"prompt": PROMPT, "seed": seed} for seed in (1, 2, 3)]
+    first, second = (client.post("/lbw/v1/analyze", json=one).json()["id"] for one in asked[:2])
     until(lambda: client.get(f"/lbw/v1/analyze/{first}").json()["state"] == "running")
     assert client.post(f"/lbw/v1/analyze/{second}/stop").json()["state"] == "stopped"
     client.post(f"/lbw/v1/analyze/{first}/stop")
-    third = client.post("/lbw/v1/analyze", json={"prompt": "c"}).json()["id"]
+    third = client.post("/lbw/v1/analyze", json=asked[2]).json()["id"]
     app.state.host.go.set()
     until(lambda: client.get(f"/lbw/v1/analyze/{third}").json()["state"] == "done")
-    states = [client.get(f"/lbw/v1/analyze/{job}").json()["state"] for job in (first, second)]
-    assert (states, app.state.host.painted) == (["stopped", "stopped"], 3)
+    states = [client.get(f"/lbw/v1/analyze/{key}").json()["state"] for key in (first, second)]
+    assert (states, [cell.seed for cell in app.state.host.painted]) == (["stopped", "stopped"], [3] * 4)
 
 
 @pytest.mark.usefixtures("goes_on")
-def test_only_so_many_jobs_wait(client: Any, app: Any) -> None:
+def test_only_so_many_analyses_wait(client: Any, app: Any) -> None:
     app.state.host.go.clear()
-    jobs = [client.post("/lbw/v1/analyze", json={"prompt": "a"}).json()["id"]]
-    until(lambda: client.get(f"/lbw/v1/analyze/{jobs[0]}").json()["state"] == "running")
+    asked = {"prompt": PROMPT, "seed": 1}
+    keys = [client.post("/lbw/v1/analyze", json=asked).json()["id"]]
+    until(lambda: client.get(f"/lbw/v1/analyze/{keys[0]}").json()["state"] == "running")
     for _ in range(limits.ANALYSES):
-        jobs.append(client.post("/lbw/v1/analyze", json={"prompt": "a"}).json()["id"])
-    refused(client.post("/lbw/v1/analyze", json={"prompt": "a"}), 503, "20 analyses wait already")
-    client.post(f"/lbw/v1/analyze/{jobs[-1]}/stop")
-    assert client.post("/lbw/v1/analyze", json={"prompt": "a"}).status_code == 200
+        keys.append(client.post("/lbw/v1/analyze", json=asked).json()["id"])
+    assert len(set(keys)) == 1 + limits.ANALYSES
+    refused(client.post("/lbw/v1/analyze", json=asked), 503, "20 analyses wait already")
+    client.post(f"/lbw/v1/analyze/{keys[-1]}/stop")
+    assert client.post("/lbw/v1/analyze", json=asked).status_code == 200
 
 
 @pytest.fixture

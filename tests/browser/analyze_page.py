@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import gradio as gr
 import numpy as np
 
-from lbw.analysis.cells import Cell, choose, parse_span
-from lbw.analysis.effective_blocks import Analysis, Settings
-from lbw.analysis.measure import picture_mask
-from lbw.analysis.prompt import tag_to_analyze
+from lbw.analysis.cells import Cell
+from lbw.analysis.request import RANDOM, PictureRequest
 from lbw.analysis.runner import StoppedError
+from lbw.analysis.session import Prepared, Show
+from lbw.analysis.sessions import Sessions
 from lbw.analysis.store import CellStore, Rendered
 from lbw.core.architectures import ARCHITECTURES
+from lbw.core.tag import LoraRequest
 from lbw.files.user_presets import ROOT, PresetStore
 from lbw.ui.analyze import analyze_panel
-from lbw.ui.analyzer_host import Prepared, Question, Show
 from lbw.ui.presets import presets_panel
 from lbw.ui.tuner import tuner_panel
 
@@ -92,33 +92,31 @@ class Host:
     def samplers(self) -> list[str]:
         return ["Euler", "Heun"]
 
-    def defaults(self) -> Question:
-        return Question("a star <lora:demo:0.8:lbw=XYZ>", width=200, height=160)
+    def defaults(self) -> PictureRequest:
+        return PictureRequest("a star <lora:demo:0.8:lbw=XYZ>", width=200, height=160)
 
     def open_folder(self, folder: Path) -> None:
         """Write down which folder was asked for."""
         (self.folder / "opened.txt").write_text(str(folder))
 
-    def prepare(self, question: Question, show: Show, stopped: Callable[[], bool]) -> Prepared:
-        name = tag_to_analyze(question.prompt).name
-        seed = 7 if question.seed == -1 else question.seed
-        settings = Settings(
-            tuple(choose(question.blocks, SDXL, TENSORS)), tuple(range(seed, seed + int(question.seeds))),
-            parse_span(question.span), int(question.threshold), question.background, question.swap_axes,
-        )  # fmt: skip
-        mask = None
-        if question.mask is not None:
-            mask, _ = picture_mask(question.mask, question.width, question.height)
-        store = CellStore(self.folder / "cells", {"prompt": question.prompt, "size": question.width})
-        analysis = Analysis(settings, SDXL, TENSORS, store, mask)
-        painter = Painter(self.folder, show, stopped, (question.width, question.height))
-        return Prepared(analysis, painter, Probe(), name, f"{name}, seed {seed}", self.folder / "out" / "demo-blocks")
+    def output(self) -> Path:
+        return self.folder / "out"
 
-    def rounds(self, todo: Sequence[Cell], question: Question) -> Iterator[tuple[Cell, np.ndarray]]:
-        """Yield the tuner's pictures, painted as the analyzer's are."""
-        painter = Painter(self.folder, lambda *_: None, lambda: False, (question.width, question.height))
-        for cell in todo:
-            yield cell, painter.render(cell).pictures[0]
+    def prepare(
+        self, request: PictureRequest, loras: Sequence[LoraRequest], show: Show, stopped: Callable[[], bool]
+    ) -> Prepared:
+        """Return a painter; the tuner's pictures are painted as the analyzer's are."""
+        return Prepared(
+            seed=7 if request.seed == RANDOM else request.seed,
+            architecture=SDXL,
+            tensors=TENSORS,
+            presets={},
+            store=CellStore(self.folder / "cells", {"prompt": request.prompt, "size": request.width}),
+            renderer=Painter(self.folder, show, stopped, (request.width, request.height)),
+            probe=Probe(),
+            sampling="painted",
+            output=self.output(),
+        )
 
 
 def build(folder: Path) -> gr.Blocks:
@@ -133,7 +131,7 @@ def build(folder: Path) -> gr.Blocks:
         with gr.Tab("Tuner"):
             tuner = tuner_panel(host, store, presets)
         with place:
-            analyze_panel(host, presets, tuner)
+            analyze_panel(host, Sessions(host), presets, tuner)
     with gr.Blocks(css=(ROOT / "style.css").read_text(encoding="utf-8"), analytics_enabled=False) as page:
         tab.render()
     return page

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
 import numpy as np
 
 from lbw.analysis.cells import Cell
+from lbw.analysis.request import PictureRequest
+from lbw.analysis.session import Prepared, Show
+from lbw.analysis.store import CellStore, Rendered
 from lbw.core.architectures import by_name
 from lbw.core.family import Architecture
+from lbw.core.tag import LoraRequest
 from lbw.files.user_presets import ROOT, PresetStore
-from lbw.ui.analyzer_host import Question
 from lbw.ui.block_map import block_map_panel
 from lbw.ui.hints import hints_panel
 from lbw.ui.presets import presets_panel
@@ -42,17 +46,42 @@ class Host:
     def samplers(self) -> list[str]:
         return ["Euler", "Heun"]
 
-    def defaults(self) -> Question:
-        return Question("a star <lora:demo:1:lbw=XYZ>", width=64, height=64)
+    def defaults(self) -> PictureRequest:
+        return PictureRequest("a star <lora:demo:1:lbw=XYZ>", width=64, height=64)
 
-    def rounds(self, todo: Sequence[Cell], question: Question) -> Iterator[tuple[Cell, np.ndarray]]:
-        """Yield a picture of stripes for each cell, one a block, as bright as its weight."""
-        (self.folder / "asked.txt").write_text(f"{question.prompt} {question.sampler} {question.steps} {question.seed}")
-        for cell in todo:
-            time.sleep(question.steps / 400)
-            shades = np.clip([float(entry) for entry in cell.entries], 0, 1) * 255
-            row = np.repeat(shades, 8).astype(np.uint8)
-            yield cell, np.broadcast_to(row[None, :, None], (64, len(row), 3)).copy()
+    def prepare(
+        self, request: PictureRequest, loras: Sequence[LoraRequest], show: Show, stopped: Callable[[], bool]
+    ) -> Prepared:
+        """Return what paints the tuner's pictures."""
+        said = f"{request.prompt} {request.sampler_name} {request.steps} {request.seed}"
+        (self.folder / "asked.txt").write_text(said)
+        return Prepared(
+            seed=request.seed,
+            architecture=self.loaded() or by_name("sdxl"),
+            tensors={},
+            presets={},
+            store=CellStore(self.folder / "cells", {"said": said, "time": time.monotonic()}),
+            renderer=Stripes(request.steps / 400),
+            probe=None,
+            sampling="",
+            output=None,
+        )
+
+
+@dataclass
+class Stripes:
+    """Paints stripes, one a block, as bright as its weight."""
+
+    seconds: float
+
+    def render(self, cell: Cell) -> Rendered:
+        time.sleep(self.seconds)
+        shades = np.clip([float(entry) for entry in cell.entries], 0, 1) * 255
+        row = np.repeat(shades, 8).astype(np.uint8)
+        return Rendered(np.broadcast_to(row[None, None, :, None], (1, 64, len(row), 3)).copy())
+
+    def progress(self, done: int, total: int, seconds_left: float | None) -> None:
+        """Show nothing."""
 
 
 def build(folder: Path) -> gr.Blocks:

@@ -6,19 +6,18 @@ import sys
 from pathlib import Path
 
 from lbw.hosts.standalone import Library, StandaloneHost, load_pipeline
-from lbw.studio import analyzer_host
 from lbw.studio.commands import DEMO_LORAS, DEMO_MODEL
 from lbw.studio.page import build
-from lbw.studio.renderer import Renderer
+from lbw.studio.renderer import PictureRenderer
 from lbw.studio.server import head, serve
 from lbw.studio.store import StudioPresets
 
 
 def main(port: int, folder: Path, language: str) -> None:
     """Serve the page in `language`, English where that is empty."""
-    analyzer_host.CELLS = folder / "cells"
-    maker = Renderer(StandaloneHost(load_pipeline(DEMO_MODEL, "cpu"), Library(DEMO_LORAS)), {}, {}, DEMO_MODEL)
-    serve(build(maker, True, StudioPresets(folder), head(language or None), folder / "out"), port, opens_browser=False)
+    maker = PictureRenderer(StandaloneHost(load_pipeline(DEMO_MODEL, "cpu"), Library(DEMO_LORAS)), {}, {}, DEMO_MODEL)
+    app = build(maker, True, StudioPresets(folder), head(language or None), folder / "out", folder / "cells")
+    serve(app, port, opens_browser=False)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def test_cells_appear_and_after_a_stop_only_the_missing_ones_are_rendered(page: 
     expect(part(page, "lbw_analyze_grid").locator("img")).to_be_visible()
     expect(rows(page)).to_have_count(6)
     press(page, "stop")
-    expect(said(page)).to_contain_text("Press Analyze to go on")
+    expect(said(page)).to_contain_text("The same settings again go on from there.")
     first = (folder / "painted.txt").read_text().splitlines()
     assert len(first) == 3
     hold.unlink()
@@ -78,13 +78,33 @@ def test_cells_appear_and_after_a_stop_only_the_missing_ones_are_rendered(page: 
     expect(said(page)).to_contain_text("11 pictures rendered, 3 kept from before")
     painted = (folder / "painted.txt").read_text().splitlines()
     assert len(painted) == len(set(painted)) == 14
-    assert (folder / "out" / "demo-blocks-seed8.png").exists()
-    figures = json.loads((folder / "out" / "demo-blocks.json").read_text())
+    stopped, finished = sorted((folder / "out").iterdir())
+    assert json.loads((stopped / "analysis.json").read_text())["state"] == "stopped"
+    assert {"grid.png", "grid-seed8.png", "chart.png"} <= {path.name for path in finished.iterdir()}
+    figures = json.loads((finished / "analysis.json").read_text())
     assert figures["ranking"] == ["OUT01", "OUT00", "M00", "IN08", "IN07", "IN04"]
     assert figures["settings"]["lora"] == "demo"
-    assert (folder / "out" / "demo-blocks.csv").read_text().startswith("place,block,seed 7,seed 8,mean,std\n")
-    expect(part(page, "lbw_analyze_files")).to_contain_text("demo-blocks")
-    expect(field(page, "lbw_analyze_folder")).to_have_value(str(folder / "out"))
+    assert (finished / "analysis.csv").read_text().startswith("place,block,seed 7,seed 8,mean,std\n")
+    expect(part(page, "lbw_analyze_files")).to_contain_text("analysis")
+    expect(field(page, "lbw_analyze_folder")).to_have_value(str(finished))
+
+
+def test_an_earlier_analysis_is_opened_again_with_its_fields(page: sync_api.Page, folder: Path) -> None:
+    field(page, "lbw_analyze_blocks").fill("OUT01,IN04")
+    done(page)
+    field(page, "lbw_analyze_blocks").fill("M00")
+    press(page, "start")
+    expect(rows(page)).to_have_count(1)
+    expect(said(page)).to_contain_text("1 pictures rendered")
+    first, _ = sorted((folder / "out").iterdir())
+    box = field(page, "lbw_analyze_earlier")
+    box.click()
+    box.fill(first.name)
+    box.press("Enter")
+    expect(rows(page)).to_have_count(2)
+    expect(field(page, "lbw_analyze_blocks")).to_have_value("OUT01,IN04")
+    expect(field(page, "lbw_analyze_folder")).to_have_value(str(first))
+    expect(part(page, "lbw_analyze_grid").locator("img")).to_be_visible()
 
 
 def test_the_table_is_sorted_and_the_thresholds_sort_the_blocks_without_rendering(
@@ -364,4 +384,5 @@ def test_the_folder_of_the_results_is_opened(page: sync_api.Page, folder: Path) 
     done(page)
     press(page, "open_folder")
     expect(said(page)).to_contain_text("The folder opens")
-    assert (folder / "opened.txt").read_text() == str(folder / "out")
+    (result,) = (folder / "out").iterdir()
+    assert (folder / "opened.txt").read_text() == str(result)

@@ -73,12 +73,12 @@ class Server:
 def server() -> Server:
     """Return the server, which stays until the end of the process."""
     from fastapi import FastAPI
-
     from lbw.api.jobs import Job, Jobs
+    from lbw.studio.analyzer_host import StudioAnalyzerHost
+
     from lbw.api.routes import add_routes
     from lbw.files.user_presets import PresetStore
     from lbw.hosts.standalone import Library
-    from lbw.studio.analyzer_host import StudioAnalyzerHost
     from lbw.studio.renderer import Renderer
     from lbw.studio.server import Shelf, ThisMachineOnly
 

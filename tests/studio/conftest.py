@@ -29,6 +29,6 @@ def host(pipeline):  # type: ignore[no-untyped-def]
 
 @pytest.fixture
 def maker(host):  # type: ignore[no-untyped-def]
-    from lbw.studio.renderer import Renderer
+    from lbw.studio.renderer import PictureRenderer
 
-    return Renderer(host, {}, {})
+    return PictureRenderer(host, {}, {})

@@ -13,15 +13,21 @@ from PIL import Image
 
 pytest.importorskip("diffusers")
 
-from lbw.studio import analyze as studio
+from lbw.studio.cells import StandaloneCells
 from lbw.studio.cli import main
 
 DEMO = Path(__file__).resolve().parents[2] / "demo"
 FEW = ["--steps", "2"]
 
 
-def report(folder: Path, name: str = "planted-blocks") -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+def runs(folder: Path) -> list[Path]:
+    """Return the folders of the runs, in their order."""
+    return sorted((path for path in folder.iterdir() if path.name != "cells"), key=lambda path: path.stat().st_mtime_ns)
+
+
+def report(folder: Path, name: str = "analysis") -> dict[str, Any]:
+    """Return what the latest run has written."""
+    found: dict[str, Any] = json.loads((runs(folder)[-1] / f"{name}.json").read_text(encoding="utf-8"))
     return found
 
 
@@ -41,10 +47,15 @@ def test_the_planted_blocks_come_first_in_their_order(tmp_path: Path, capsys: py
     assert entry["std"] == pytest.approx(abs(entry["percent"][0] - entry["percent"][1]) / 2)
     out = capsys.readouterr().out
     assert planted[0] in out
-    assert "8 rendered" in out
-    rows = list(csv.DictReader((tmp_path / "planted-blocks.csv").open(encoding="utf-8")))
+    assert "8 pictures rendered, 0 kept from before" in out
+    (folder,) = runs(tmp_path)
+    assert folder.name.endswith("-planted-seed1")
+    names = ["analysis.csv", "analysis.json", "chart.png", "grid-seed2.png", "grid.png"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    assert all(str(folder / name) in out for name in names)
+    rows = list(csv.DictReader((folder / "analysis.csv").open(encoding="utf-8")))
     assert [row["block"] for row in sorted(rows, key=lambda row: int(row["place"]))][:3] == planted
-    with Image.open(tmp_path / figures["grid"]) as grid:
+    with Image.open(folder / figures["grid"]) as grid:
         assert "lbw=XYZ" in grid.info["parameters"]
         assert "LBW: " in grid.info["parameters"]
 
@@ -62,7 +73,7 @@ def test_an_interrupted_run_renders_only_what_was_missing(
 ) -> None:
     arguments = ["demo", "--lora", "subject", "--blocks", "12ALL", *FEW, "-o", str(tmp_path)]
     rendered: list[str] = []
-    real = studio.CellRenderer.render
+    real = StandaloneCells.render
     limit = 5
 
     def counting(self: Any, cell: Any) -> Any:
@@ -71,15 +82,16 @@ def test_an_interrupted_run_renders_only_what_was_missing(
         rendered.append(cell.weights)
         return real(self, cell)
 
-    monkeypatch.setattr(studio.CellRenderer, "render", counting)
+    monkeypatch.setattr(StandaloneCells, "render", counting)
     assert main(arguments) == 1
     assert "5 of 13 pictures are kept" in capsys.readouterr().err
     limit = 100
     assert main(arguments) == 0
     assert len(rendered) == len(set(rendered)) == 13
-    assert report(tmp_path, "subject-blocks")["reused"] == 5
+    assert report(tmp_path)["reused"] == 5
     assert main([*arguments, "--threshold", "3"]) == 0
     assert len(rendered) == 13
+    assert len(runs(tmp_path)) == 2  # nothing was finished enough to be written by the first
 
 
 def test_other_settings_are_another_run(tmp_path: Path) -> None:
@@ -91,20 +103,20 @@ def test_other_settings_are_another_run(tmp_path: Path) -> None:
 def test_a_failing_cell_is_marked_and_the_rest_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real = studio.CellRenderer.render
+    real = StandaloneCells.render
 
     def failing(self: Any, cell: Any) -> Any:
         if "OUT03=0," in cell.weights + ",":
             raise RuntimeError("out of memory")
         return real(self, cell)
 
-    monkeypatch.setattr(studio.CellRenderer, "render", failing)
+    monkeypatch.setattr(StandaloneCells, "render", failing)
     assert main(["demo", *FEW, "--blocks", "OUT03,OUT04", "-o", str(tmp_path)]) == 1
     first, second = report(tmp_path)["blocks"]
     assert first["percent"] == [None]
-    assert "out of memory" in first["errors"]["1"]
+    assert "out of memory" in first["errors"]["seed 1"]
     assert second["percent"][0] > 0
-    assert (tmp_path / "planted-blocks.png").is_file()
+    assert (runs(tmp_path)[-1] / "grid.png").is_file()
 
 
 def test_inside_and_outside_of_a_mask(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,10 +177,10 @@ def test_the_text_is_encoded_once_unless_base_changes(tmp_path: Path, monkeypatc
         (["--lora", "nowhere"], "nowhere"),
         (["--size", "63x64"], "63x64"),
         (["--size", "9" * 5000 + "x64"], "--size 999"),
-        (["--steps", "0"], "--steps 0"),
-        (["--steps", "1000000000"], "--steps 1000000000"),
-        (["--seed", "1" + "0" * 30], "--seed 1000"),
-        (["--cfg", "nan"], "--cfg nan"),
+        (["--steps", "0"], '--steps "0"'),
+        (["--steps", "1000000000"], '--steps "1000000000"'),
+        (["--seed", "1" + "0" * 30], '--seed "1000'),
+        (["--cfg", "nan"], '--cfg "nan"'),
         (["--model", "/nowhere/at/all"], "/nowhere/at/all"),
         (["--mask", "10,10,10,40"], "is empty"),
         (["--mask", "10,10,140,40"], "is no rectangle"),
@@ -212,9 +224,10 @@ def xyz(folder: Path, *arguments: str, prompt: str = "a star <lora:planted:1:lbw
 def test_a_plot_over_values_and_blocks(tmp_path: Path) -> None:
     blocks = "IN05,OUT03-OUT04,NOT IN,IN05"
     assert xyz(tmp_path, "--x", "values", "0-1 (+0.5)", "--y", "Block ID", blocks, "--z", "seed", "3,4") == 0
-    found = report(tmp_path, "planted-xyz")
+    found = report(tmp_path, "plot")
     assert len(found["cells"]) == 3 * 4 * 2
-    assert found["grids"] == ["planted-xyz-1.png", "planted-xyz-2.png"]
+    assert found["grids"] == ["grid.png", "grid-z2.png"]
+    assert all((runs(tmp_path)[-1] / name).is_file() for name in found["grids"])
     files = {cell["file"] for cell in found["cells"]}
     # The cells at 1 are the source of each seed, whatever their block, and the repeated block costs nothing.
     assert len(files) == len(list((tmp_path / "cells").rglob("*.png"))) == 2 * (1 + 3 * 2)
@@ -223,7 +236,7 @@ def test_a_plot_over_values_and_blocks(tmp_path: Path) -> None:
 def test_zyx_is_one_minus_xyz(tmp_path: Path) -> None:
     prompt = "a star <lora:planted:1:lbw=ZYX>"
     assert xyz(tmp_path / "a", "--x", "values", "0.25", "--y", "Block ID", "OUT04", prompt=prompt) == 0
-    (cell,) = report(tmp_path / "a", "planted-xyz")["cells"]
+    (cell,) = report(tmp_path / "a", "plot")["cells"]
     prompt = "a star <lora:planted:1:lbw=0,OUT04=0.75>"
     assert main(["render", prompt, *FEW, "--seed", "1", "-o", str(tmp_path / "c.png")]) == 0
     assert np.array_equal(Image.open(cell["file"]).convert("RGB"), Image.open(tmp_path / "c.png").convert("RGB"))

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lbw.ui.analyze_run import Run
 
 from lbw.analysis.tuner_start import start
 from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import LbwError, WeightsError
-from lbw.ui.analyze_run import Run
 
 FLUX = ARCHITECTURES["flux"]
 

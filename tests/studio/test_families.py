@@ -17,11 +17,12 @@ pytest.importorskip("peft")
 
 from safetensors.torch import save_file  # noqa: E402
 
+from lbw.analysis.request import PictureRequest  # noqa: E402
 from lbw.core.plan import resolve_request  # noqa: E402
 from lbw.core.tag import parse_tag  # noqa: E402
 from lbw.hosts.pipelines import denoisers, pipeline_weights, text_encoders  # noqa: E402
 from lbw.hosts.standalone import Library, StandaloneHost  # noqa: E402
-from lbw.studio.renderer import Job, Renderer  # noqa: E402
+from lbw.studio.renderer import PictureRenderer  # noqa: E402
 
 from . import tiny  # noqa: E402
 
@@ -148,7 +149,7 @@ class World:
         self.case, self.folder = CASES[name], folder
         self.pipeline = tiny.built(getattr(tiny, name))
         self.host = StandaloneHost(self.pipeline, Library(folder))
-        self.maker = Renderer(self.host, {}, {})
+        self.maker = PictureRenderer(self.host, {}, {})
         self.component, self.denoiser = next(iter(denoisers(self.pipeline).items()))
         self.base = self.weights()
         generator = torch.Generator().manual_seed(1)
@@ -199,7 +200,8 @@ class World:
         return {n.removeprefix(begins): d for n, d in self.changed().items() if n.startswith(begins)}
 
     def picture(self, tags: str = "", steps: int = 1) -> Any:
-        return np.asarray(self.maker.render(Job(f"a red circle {tags}", steps=steps, width=32, height=32, cfg=3)).image)
+        asked = PictureRequest(f"a red circle {tags}", seed=1, steps=steps, width=32, height=32, cfg_scale=3.0)
+        return np.asarray(self.maker.render(asked).image)
 
     def products(self) -> dict[str, Any]:
         """Return up times down of every module of the plain LoRA, by its path in the denoiser."""
@@ -318,14 +320,15 @@ def test_start_and_stop_are_counted_in_sampling_steps(world: World) -> None:
 
 def test_an_analysis_finds_which_blocks_change_the_picture(world: World, tmp_path: Path) -> None:
     from lbw.analysis.cells import AUTO, choose
+    from lbw.analysis.effective_blocks import Settings
     from lbw.analysis.noise_scan import noise_scan
-    from lbw.studio.scan import NoiseProbe
+    from lbw.studio.noise import NoiseProbe
 
     world.save("found", world.of_block())
-    job = Job("a red circle <lora:found:1:lbw=XYZ>", steps=2, width=32, height=32, cfg=3)
+    asked = PictureRequest("a red circle <lora:found:1:lbw=XYZ>", seed=1, steps=2, width=32, height=32, cfg_scale=3.0)
     tensors = world.host.tensors("found")
     assert world.case.block in tensors
-    choices = choose(AUTO, world.host.architecture, tensors)
-    probe = NoiseProbe(world.maker, job, (0.0, 0.6))
-    (found,) = [c for c in noise_scan(choices, [1], (0, 1), world.host.architecture, tensors, probe) if c.mean]
+    settings = Settings(tuple(choose(AUTO, world.host.architecture, tensors)), (1,))
+    probe = NoiseProbe(world.maker, asked, (0.0, 0.6))
+    (found,) = [c for c in noise_scan(settings, world.host.architecture, tensors, probe) if c.mean]
     assert found.choice.blocks == (world.case.block,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ diffusers = pytest.importorskip("diffusers")
 
 from safetensors.torch import save_file  # noqa: E402
 
+from lbw.analysis.request import PictureRequest  # noqa: E402
 from lbw.core.errors import FileError, HostError  # noqa: E402
 from lbw.core.plan import resolve_request  # noqa: E402
 from lbw.core.tag import parse_tag  # noqa: E402
 from lbw.hosts.pipelines import load_pipeline, pipeline_weights  # noqa: E402
 from lbw.hosts.standalone import Library, StandaloneHost  # noqa: E402
-from lbw.studio.renderer import Job, Renderer  # noqa: E402
+from lbw.studio.renderer import PictureRenderer  # noqa: E402
 from lbw.studio.sampling import arguments, step_of, takes_negative_prompt, usual_guidance  # noqa: E402
 
 from . import tiny  # noqa: E402
@@ -131,8 +133,8 @@ def test_a_video_is_asked_for_one_frame() -> None:
 
 
 def test_a_negative_prompt_without_effect_is_told(tmp_path: Path) -> None:
-    maker = Renderer(StandaloneHost(tiny.built(tiny.flux), Library(tmp_path)), {}, {})
-    made = maker.render(Job("a cat", "fog", steps=1, width=32, height=32))
+    maker = PictureRenderer(StandaloneHost(tiny.built(tiny.flux), Library(tmp_path)), {}, {})
+    made = maker.render(PictureRequest("a cat", "fog", seed=1, steps=1, width=32, height=32))
     assert any("negative prompt has no effect" in problem for problem in made.problems)
 
 
@@ -179,11 +181,12 @@ def test_a_pipeline_that_reads_folders_only_says_so_of_a_checkpoint(tmp_path: Pa
 
 def test_a_size_that_the_pipeline_does_not_take_is_our_error(wan: StandaloneHost) -> None:
     with pytest.raises(HostError, match="Pipeline, with diffusers"):
-        Renderer(wan, {}, {}).render(Job("a cat", steps=1, width=24, height=24))
+        PictureRenderer(wan, {}, {}).render(PictureRequest("a cat", seed=1, steps=1, width=24, height=24))
 
 
 def test_a_modular_pipeline_renders_as_others_do(tmp_path: Path) -> None:
-    maker = Renderer(StandaloneHost(tiny.built(tiny.anima), Library(tmp_path)), {}, {})
-    first, second = (np.asarray(maker.render(Job("a cat", steps=1, width=32, height=32, cfg=c)).image) for c in (1, 9))
+    maker = PictureRenderer(StandaloneHost(tiny.built(tiny.anima), Library(tmp_path)), {}, {})
+    asked = PictureRequest("a cat", seed=1, steps=1, width=32, height=32)
+    first, second = (np.asarray(maker.render(replace(asked, cfg_scale=scale)).image) for scale in (1.0, 9.0))
     assert first.shape == (32, 32, 3)
     assert not np.array_equal(first, second)

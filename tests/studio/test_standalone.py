@@ -14,12 +14,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
+from lbw.analysis.request import PictureRequest  # noqa: E402
 from lbw.core.errors import FileError, HostError  # noqa: E402
 from lbw.core.plan import resolve_request  # noqa: E402
 from lbw.core.tag import parse_tag  # noqa: E402
 from lbw.hosts import layers  # noqa: E402
 from lbw.hosts.standalone import Library, StandaloneHost, pipeline_modules  # noqa: E402
-from lbw.studio.renderer import Job, Renderer  # noqa: E402
+from lbw.studio.renderer import PictureRenderer  # noqa: E402
 
 from .conftest import DEMO  # noqa: E402
 
@@ -38,8 +39,9 @@ def same(a: dict[str, Any], b: dict[str, Any]) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
-def picture(maker: Renderer, prompt: str, **more: Any) -> Any:
-    return np.asarray(maker.render(Job(prompt, width=64, height=64, steps=4, cfg=4, **more)).image)
+def picture(maker: PictureRenderer, prompt: str, **more: Any) -> Any:
+    asked = {"seed": 1, "width": 64, "height": 64, "steps": 4, "cfg_scale": 4.0, **more}
+    return np.asarray(maker.render(PictureRequest(prompt, **asked)).image)
 
 
 def test_the_bundled_model_has_every_block_of_the_layouts_12_and_20(host: StandaloneHost) -> None:
@@ -239,7 +241,7 @@ def test_a_lora_that_is_not_there_is_named(host: StandaloneHost) -> None:
     assert "not found" in problem
 
 
-def test_stop_at_the_first_step_is_the_picture_without_the_denoisers_part(maker: Renderer) -> None:
+def test_stop_at_the_first_step_is_the_picture_without_the_denoisers_part(maker: PictureRenderer) -> None:
     without = picture(maker, PROMPT)
     assert np.array_equal(picture(maker, f"{PROMPT} <lora:planted:1:stop=1>"), without)
     late = picture(maker, f"{PROMPT} <lora:planted:1:start=3>")
@@ -250,10 +252,11 @@ def test_stop_at_the_first_step_is_the_picture_without_the_denoisers_part(maker:
     assert np.array_equal(picture(maker, PROMPT), without)
 
 
-def test_the_infotext_carries_the_numbers(maker: Renderer) -> None:
-    made = maker.render(Job(f"{PROMPT} <lora:style:1:lbw=0,OUT01=R>", width=64, height=64, steps=1))
+def test_the_infotext_carries_the_numbers(maker: PictureRenderer) -> None:
+    asked = PictureRequest(f"{PROMPT} <lora:style:1:lbw=0,OUT01=R>", seed=1, width=64, height=64, steps=1)
+    made = maker.render(asked)
     assert "Size: 64x64" in made.infotext
-    again = maker.render(Job(f"{PROMPT} <lora:style:1:lbw=0,OUT01=R>", width=64, height=64, steps=1))
+    again = maker.render(asked)
     assert "LBW: " in made.infotext
     assert made.infotext == again.infotext
 

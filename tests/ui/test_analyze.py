@@ -11,6 +11,9 @@ import pytest
 
 pytest.importorskip("gradio")
 
+from lbw.ui.analyze_run import Run, going_on, preset_name, reduced, scan_results
+from lbw.ui.analyzer_host import Prepared, Question
+
 from lbw.analysis.cells import Cell, Choice
 from lbw.analysis.effective_blocks import Analysis, BlockResult, Settings
 from lbw.analysis.noise_scan import NoiseChange
@@ -18,7 +21,6 @@ from lbw.analysis.store import CellStore
 from lbw.core.architectures import ARCHITECTURES, by_name
 from lbw.core.errors import WeightsError
 from lbw.core.family import Architecture
-from lbw.ui.analyze_run import Run, going_on, preset_name, reduced, scan_results
 from lbw.ui.analyze_views import (
     block_view,
     progress_view,
@@ -27,7 +29,6 @@ from lbw.ui.analyze_views import (
     tag_with,
     time_words,
 )
-from lbw.ui.analyzer_host import Prepared, Question
 from lbw.ui.markup import GUESS, plain
 from tests.analysis.doubles import Painter, same_areas, weights_of
 

@@ -13,6 +13,8 @@ import pytest
 
 gr = pytest.importorskip("gradio")
 
+from lbw.ui.analyzer_host import Question  # noqa: E402
+
 from lbw.analysis.cells import Cell  # noqa: E402
 from lbw.analysis.effective_blocks import NOT_NEEDED  # noqa: E402
 from lbw.analysis.tuner import BOTH, PLUS, Tuner  # noqa: E402
@@ -20,7 +22,6 @@ from lbw.analysis.tuner_start import start  # noqa: E402
 from lbw.core.architectures import ARCHITECTURES  # noqa: E402
 from lbw.core.family import Architecture  # noqa: E402
 from lbw.files.user_presets import PresetStore  # noqa: E402
-from lbw.ui.analyzer_host import Question  # noqa: E402
 from lbw.ui.tuner import TunerPanel, tuner_panel  # noqa: E402
 from lbw.ui.tuner_controls import Fields  # noqa: E402
 from lbw.ui.tuner_models import title_of  # noqa: E402

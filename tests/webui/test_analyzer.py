@@ -52,7 +52,6 @@ class Webui:
         self.state = SimpleNamespace(interrupted=False, skipped=False, job="", job_count=0)
         self.painted: list[tuple[int, str, str]] = []
         self.interrupt_after = 10**6
-        self.saved: list[Path] = []
 
     def process_images(self, p: Any) -> Any:
         options = generation.of(p).options
@@ -66,12 +65,6 @@ class Webui:
         return SimpleNamespace(
             images=images, infotexts=texts, info=texts[0], index_of_first_image=0, all_prompts=[p.prompt] * len(images)
         )
-
-    def save_image(self, image: Image.Image, folder: str, name: str, **_: Any) -> tuple[str, None]:
-        path = Path(folder) / f"{name}-{len(self.saved)}.png"
-        image.save(path)
-        self.saved.append(path)
-        return str(path), None
 
 
 class Processed:
@@ -93,18 +86,17 @@ def webui(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     modules.processing = SimpleNamespace(
         process_images=double.process_images, Processed=Processed, fix_seed=lambda p: None
     )
-    modules.images = SimpleNamespace(save_image=double.save_image)
     modules.scripts = SimpleNamespace(Script=object)
     modules.shared = SimpleNamespace(
         state=double.state,
         total_tqdm=SimpleNamespace(updateTotal=lambda n: None),
-        opts=SimpleNamespace(data={"eta": 0}, grid_save=True, grid_format="png", grid_extended_filename=False),
+        opts=SimpleNamespace(data={"eta": 0}, grid_save=True),
         sd_model=None,
         prompt_styles=None,
     )
     for name, module in (("gradio", gradio), ("modules", modules)):
         monkeypatch.setitem(sys.modules, name, module)
-    for name in ("lbw.webui.analyzer", "lbw.webui.cells"):
+    for name in ("lbw.webui.analyzer", "lbw.webui.cells", "lbw.webui.prepare"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     double.analyzer = importlib.import_module("lbw.webui.analyzer")
     double.cells = sys.modules["lbw.webui.cells"]
@@ -113,7 +105,7 @@ def webui(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     double.grids.mkdir()
     double.hook = Hook(write_lora(tmp_path / "style.safetensors"))
     yield double
-    for name in ("lbw.webui.analyzer", "lbw.webui.cells"):
+    for name in ("lbw.webui.analyzer", "lbw.webui.cells", "lbw.webui.prepare"):
         sys.modules.pop(name, None)
 
 
@@ -136,7 +128,8 @@ class Processing(SimpleNamespace):
 def request(webui: Any, **fields: Any) -> Any:
     values = {
         "prompt": TAG, "negative_prompt": "", "seed": 5, "subseed": 9, "subseed_strength": 0, "steps": 3,
-        "cfg_scale": 5.0, "sampler_name": "Euler", "batch_size": 1, "n_iter": 1, "styles": [], "comments": {},
+        "cfg_scale": 5.0, "width": SIZE, "height": SIZE,
+        "sampler_name": "Euler", "batch_size": 1, "n_iter": 1, "styles": [], "comments": {},
         "extra_generation_params": {}, "do_not_save_grid": False, "outpath_grids": str(webui.grids),
         "script_args": [0] * 40, "scripts": SimpleNamespace(alwayson_scripts=[]), **fields,
     }  # fmt: skip
@@ -181,9 +174,28 @@ def test_percentages_grid_and_files(webui: Any, more: tuple[Any, ...]) -> None:
     assert [seed for seed, _, _ in webui.painted] == [5] * 4  # the source, and three blocks with tensors
     assert len(processed.images) == 2
     assert processed.infotexts[0].endswith("Seed: 5")
-    (grid,) = webui.saved
-    assert json.loads(grid.with_suffix(".json").read_text(encoding="utf-8"))["grid"] == grid.name
-    assert grid.with_suffix(".csv").read_text(encoding="utf-8").startswith("place,block,seed 5,mean,std")
+    (folder,) = (webui.grids / "lora-block-weight").iterdir()
+    assert sorted(path.name for path in folder.iterdir()) == ["analysis.csv", "analysis.json", "chart.png", "grid.png"]
+    assert json.loads((folder / "analysis.json").read_text(encoding="utf-8"))["grid"] == "grid.png"
+    assert (folder / "analysis.csv").read_text(encoding="utf-8").startswith("place,block,seed 5,mean,std")
+    assert [image.already_saved_as for image in processed.images] == [
+        str(folder / n) for n in ("grid.png", "chart.png")
+    ]
+    with Image.open(folder / "grid.png") as saved:
+        assert saved.info["parameters"] == processed.infotexts[0]
+
+
+def test_without_grids_to_save_nothing_is_written(webui: Any) -> None:
+    processed = run(webui, *analysis(), do_not_save_grid=True)
+    assert len(processed.images) == 2
+    assert list(webui.grids.iterdir()) == []
+
+
+def test_two_runs_overwrite_nothing(webui: Any) -> None:
+    run(webui, *analysis())
+    run(webui, *analysis())
+    first, second = sorted((webui.grids / "lora-block-weight").iterdir())
+    assert len(list(first.iterdir())) == len(list(second.iterdir())) == 4
 
 
 def test_seeds_of_a_batch_do_not_overlap(webui: Any) -> None:
@@ -194,7 +206,7 @@ def test_seeds_of_a_batch_do_not_overlap(webui: Any) -> None:
 def test_the_same_settings_go_on_where_they_were_interrupted(webui: Any) -> None:
     webui.interrupt_after = 3
     stopped = run(webui, *analysis())
-    assert "2 of 4 pictures are missing" in stopped.extra_generation_params["LBW warnings"]
+    assert "2 missing" in stopped.extra_generation_params["LBW warnings"]
     webui.interrupt_after, webui.state.interrupted = 10**6, False
     again = figures(run(webui, *analysis(threshold="25"), subseed=77))
     assert (again["reused"], again["rendered"]) == (2, 2)

@@ -21,6 +21,7 @@ import pytest
 import torch
 
 from lbw.analysis.cells import Cell, choose, uniform_cell
+from lbw.analysis.effective_blocks import Settings
 from lbw.analysis.noise_scan import noise_scan
 from lbw.analysis.runner import StoppedError
 from lbw.core.architectures import ARCHITECTURES
@@ -218,7 +219,7 @@ def without(*blocks: str, seed: int = 1) -> Cell:
 
 
 def prober(webui: Webui, sampler: str = "Euler", stopped: Callable[[], bool] = lambda: False) -> Any:
-    renderer = webui.cells.WebuiRenderer(Generation(webui, sampler), RequestOptions(), {})
+    renderer = webui.cells.WebuiRenderer(Generation(webui, sampler), RequestOptions(), {}, lambda *_: None)
     return webui.noise.NoiseProbe(renderer, stopped)
 
 
@@ -262,7 +263,7 @@ def test_the_scan_ranks_by_how_much_of_the_noise_changes(webui: Webui) -> None:
     probe = prober(webui)
     choices = choose("BASE,OUT03,IN04,M00", SD1, ())
     tensors = dict.fromkeys(("BASE", "OUT03", "IN04"), 1)
-    found = noise_scan(choices, (1, 2), (0.0, 1.0), SD1, tensors, probe)
+    found = noise_scan(Settings(tuple(choices), (1, 2)), SD1, tensors, probe)
     sizes = [np.sqrt(np.mean(noise_of(trajectory("Euler", seed), 0.75, TEXT) ** 2)) for seed in (1, 2)]
     assert [change.choice.label for change in found] == ["IN04", "OUT03", "BASE", "M00"]
     for change, part in zip(found, (0.5, 0.25, 0.125, 0.0)):
@@ -300,7 +301,7 @@ def test_it_stops_where_the_webuis_own_buttons_say_so(webui: Webui, button: str,
     webui.at_call = lambda number: setattr(webui.state, button, number == call)
     choices = choose("IN04,OUT03", SD1, ())
     with pytest.raises(StoppedError):
-        noise_scan(choices, (1,), (0.0, 1.0), SD1, {"IN04": 1, "OUT03": 1}, probe)
+        noise_scan(Settings(tuple(choices), (1,)), SD1, {"IN04": 1, "OUT03": 1}, probe)
     assert len(webui.asked) == call
     assert webui.cleaned_up == webui.ended
 

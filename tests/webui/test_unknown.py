@@ -147,7 +147,10 @@ def tab(a1111: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def notices(tab: Any, hook: Any) -> list[str]:
     """Return what the tab says of the host."""
-    ((page, _, _),) = tab(hook, {}).build()
+    from lbw.analysis.sessions import Sessions
+    from lbw.webui.panel_host import PanelHost
+
+    ((page, _, _),) = tab(Sessions(PanelHost(hook)), {}).build()
     return [str(part.value) for part in page.blocks.values() if getattr(part, "elem_id", None) == "lbw_notice"]
 
 

@@ -1,0 +1,32 @@
+"""The pictures of a round of the tuner, rendered as they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from lbw.core.errors import HostError, WeightsError
+
+from .cells import Cell
+from .measure import Pixels
+from .prompt import tag_to_analyze
+from .request import PictureRequest
+from .runner import run
+from .session import Host
+from .sheet import beside
+
+
+def round_pictures(host: Host, todo: Sequence[Cell], request: PictureRequest) -> Iterator[tuple[Cell, Pixels]]:
+    """Yield each of the cells with its picture, in any order, as it is rendered; kept ones are used again.
+
+    Raises:
+        WeightsError: the tuner is set to another model. HostError: a picture failed. LbwError: something in the
+            request is wrong.
+    """
+    request.check()
+    made = host.prepare(request, [tag_to_analyze(request.prompt)], lambda done, total, left: None, lambda: False)
+    if not set(todo[0].layout) <= set(made.architecture.blocks):
+        raise WeightsError(f"the model is {made.architecture.title}: choose it at Weights type")
+    for outcome in run(todo, made.renderer, made.store, made.tensors):
+        if outcome.rendered is None:
+            raise HostError(f"a picture failed: {outcome.error}")
+        yield outcome.cell, beside(outcome.rendered.pictures)
