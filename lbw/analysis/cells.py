@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -188,13 +189,17 @@ def check_count(count: int) -> None:
         raise WeightsError(f"these are {count:,} pictures, and {limits.PICTURES:,} are the most; choose less")
 
 
+_WHOLE = re.compile(r"[+-]?[0-9]{1,30}$")
+
+
 def whole_number(value: object, field: str, low: int, high: int) -> int:
     """Return `value`, a number or text, as a whole number from `low` to `high`.
 
     Raises:
         WeightsError: it is none.
     """
-    number = parse_number(str(value))
+    text = str(value).strip()
+    number = int(text) if _WHOLE.match(text) else parse_number(text)  # seeds are longer than a float is exact
     if number is None or number != int(number) or not low <= number <= high:
         raise WeightsError(f"{field} {quote(str(value))} is no whole number from {low} to {high}")
     return int(number)

@@ -104,7 +104,7 @@ class AnalyzeControls:
         )
         with gr.Column(visible=False, elem_id=_id("mask_part")) as self.mask_part:
             self.rectangle = gr.Textbox(
-                "", label="Rectangle", info="left,top,right,bottom in percent, for example 25,0,75,50",
+                "", label=option("region").label, info="left,top,right,bottom in percent, for example 25,0,75,50",
                 elem_id=_id("rectangle"),
             )  # fmt: skip
             self.mask = gr.HTML(NO_SOURCE, elem_id=_id("mask"))

@@ -21,9 +21,6 @@ GOOD, REMARK, BAD = "good", "remark", "bad"
 SIGNS = {GOOD: "✓", REMARK: "!", BAD: "✗"}
 """What stands beside a colour, for those who cannot tell colours apart."""
 
-GUESS = "The model is not known: its blocks are numbered as its tensors' names are, which is a guess."
-"""What is said wherever blocks of such a model are shown."""
-
 _FEW = 160_000
 """Pixels up to which a photo is sent without loss."""
 

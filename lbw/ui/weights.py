@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from lbw.analysis.session import GUESS
 from lbw.analysis.strip import PER_ROW, strip
 from lbw.core.errors import LbwError, quote
 from lbw.core.family import Architecture
@@ -17,7 +18,7 @@ from lbw.core.shape import shape
 from .gradio_versions import listen, on_page_load, tooltips
 from .layouts import Layout, first_layout, layout_called, load, names_text, numbers_text, slider_blocks, titles
 from .lora_shelf import LoraFiles, lora_architecture, lora_names
-from .markup import BAD, GUESS, REMARK, data_uri, message, picture
+from .markup import BAD, REMARK, data_uri, message, picture
 from .presets import PresetsPanel
 from .sliders import sliders_view, values_in, values_text
 

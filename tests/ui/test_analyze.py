@@ -2,166 +2,123 @@
 
 from __future__ import annotations
 
-import time
+import re
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
-import numpy as np
 import pytest
 
 pytest.importorskip("gradio")
 
-from lbw.ui.analyze_run import Run, going_on, preset_name, reduced, scan_results
-from lbw.ui.analyzer_host import Prepared, Question
+import gradio as gr
 
-from lbw.analysis.cells import Cell, Choice
-from lbw.analysis.effective_blocks import Analysis, BlockResult, Settings
+from lbw.analysis.analysis_session import AnalysisSession, scan_results
+from lbw.analysis.cells import Choice
+from lbw.analysis.effective_blocks import Sample
 from lbw.analysis.noise_scan import NoiseChange
-from lbw.analysis.store import CellStore
-from lbw.core.architectures import ARCHITECTURES, by_name
-from lbw.core.errors import WeightsError
-from lbw.core.family import Architecture
+from lbw.analysis.request import AnalysisRequest, PictureRequest
+from lbw.analysis.session import ERROR, RUNNING, WARNING, Message
+from lbw.ui.analyze_controls import MODES, AnalyzeControls
 from lbw.ui.analyze_views import (
     block_view,
+    messages_view,
     progress_view,
     prompt_with,
     results_view,
     tag_with,
     time_words,
 )
-from lbw.ui.markup import GUESS, plain
-from tests.analysis.doubles import Painter, same_areas, weights_of
-
-SDXL = ARCHITECTURES["sdxl"]
+from lbw.ui.picture_fields import PictureFields
+from tests.analysis.session_host import PROMPT, NoiseOfTwo, PaintingHost, ended, until
 
 HOSTILE = "<img src=x onerror=alert(1)>"
-TENSORS = {"IN04": 1, "IN08": 1, "OUT00": 1}
-
-
-class Probe:
-    """Noise of size 2 with the whole LoRA; IN04 adds a tenth of it for each unit of the seed."""
-
-    def __init__(self) -> None:
-        self.asked: list[Cell] = []
-        self.run: Run | None = None
-
-    def noise(self, cell: Cell) -> np.ndarray:
-        self.asked.append(cell)
-        if self.run is not None:
-            self.run.stop()
-        return np.array([2.0, 0.2 * cell.seed * (1 - weights_of(cell)["IN04"])], np.float32)
-
-
-class Host:
-    def __init__(self, folder: Path, painter: Painter, architecture: Architecture = SDXL) -> None:
-        self.folder = folder
-        self.painter = painter
-        self.architecture = architecture
-        self.probe = Probe()
-
-    def prepare(self, question: Question, show: Any, stopped: Any) -> Prepared:
-        if question.blocks == "QQ":
-            raise WeightsError("no such block")
-        choices = tuple(Choice(block, (block,)) for block in TENSORS if block in self.architecture.blocks)
-        seed = 5 if question.seed == -1 else question.seed
-        seeds = tuple(range(seed, seed + int(question.seeds)))
-        analysis = Analysis(Settings(choices, seeds), self.architecture, TENSORS, CellStore(self.folder / "cells", {}))
-        stem = self.folder / "out" / "x"
-        return Prepared(analysis, self.painter, self.probe, "one:two", f"seed {seed}", stem, ("a remark",))
 
 
 @pytest.fixture
-def painter() -> Painter:
-    return Painter(same_areas(IN04=40, IN08=8, OUT00=2))
+def host(tmp_path: Path) -> PaintingHost:
+    return PaintingHost(tmp_path)
 
 
-def finished(run: Run) -> Run:
-    run.start()
-    assert run.over.wait(20)
-    return run
+def analyzed(host: Any, **options: Any) -> AnalysisSession:
+    session = ended(waiting(host, **options))
+    assert isinstance(session, AnalysisSession)
+    return session
 
 
-def test_a_run_writes_its_figures_and_pictures(tmp_path: Path, painter: Painter) -> None:
-    run = finished(Run(Host(tmp_path, painter), Question("a prompt")))  # type: ignore[arg-type]
-    assert run.is_complete
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["x-chart.png", "x.csv", "x.json", "x.png"]
-    assert run.suggestion.verdicts == {"IN04": "needed", "IN08": "unknown", "OUT00": "not needed"}
-    assert run.said == [("a remark", "remark"), (("Done:", 4, "pictures rendered,", 0, "kept from before."), "good")]
-    assert run.grid(5) is not None
+def waiting(host: Any, **options: Any) -> AnalysisSession:
+    return AnalysisSession(host, AnalysisRequest(**{"prompt": PROMPT, "seed": 5, **options}))
 
 
-def test_what_a_host_raises_is_said(tmp_path: Path, painter: Painter) -> None:
-    run = finished(Run(Host(tmp_path, painter), Question("", blocks="QQ")))  # type: ignore[arg-type]
-    assert run.said == [("no such block", "bad")]
-    painter.fails = lambda cell: True
-    run = finished(Run(Host(tmp_path, painter), Question("")))  # type: ignore[arg-type]
-    words = [plain(text) for text, _ in run.said]
-    assert "Done: 0 pictures rendered, 0 kept from before, 4 failed." in words
-    assert "IN04, IN08, OUT00: RuntimeError: out of memory" in words
+def test_messages_are_shown_as_grave_as_they_are() -> None:
+    said = [Message("Fine."), Message(("Not", 1, HOSTILE), WARNING), Message("Bad.", ERROR)]
+    shown = messages_view(said)
+    kinds = re.findall(r'lbw-message lbw-(\w+)" role="(\w+)"', shown)
+    assert kinds == [("good", "status"), ("remark", "status"), ("bad", "alert")]
+    assert "<span>Not</span> <span>1</span> <span>&lt;img" in shown
+    assert "<img" not in shown
 
 
-def test_that_the_blocks_are_a_guess_is_said_before_all_else(tmp_path: Path, painter: Painter) -> None:
-    run = finished(Run(Host(tmp_path, painter, by_name("unknown:B24")), Question("x")))
-    assert [plain(text) for text, _ in run.said][:2] == [GUESS, "a remark"]
-    assert GUESS not in [plain(text) for text, _ in finished(Run(Host(tmp_path, painter), Question("x"))).said]
+def test_a_quick_scan_shows_that_it_has_no_pictures(host: PaintingHost) -> None:
+    host.probe = NoiseOfTwo()
+    assert "renders no pictures" in block_view(analyzed(host, mode="quick"), "IN04", Sample(5))
 
 
-def test_a_stopped_run_with_a_random_seed_goes_on_with_that_seed(tmp_path: Path, painter: Painter) -> None:
-    painter.stops_after = 2
-    host: Any = Host(tmp_path, painter)
-    before = finished(Run(host, Question("a prompt")))
-    assert plain(before.said[-1][0]).endswith("2 missing. Press Analyze to go on.")
-    assert going_on(Question("a prompt"), False, before).seed == 5
-    assert going_on(Question("another"), False, before).seed == -1
-    assert going_on(Question("a prompt"), True, before).seed == -1
-    painter.stops_after = None
-    after = finished(Run(host, going_on(Question("a prompt"), False, before)))
-    assert after.is_complete
-    assert going_on(Question("a prompt"), False, after).seed == -1
+def test_one_block_is_shown_with_its_pictures_and_its_figure(host: PaintingHost) -> None:
+    view = block_view(analyzed(host), "IN04", Sample(5))
+    assert view.count("<figure") == 5  # four pictures, and two that are compared
+    assert "<span>seed 5</span> <span>·</span> <span>changed:</span> <span>10.000 %</span>" in view
 
 
-def test_a_quick_scan_is_percent_of_the_noise(tmp_path: Path, painter: Painter) -> None:
-    run = finished(Run(Host(tmp_path, painter), Question("", seeds="2"), is_quick=True))  # type: ignore[arg-type]
-    assert [(result.choice.label, result.mean) for result in run.results] == [
-        ("IN04", pytest.approx(55)),
-        ("IN08", 0),
-        ("OUT00", 0),
-    ]
-    assert {seed: change.percent for seed, change in run.results[0].changes.items() if change} == {
-        5: pytest.approx(50),
-        6: pytest.approx(60),
-    }
-    assert (run.done, run.total, run.said[-1][1]) == (8, 8, "good")
-    assert painter.painted == []
-    assert "renders no pictures" in block_view(run, "IN04", 5)
+def test_a_block_whose_picture_failed_says_why(host: PaintingHost) -> None:
+    host.fails = lambda cell: "IN08=0," in cell.weights
+    view = block_view(analyzed(host), "IN08", Sample(5))
+    assert "<span>IN08:</span> <span>RuntimeError: out of memory</span>" in view
 
 
-def test_a_quick_scan_stops_before_the_next_cell(tmp_path: Path, painter: Painter) -> None:
-    host: Any = Host(tmp_path, painter)
-    run = host.probe.run = Run(host, Question(""), is_quick=True)
-    finished(run)
-    assert len(host.probe.asked) == 1
-    assert run.said[-1][0].startswith("Stopped. A quick scan keeps nothing")
-    assert run.results == []
+def test_names_are_escaped_in_the_views(host: PaintingHost) -> None:
+    session = waiting(host)
+    session.results = scan_results([NoiseChange(Choice(HOSTILE, (HOSTILE,)), (0.5,))], (Sample(5),))
+    assert "<img" not in results_view(session)
+    assert "&lt;img" in results_view(session)
 
 
-def test_names_are_escaped_in_the_views() -> None:
-    results = scan_results([NoiseChange(Choice(HOSTILE, (HOSTILE,)), (0.5,))], (1,))
-    run = Run(None, Question(""), is_quick=True, results=results)  # type: ignore[arg-type]
-    assert "<img" not in results_view(run)
-    assert "&lt;img" in results_view(run)
-
-
-def test_the_progress_says_what_is_done_and_how_long_it_takes() -> None:
-    run = Run(None, Question(""), done=3, total=12, left=90.0, told=time.monotonic())  # type: ignore[arg-type]
-    assert 'aria-valuetext="3 / 12 pictures · time left: 1 min 30 s"' in progress_view(run)
-    assert "<span>12</span> <span>pictures</span> <span>·</span> <span>time left:</span>" in progress_view(run)
-    run.stop()
-    assert "stopping after this picture" in progress_view(run)
-    quick = Run(None, Question(""), is_quick=True, done=3, total=12)  # type: ignore[arg-type]
-    quick.stop()
-    assert 'aria-valuetext="3 / 12 steps · stopping after this step"' in progress_view(quick)
+def test_the_progress_says_what_is_done_and_how_long_it_takes(host: PaintingHost) -> None:
+    host.go.clear()
+    session = waiting(host)
+    session.start(Lock())
+    until(lambda: session.state == RUNNING and session.seconds_left is None)
+    session.done, session.total = 3, 12
+    session._show(3, 12, 90.0)
+    assert 'aria-valuetext="3 / 12 pictures · time left: 1 min 30 s"' in progress_view(session)
+    assert "<span>12</span> <span>pictures</span> <span>·</span> <span>time left:</span>" in progress_view(session)
+    session.stop()
+    assert "stopping after this picture" in progress_view(session)
+    host.go.set()
+    assert session.over.wait(20)
+    assert 'aria-valuetext="3 / 12 pictures · stopped"' in progress_view(session)
     assert [time_words(seconds) for seconds in (4.4, 60, 3720)] == ["4 s", "1 min 0 s", "1 h 2 min"]
+
+
+def test_the_progress_of_a_quick_scan_counts_steps(host: PaintingHost) -> None:
+    seen = []
+
+    def look() -> None:
+        seen.append(progress_view(session))
+        session.stop()
+        seen.append(progress_view(session))
+
+    host.probe = NoiseOfTwo()
+    host.probe.then = look
+    session = waiting(host, mode="quick")
+    ended(session)
+    assert 'aria-valuetext="0 / 4 steps"' in seen[0]
+    assert 'aria-valuetext="0 / 4 steps · stopping after this step"' in seen[1]
+
+
+def test_one_that_waits_says_so_and_nothing_has_no_progress(host: PaintingHost) -> None:
+    assert "Waiting for another analysis to end" in progress_view(waiting(host))
+    assert progress_view(None) == ""
 
 
 def test_a_chosen_lora_takes_the_place_of_the_one_looked_at() -> None:
@@ -176,16 +133,23 @@ def test_the_tag_keeps_all_but_its_weights() -> None:
     assert tag_with("a cat", "0") == ""
 
 
-def test_pictures_are_reduced_to_a_side_and_never_enlarged() -> None:
-    assert reduced(np.zeros((2, 512, 256, 3), np.uint8), 128).shape == (2, 128, 64, 3)
-    assert reduced(np.zeros((1, 20, 20, 3), np.uint8), 128).shape == (1, 20, 20, 3)
+def test_a_block_that_is_not_there_shows_nothing(host: PaintingHost) -> None:
+    assert block_view(analyzed(host), "OUT99", Sample(5)) == ""
 
 
-def test_a_preset_is_named_after_the_lora() -> None:
-    assert preset_name("sub/my:lora#1") == "sub/mylora1"
-    assert preset_name("<>") == "SUGGESTION"
-
-
-def test_a_block_that_is_not_there_shows_nothing() -> None:
-    run = Run(None, Question(""), results=[BlockResult(Choice("IN04", ("IN04",)))])  # type: ignore[arg-type]
-    assert block_view(run, "OUT99", 1) == ""
+def test_the_fields_of_the_page_are_labelled_as_their_options_are(host: PaintingHost) -> None:
+    host.defaults, host.samplers = lambda: PictureRequest(PROMPT), lambda: ["Euler"]  # type: ignore[attr-defined]
+    with gr.Blocks():
+        controls = AnalyzeControls(host)  # type: ignore[arg-type]
+        picture = PictureFields(host)  # type: ignore[arg-type]
+    options = AnalysisRequest.options()
+    for fields in (controls.fields, picture.fields):
+        assert {name: control.label for name, control in fields.items()} == {n: options[n].label for n in fields}
+    assert controls.low.label == options["not_needed"].label
+    assert controls.high.label == options["needed"].label
+    first = AnalysisRequest(**vars(host.defaults()))
+    for name, control in controls.fields.items():
+        if name not in ("mode", "sampler_name"):
+            assert AnalysisRequest.read({name: control.value}) == AnalysisRequest.read({name: getattr(first, name)})
+    assert MODES[controls.mode.value] == first.mode
+    assert set(options) - set(controls.fields) == {"needed", "not_needed", "at", "fresh"}
