@@ -104,7 +104,7 @@ def test_where_one_picture_fails_the_rest_is_there(host: PaintingHost) -> None:
     session = analyzed(host)
     assert (session.state, [result.mean for result in session.results]) == (DONE, [10.0, None, 0.5])
     assert Message("IN08: RuntimeError: out of memory", WARNING) in session.messages
-    assert [path.name for path in session.files][0] == "grid.png"
+    assert session.files[0].name == "grid.png"
 
 
 def test_what_a_host_raises_is_told(host: PaintingHost) -> None:

@@ -125,7 +125,8 @@ def test_a_choice_is_one_of_what_it_may_be_however_it_is_written(name: str, allo
 
 @pytest.mark.parametrize(
     ("written", "meant"),
-    [(True, True), ("True", True), ("yes", True), (1, True), (False, False), ("False", False), ("no", False), (0, False)],
+    [(True, True), ("True", True), ("yes", True), (1, True), (False, False), ("False", False), ("no", False),
+     (0, False)],
 )  # fmt: skip
 def test_a_tick_is_read_as_pages_and_programs_write_it(written: Any, meant: bool) -> None:
     assert AnalysisRequest.read({"swap_axes": written, "fresh": written}) == AnalysisRequest(
