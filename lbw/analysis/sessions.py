@@ -68,7 +68,7 @@ class Sessions:
             session = AnalysisSession(self.host, going_on(request, self.latest))
             session.asked = request
         self._add(session)
-        session.start(self._turn)
+        self._begin(session)
         return session
 
     def get(self, key: str) -> Session | None:
@@ -94,6 +94,10 @@ class Sessions:
     def earlier(self) -> list[Earlier]:
         """Return the analyses that have a report, the latest first."""
         return list(earlier(self.host.output()))
+
+    def _begin(self, session: Session) -> None:
+        """Let `session` run when it is its turn."""
+        session.start(self._turn)
 
     def _add(self, session: Session) -> None:
         with self._lock:

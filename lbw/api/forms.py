@@ -125,8 +125,13 @@ def _model(kind: type[PictureRequest], name: str, meaning: str) -> type[BaseMode
     for option in kind.options().values():
         of: Any = Literal[option.allowed] if option.allowed else types[option.type]  # type: ignore[valid-type]
         bounds = {"ge": option.low, "le": option.high} if option.low is not None else {}
-        default = ... if option.name == "prompt" else option.default
-        made[option.name] = (of, Field(default, description=f"{option.label}: {option.meaning}", **bounds))
+        default = list(option.default) if isinstance(option.default, tuple) else option.default
+        made[option.name] = (
+            of,
+            Field(
+                ... if option.name == "prompt" else default, description=f"{option.label}: {option.meaning}", **bounds
+            ),
+        )
     return create_model(name, __doc__=meaning, **made)
 
 

@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
-from lbw.ui.analyzer_host import Question
 
 from lbw.analysis.cells import Cell, choose, ordered, parse_span
 from lbw.analysis.effective_blocks import Analysis, Settings
 from lbw.analysis.ranges import numbers, split
+from lbw.analysis.request import PictureRequest
 from lbw.analysis.store import CellStore
 from lbw.analysis.xyz import Axis, AxisType, build
 from lbw.core import limits
@@ -77,9 +77,9 @@ def test_a_span_past_a_sane_weight_is_told(text: str) -> None:
         parse_span(text)
 
 
-@pytest.mark.parametrize("field", ["prompt", "negative"])
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
 def test_a_prompt_past_its_limit_is_told(field: str) -> None:
     most = "a" * limits.PROMPT_CHARACTERS
-    Question(**{"prompt": "a", field: most}).check()
+    PictureRequest(**{"prompt": "a", field: most}).check()
     with pytest.raises(TagError, match="may have 1,000,000"):
-        Question(**{"prompt": "a", field: most + "a"}).check()
+        PictureRequest(**{"prompt": "a", field: most + "a"}).check()

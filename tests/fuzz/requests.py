@@ -35,13 +35,13 @@ class Server:
     app: Any
     folder: Path
     loop: asyncio.AbstractEventLoop
-    jobs: Any
+    sessions: Any
     started: list[Any] = field(default_factory=list)
 
     def reset(self) -> None:
         """Make everything as it was at first, so that an answer follows from its request alone."""
         self.started.clear()
-        self.jobs.forget()
+        self.sessions.forget()
         for path in self.folder.glob("presets/*"):
             path.unlink()
         (self.folder / "presets").mkdir(exist_ok=True)
@@ -73,13 +73,14 @@ class Server:
 def server() -> Server:
     """Return the server, which stays until the end of the process."""
     from fastapi import FastAPI
-    from lbw.api.jobs import Job, Jobs
-    from lbw.studio.analyzer_host import StudioAnalyzerHost
 
+    from lbw.analysis.session import Session
+    from lbw.analysis.sessions import Sessions
     from lbw.api.routes import add_routes
     from lbw.files.user_presets import PresetStore
     from lbw.hosts.standalone import Library
-    from lbw.studio.renderer import Renderer
+    from lbw.studio.host import StudioHost
+    from lbw.studio.renderer import PictureRenderer
     from lbw.studio.server import Shelf, ThisMachineOnly
 
     memory = Path("/dev/shm")
@@ -94,21 +95,21 @@ def server() -> Server:
     )
     blocks = architecture.blocks
 
-    class Started(Jobs):
+    class Started(Sessions):
         """Analyses that are accepted and never run."""
 
-        def _run(self, job: Job) -> None:
-            made.started.append(job)
+        def _begin(self, session: Session) -> None:
+            made.started.append(session)
 
         def forget(self) -> None:
-            self._jobs.clear()
+            self._sessions.clear()
 
-    jobs = Started(StudioAnalyzerHost(lambda: Renderer(host, store.presets(), {}), False, "a", folder / "out"))
+    sessions = Started(StudioHost(lambda: PictureRenderer(host, store.presets(), {}), False, None, folder / "cells"))
     app = FastAPI()
     app.state.folder = kept  # removed with the server
     app.add_middleware(ThisMachineOnly)
-    add_routes(app, Shelf(store, library, architecture), None, jobs)
-    made = Server(app, folder, asyncio.new_event_loop(), jobs)
+    add_routes(app, Shelf(store, library, architecture), None, sessions)
+    made = Server(app, folder, asyncio.new_event_loop(), sessions)
     return made
 
 
@@ -165,6 +166,8 @@ def analysis(chance: Generator) -> dict[str, Any]:
         "steps": chance.choice((1, 4, limits.STEPS, limits.STEPS + 1)), "width": side, "height": 64, "cfg_scale": 4.5,
         "sampler_name": "", "range": chance.choice(("0,1", "0.5,1", "1e3,0", "1e4,0", "1,1", inputs.numbers(chance))),
         "blocks": chance.choice(blocks), "seeds": chance.choice((1, 2, 40, limits.SEEDS)), "threshold": 20,
+        "mode": chance.choice(("full", "quick")),
+        "more_prompts": chance.choice(([], ["b"], [inputs.tag(chance)] * 3, ["c"] * 200)), "region": "", "at": "0.3",
     }  # fmt: skip
 
 
@@ -210,17 +213,17 @@ def ask(chance: Generator) -> None:
             assert kind == b"application/json"
             told = json.dumps(json.loads(told)["detail"])
         assert 10 < len(told) <= MOST_SAID, (status, len(told), told[:500])
-    for job in made.started:
-        check(job)
+    for session in made.started:
+        check(session)
 
 
-def check(job: Any) -> None:
+def check(session: Any) -> None:
     """Check that an analysis that was accepted is one that can be rendered."""
-    asked, settings = job.question, job.prepared.analysis.settings
+    asked, settings = session.request, session.settings
     assert -1 <= asked.seed <= limits.SEED
     assert 1 <= asked.steps <= limits.STEPS
     assert all(8 <= side <= limits.PICTURE_SIDE and side % 8 == 0 for side in (asked.width, asked.height))
-    assert abs(asked.cfg) <= limits.GUIDANCE
+    assert abs(asked.cfg_scale) <= limits.GUIDANCE
     assert 1 <= len(settings.seeds) <= limits.SEEDS
     assert all(abs(number) <= limits.WEIGHT for number in settings.span)
-    assert 1 <= job.total <= limits.PICTURES
+    assert 1 <= session.total <= limits.PICTURES

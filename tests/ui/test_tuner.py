@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,10 +12,11 @@ import pytest
 
 gr = pytest.importorskip("gradio")
 
-from lbw.ui.analyzer_host import Question  # noqa: E402
-
 from lbw.analysis.cells import Cell  # noqa: E402
 from lbw.analysis.effective_blocks import NOT_NEEDED  # noqa: E402
+from lbw.analysis.request import PictureRequest  # noqa: E402
+from lbw.analysis.session import Prepared  # noqa: E402
+from lbw.analysis.store import CellStore, Rendered  # noqa: E402
 from lbw.analysis.tuner import BOTH, PLUS, Tuner  # noqa: E402
 from lbw.analysis.tuner_start import start  # noqa: E402
 from lbw.core.architectures import ARCHITECTURES  # noqa: E402
@@ -31,7 +31,10 @@ SDXL, SD1, FLUX = (ARCHITECTURES[name] for name in ("sdxl", "sd1", "flux"))
 
 
 class Host:
-    """Renders each cell as one grey, the same for all."""
+    """Renders each cell as one gray, the same for all."""
+
+    def __init__(self, cells: Path) -> None:
+        self.cells = cells
 
     def loaded(self) -> Architecture | None:
         return SDXL
@@ -39,18 +42,26 @@ class Host:
     def samplers(self) -> list[str]:
         return []
 
-    def defaults(self) -> Question:
-        return Question("<lora:n:1:lbw=XYZ>")
+    def defaults(self) -> PictureRequest:
+        return PictureRequest("<lora:n:1:lbw=XYZ>", width=8, height=8)
 
-    def rounds(self, todo: Sequence[Cell], question: Question) -> Iterator[tuple[Cell, Any]]:
-        for cell in todo:
-            yield cell, np.full((8, 8, 3), 128, np.uint8)
+    def prepare(self, request: PictureRequest, loras: Any, show: Any, stopped: Any) -> Prepared:
+        store = CellStore(self.cells, {"seed": request.seed})
+        return Prepared(request.seed, SDXL, {}, {}, store, Gray(), None, "", None)
+
+
+class Gray:
+    def render(self, cell: Cell) -> Rendered:
+        return Rendered(np.full((1, 8, 8, 3), 128, np.uint8))
+
+    def progress(self, done: int, total: int, seconds_left: float | None) -> None:
+        """Show nothing."""
 
 
 @pytest.fixture
 def panel(tmp_path: Path) -> TunerPanel:
     with gr.Blocks():
-        return tuner_panel(Host(), PresetStore(tmp_path))
+        return tuner_panel(Host(tmp_path / "cells"), PresetStore(tmp_path))
 
 
 @pytest.fixture
