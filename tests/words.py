@@ -72,6 +72,9 @@ def texts() -> dict[str, str]:
     for path in python_files(WITH_ERRORS):
         for text in of_errors(path):
             found.setdefault(text, str(path.relative_to(ROOT)))
+    for path in python_files(["lbw"]):
+        for text in marked(path):
+            found.setdefault(text, str(path.relative_to(ROOT)))
     for name, constants_of in CONSTANTS.items():
         for constant in constants_of:
             found.update(dict.fromkeys(_named(constant, ROOT / name), name))
@@ -144,6 +147,16 @@ def of_python(path: Path) -> Iterator[str]:
     yield from of_errors(path)
     for text in literals(path):
         yield from re.findall(r' title="([^"{}]+)"', text)
+
+
+def marked(path: Path) -> list[str]:
+    """Return the texts that are marked with `t` where they stand (lbw/core/texts.py)."""
+    calls = [
+        node for node in ast.walk(tree(path)) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "t"
+    ]
+    found = [constants(call.args[0], path) for call in calls]
+    assert all(found), f"{path}: what is marked is to be written out there"
+    return [text for texts_of in found for text in texts_of]
 
 
 def of_sentences(path: Path) -> Iterator[str]:
@@ -310,6 +323,11 @@ def stale() -> list[str]:
         written = literals(ROOT / name)
         missing += [text for text in more if not any(text.endswith(part) for part in written if len(part) > 3)]
     return missing
+
+
+def placeholders(text: str) -> list[str]:
+    """Return the names that values stand for in a text, sorted."""
+    return sorted(re.findall(r"\{(\w+)\}", text))
 
 
 def tags(text: str) -> list[str]:

@@ -16,6 +16,7 @@ from .architectures import ARCHITECTURES, FAMILIES, sized
 from .clues import Clues, Shapes, is_fixed, metadata_values, only_size
 from .errors import listing, quote
 from .family import Architecture, Family
+from .texts import t
 
 _SHOWN = 3
 
@@ -120,15 +121,17 @@ def unplaced_message(names: list[str], architecture: Architecture) -> str:
 
 def guess_message(guess: Architecture) -> str:
     """Return what is to be told of a model whose blocks are a guess."""
-    return (
-        f"a model that is not known: its blocks are called {guess.numbered_blocks[0]} to {guess.numbered_blocks[-1]}, "
-        "which is a guess from the tensors' names"
+    return t(
+        "a model that is not known: its blocks are called {first} to {last}, which is a guess from the tensors' names",
+        first=guess.numbered_blocks[0],
+        last=guess.numbered_blocks[-1],
     )
 
 
 def not_known(path: object) -> str:
     """Return the message for a file that holds a LoRA of no model that is known."""
-    return f"{path} holds a LoRA of a model that is not known; known are {listing([f.title for f in FAMILIES])}"
+    known = listing([f.title for f in FAMILIES])
+    return t("{path} holds a LoRA of a model that is not known; known are {models}", path=path, models=known)
 
 
 def _ambiguous(chosen: Architecture, others: list[Architecture]) -> str:

@@ -11,6 +11,7 @@ from .errors import PresetError, quote, unknown_preset
 from .family import Architecture
 from .numbers import format_number, parse_number
 from .selectors import select_in_kind
+from .texts import t
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,12 @@ def parse_rules(text: str, separator: str = ":") -> tuple[Rule, ...]:
         weight = parse_number(parts[-1])
         if len(parts) != 3 or weight is None:
             raise PresetError(
-                f"elemental rule {quote(written)} is not BLOCKS{separator}ELEMENTS{separator}WEIGHT; "
-                f"write for example IN05-OUT05{separator}attn{separator}0.5"
+                t(
+                    "elemental rule {rule} is not {form}; write for example {example}",
+                    rule=quote(written),
+                    form=separator.join(("BLOCKS", "ELEMENTS", "WEIGHT")),
+                    example=separator.join(("IN05-OUT05", "attn", "0.5")),
+                )
             )
         words = parts[1].split()
         inverted = bool(words) and words[0] == "NOT"

@@ -10,6 +10,7 @@ from functools import lru_cache
 from . import limits
 from .errors import WeightsError, quote
 from .numbers import DECIMAL, format_number, parse_number
+from .texts import t
 
 _DYNAMIC = re.compile(rf"^X(?:([+-])({DECIMAL}))?$", re.ASCII)
 _SHORT = 32
@@ -83,7 +84,14 @@ def check_range(value: float, written: str, block: str) -> float:
     """
     if not abs(value) <= limits.WEIGHT:
         most = format_number(limits.WEIGHT)
-        raise WeightsError(f"{quote(written)} for block {block} is out of range; weights go from -{most} to {most}")
+        raise WeightsError(
+            t(
+                "{text} for block {block} is out of range; weights go from -{most} to {most}",
+                text=quote(written),
+                block=block,
+                most=most,
+            )
+        )
     return value
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from .texts import t
+
 
 class LbwError(Exception):
     """Base of all errors of this project. Its text is a sentence meant for the user.
@@ -63,9 +65,21 @@ def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
 
 def unknown_preset(name: str, names: Iterable[str], kind: str = "preset") -> PresetError:
     """Return the error for a preset that does not exist, naming the nearest that do."""
-    close = nearest(name, names)
-    hint = f"; did you mean {' or '.join(map(quote, close))}?" if close else ""
-    return PresetError(f"unknown {kind} {quote(name)}{hint}")
+    is_elemental = kind != "preset"
+    unknown = t("unknown elemental preset {name}" if is_elemental else "unknown preset {name}", name=quote(name))
+    return PresetError(did_you_mean(unknown, map(quote, nearest(name, names))))
+
+
+def did_you_mean(message: str, names: Iterable[str]) -> str:
+    """Return `message`, and behind it the question whether one of the first three of `names` is meant."""
+    match list(names)[:3]:
+        case [one]:
+            return t("{message}; did you mean {one}?", message=message, one=one)
+        case [one, two]:
+            return t("{message}; did you mean {one} or {two}?", message=message, one=one, two=two)
+        case [one, two, three]:
+            return t("{message}; did you mean {one}, {two} or {three}?", message=message, one=one, two=two, three=three)
+    return message
 
 
 def listing(items: Sequence[str]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from .errors import nearest, quote
+from .errors import did_you_mean, nearest, quote
+from .texts import t
 
 _ENDINGS = (".safetensors", ".ckpt", ".pt")
 
@@ -33,5 +34,4 @@ def meant_name(name: str, known: Collection[str]) -> str | None:
 def not_found(name: str, known: Collection[str]) -> str:
     """Return the message for a LoRA that there is none of, with the nearest names that there are."""
     close = nearest(bare_name(name), known)
-    hint = f"; did you mean {' or '.join(map(quote, close))}?" if close else ""
-    return f"LoRA {quote(name)} was not found{hint}"
+    return did_you_mean(t("LoRA {name} was not found", name=quote(name)), map(quote, close))

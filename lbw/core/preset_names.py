@@ -11,6 +11,7 @@ from . import limits
 from .architectures import ARCHITECTURES, FAMILIES
 from .errors import PresetError, nearest, quote, unknown_preset
 from .family import Architecture
+from .texts import t
 
 MODELS = frozenset({name for a in ARCHITECTURES.values() for name in (a.name, a.family.name, a.kind)})
 """What may stand behind the `@`: the name of a model, of a family, or `unet` for all U-Nets."""
@@ -63,8 +64,9 @@ def find_preset(name: str, presets: Mapping[str, str], architecture: Architectur
     """
     found = next((key for key in _keys(name, architecture) if key in presets), None)
     if found is None and "," not in name and (models := models_of(name, presets)):
-        titles = [_title(model) for model in models]
-        raise PresetError(f"preset {quote(name)} is for {', '.join(titles)}, and this LoRA is for {architecture.title}")
+        titles = ", ".join(_title(model) for model in models)
+        theirs = {"name": quote(name), "models": titles, "model": architecture.title}
+        raise PresetError(t("preset {name} is for {models}, and this LoRA is for {model}", **theirs))
     return found
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from .errors import PresetError, quote
 from .preset_names import key_of, shown_names
+from .texts import t
 
 BOM = "\ufeff"
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")  # other line ends of Unicode end no line here
@@ -107,7 +108,8 @@ def check_name(name: str) -> str:
         raise PresetError("the preset has no name; write one, for example MYSTYLE")
     bad = [sign for sign in (":", "#", ">", "\n", "\r", BOM) if sign in name]
     if bad:
-        raise PresetError(f"a preset's name cannot hold {' '.join(map(ascii, bad))}: {quote(name)}")
+        signs = " ".join(map(ascii, bad))
+        raise PresetError(t("a preset's name cannot hold {signs}: {name}", signs=signs, name=quote(name)))
     return name
 
 

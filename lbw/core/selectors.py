@@ -8,6 +8,7 @@ from functools import lru_cache
 from .architectures import ARCHITECTURES
 from .errors import WeightsError, listing, quote
 from .family import Architecture
+from .texts import t
 
 _ID = re.compile(r"^([A-Z]+)(\d+)$", re.ASCII)
 
@@ -40,12 +41,21 @@ def _one(text: str, architecture: Architecture, whole: str) -> tuple[str, ...]:
     if named is not None:
         return named
     name = _normalized(text)
-    where = f" in {quote(whole)}" if whole.strip() != text.strip() else ""
+    message = t("unknown block {block}", block=quote(text))
+    if whole.strip() != text.strip():
+        message = t("unknown block {block} in {text}", block=quote(text), text=quote(whole))
     owners = list(dict.fromkeys(a.family.title for a in ARCHITECTURES.values() if name in _ids(a)))
-    other = f"; it is a block of {some(owners)}, and this LoRA is for {architecture.title}" if owners else ""
+    if owners:
+        theirs = {"models": some(owners), "model": architecture.title}
+        message = t("{message}; it is a block of {models}, and this LoRA is for {model}", message=message, **theirs)
     raise WeightsError(
-        f"unknown block {quote(text)}{where}{other}; the blocks of {architecture.title} are "
-        f"{listing(architecture.blocks)}, and the groups {', '.join(architecture.groups)}"
+        t(
+            "{message}; the blocks of {model} are {blocks}, and the groups {groups}",
+            message=message,
+            model=architecture.title,
+            blocks=listing(architecture.blocks),
+            groups=", ".join(architecture.groups),
+        )
     )
 
 
@@ -91,7 +101,7 @@ def select(text: str, architecture: Architecture) -> tuple[str, ...]:
         ends = [architecture.blocks.index(b) for end in (first, last) for b in _one(end, architecture, text)]
         chosen.update(architecture.blocks[min(ends) : max(ends) + 1])
     if not words:
-        raise WeightsError(f"{quote(text)} names no block; write for example IN04, IN04-IN08 or OUT")
+        raise WeightsError(t("{text} names no block; write for example IN04, IN04-IN08 or OUT", text=quote(text)))
     return tuple(b for b in architecture.blocks if (b in chosen) != inverted)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from .errors import TagError, quote
 from .numbers import format_number, parse_number
+from .texts import t
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,13 @@ class Span:
         if steps is None and self.start.percent != self.stop.percent:
             return
         if self.start.of(steps or 100) > self.stop.of(steps or 100):
-            raise TagError(f"start={self.start} comes after stop={self.stop}; start must be the smaller one")
+            raise TagError(
+                t(
+                    "start={start} comes after stop={stop}; start must be the smaller one",
+                    start=self.start,
+                    stop=self.stop,
+                )
+            )
 
 
 def parse_step(key: str, text: str) -> Step:
@@ -56,7 +63,9 @@ def parse_step(key: str, text: str) -> Step:
     percent = text.endswith("%")
     value = parse_number(text[:-1] if percent else text)
     if value is None or value < 0 or (percent and value > 100) or (not percent and value != int(value)):
-        raise TagError(f"{key}={text} is no step; write for example {key}=5, or {key}=30% (0% to 100%)")
+        raise TagError(
+            t("{key}={text} is no step; write for example {key}=5, or {key}=30% (0% to 100%)", key=key, text=text)
+        )
     return Step(value, percent)
 
 
@@ -69,7 +78,7 @@ def parse_span(start: str | None, stop: str | None, step: str | None) -> Span:
     if step is not None:
         first, dash, last = step.partition("-")
         if not dash:
-            raise TagError(f"step={quote(step)} is no span; write for example step=5-10")
+            raise TagError(t("step={text} is no span; write for example step=5-10", text=quote(step)))
         start, stop = first, last
     span = Span(
         parse_step("start", start) if start is not None else None,

@@ -12,6 +12,7 @@ from .errors import LbwError, TagError, nearest, quote
 from .numbers import format_number, parse_number
 from .selectors import is_selector
 from .steps import Span, parse_span
+from .texts import t
 from .weights import parse_block_weights
 
 _TAG = re.compile(r"<(lora|lyco):([^>]+)>")
@@ -63,14 +64,21 @@ def parse_items(items: Sequence[str], presets: Mapping[str, str]) -> LoraRequest
     named: list[str] = []
     positional: list[str] = []
     if (length := sum(map(len, items))) > limits.TAG_CHARACTERS:
-        too_long = f"the tag has {length:,} characters, and may have {limits.TAG_CHARACTERS:,}"
+        counts = {"count": f"{length:,}", "most": f"{limits.TAG_CHARACTERS:,}"}
+        too_long = t("the tag has {count} characters, and may have {most}", **counts)
         return LoraRequest(items[0], host_items=tuple(items[:1]), problems=(TagError(too_long),))
     for item in items[1:]:
         match = _KEY.match(item)
         ours = _OURS.get(match[1].lower()) if match else None
         if match and ours:
             if ours in keyed:
-                remarks.append(f"{match[1]}= stands twice in the tag; the last one counts, {quote(item, _SHOWN)}")
+                remarks.append(
+                    t(
+                        "{key}= stands twice in the tag; the last one counts, {item}",
+                        key=match[1],
+                        item=quote(item, _SHOWN),
+                    )
+                )
             keyed[ours] = match[2].strip()
         elif match and len(positional) == 1 and _reads_as_weights(item):
             positional.append(item.strip())
@@ -80,7 +88,7 @@ def parse_items(items: Sequence[str], presets: Mapping[str, str]) -> LoraRequest
         else:
             positional.append(item.strip())
         if _OPENED.search(item) or item.endswith(("<lora", "<lyco")):
-            remarks.append(f"a tag is not closed before {quote(item, _SHOWN)}; it ends at the next >")
+            remarks.append(t("a tag is not closed before {item}; it ends at the next >", item=quote(item, _SHOWN)))
     if "lbw" not in keyed:
         positional = _take_positional(positional, keyed, presets, problems)
     positional = _readable(positional, problems)
@@ -90,10 +98,14 @@ def parse_items(items: Sequence[str], presets: Mapping[str, str]) -> LoraRequest
     if "x" in keyed:
         number = parse_number(keyed["x"])
         if number is None:
-            problems.append(TagError(f"x={keyed['x']} is no number; write for example x=0.7"))
+            problems.append(TagError(t("x={text} is no number; write for example x=0.7", text=keyed["x"])))
         elif abs(number) > limits.WEIGHT:
             most = format_number(limits.WEIGHT)
-            problems.append(TagError(f"x={quote(keyed['x'], 40)} is out of range; x goes from -{most} to {most}"))
+            problems.append(
+                TagError(
+                    t("x={text} is out of range; x goes from -{most} to {most}", text=quote(keyed["x"], 40), most=most)
+                )
+            )
             number = None
         x = 1.0 if number is None else number
     span = Span()
@@ -130,7 +142,7 @@ def _likely_slip(key: str) -> list[str]:
     if key in _HOSTS_NUMBERS:
         return []
     close = [near for near in nearest(key, [*_OURS, *_HOSTS_NUMBERS], 1) if near not in ("w", "x")]
-    return [f"{key}= is left to the WebUI; did you mean {close[0]}=?"] if close else []
+    return [t("{key}= is left to the WebUI; did you mean {other}=?", key=key, other=close[0])] if close else []
 
 
 def parse_tag(text: str, presets: Mapping[str, str]) -> LoraRequest:
@@ -144,10 +156,10 @@ def parse_tag(text: str, presets: Mapping[str, str]) -> LoraRequest:
     if text.startswith("<"):
         match = _TAG.fullmatch(text)
         if not match:
-            raise TagError(f"{quote(text)} is no tag; write for example <lora:name:1:lbw=MIDD>")
+            raise TagError(t("{text} is no tag; write for example <lora:name:1:lbw=MIDD>", text=quote(text)))
         text = match[2]
     elif text and ":" not in text:
-        raise TagError(f"{quote(text)} is no tag; write for example <lora:name:1:lbw=MIDD>")
+        raise TagError(t("{text} is no tag; write for example <lora:name:1:lbw=MIDD>", text=quote(text)))
     if not text.split(":")[0].strip():
         raise TagError("the tag names no LoRA; write for example <lora:name:1:lbw=MIDD>")
     return parse_items(text.split(":"), presets)
@@ -166,7 +178,10 @@ def _take_positional(
     keyed["lbw"] = weights
     if rest:
         keyed.setdefault("x" if parse_block_weights(weights).uses_x(presets) else "lbwe", rest[0])
-    problems += [TagError(f"{quote(item)} after the block weights {quote(weights)} means nothing") for item in rest[1:]]
+    problems += [
+        TagError(t("{item} after the block weights {weights} means nothing", item=quote(item), weights=quote(weights)))
+        for item in rest[1:]
+    ]
     return [te]
 
 
@@ -196,13 +211,23 @@ def _readable(positional: list[str], problems: list[LbwError]) -> list[str]:
             result.append(item)
         elif place == 2:
             problems.append(
-                TagError(f"{quote(item)}, the rank in the fourth place, is no whole number; it is left out")
+                TagError(
+                    t("{item}, the rank in the fourth place, is no whole number; it is left out", item=quote(item))
+                )
             )
         else:
             result.append("1" if place == 0 else result[0])
-            problems.append(TagError(f"the strength {quote(item)} is no number; {result[-1]} is taken instead"))
+            problems.append(
+                TagError(
+                    t(
+                        "the strength {item} is no number; {number} is taken instead",
+                        item=quote(item),
+                        number=result[-1],
+                    )
+                )
+            )
     problems += [
-        TagError(f"{quote(item)}, the item in place {place}, means nothing; it is left out")
+        TagError(t("{item}, the item in place {place}, means nothing; it is left out", item=quote(item), place=place))
         for place, item in enumerate(positional[3:], start=5)
     ]
     return result
@@ -212,7 +237,12 @@ def _is_readable(item: str, problems: list[LbwError]) -> bool:
     key, _, value = item.strip().partition("=")
     if key not in _HOSTS_NUMBERS or (_is_rank(value) if key == "dyn" else _is_strength(value)):
         return True
-    problems.append(TagError(f"{quote(item)} is no {'whole ' if key == 'dyn' else ''}number; it is left out"))
+    is_rank = key == "dyn"
+    unread = t(
+        "{item} is no whole number; it is left out" if is_rank else "{item} is no number; it is left out",
+        item=quote(item),
+    )
+    problems.append(TagError(unread))
     return False
 
 
@@ -258,7 +288,8 @@ def unclosed_tag(prompt: str) -> str | None:
     match = _OPENED.search(prompt, prompt.rfind(">") + 1)
     if match is None:
         return None
-    return f"the tag {quote(prompt[match.start() :], _SHOWN)} is not closed, and does nothing; write > at its end"
+    tag = quote(prompt[match.start() :], _SHOWN)
+    return t("the tag {tag} is not closed, and does nothing; write > at its end", tag=tag)
 
 
 def fill_in(prompt: str, entries: Sequence[str]) -> str:

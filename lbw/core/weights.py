@@ -17,9 +17,9 @@ from .family import Architecture
 from .numbers import format_number
 from .preset_names import find_preset, is_preset, shown_names, variants
 from .selectors import select, some
+from .texts import t
 
 _NESTING = 16
-_EXAMPLES = "for example 1, 0.5, -1, R, U, X or X+0.2"
 _NO_SEED = RandomSource()
 
 
@@ -136,11 +136,17 @@ class BlockWeights:
         limits.check_length(self.text, limits.TAG_CHARACTERS, "a text of block weights", WeightsError)
         if (key := find_preset(self.text, presets, architecture)) is not None:
             if key in within or len(within) >= _NESTING:
-                raise PresetError(f"preset {quote(self.text)} leads back to itself: {' → '.join((*within, key))}")
+                raise PresetError(
+                    t(
+                        "preset {name} leads back to itself: {way}",
+                        name=quote(self.text),
+                        way=" → ".join((*within, key)),
+                    )
+                )
             try:
                 return parse_block_weights(presets[key])._entries(architecture, presets, unlisted, (*within, key))
             except WeightsError as error:
-                raise WeightsError(f"preset {quote(self.text)}: {error}") from error
+                raise WeightsError(t("preset {name}: {message}", name=quote(self.text), message=error)) from error
         if not self.text:
             raise WeightsError(
                 "block weights are empty; write a preset's name, a list of numbers or for example 0,OUT00=1"
@@ -170,8 +176,16 @@ class BlockWeights:
         by_block = dict.fromkeys(architecture.blocks, parse_entry(format_number(unlisted)))
         for place, (block, entry) in enumerate(zip(listed, self.positional), start=1):
             if not entry.is_valid:
-                where = f"number {place} of {count}, for block {block}"
-                raise WeightsError(f"{quote(entry.text)}, {where}, is no number; write {_EXAMPLES}")
+                raise WeightsError(
+                    t(
+                        "{text}, number {place} of {count}, for block {block}, is no number; "
+                        "write for example 1, 0.5, -1, R, U, X or X+0.2",
+                        text=quote(entry.text),
+                        place=place,
+                        count=count,
+                        block=block,
+                    )
+                )
             if block in by_block:
                 by_block[block] = _in_range(entry, block)
         return BlockEntries(by_block, count, frozenset(by_block).difference(listed))
@@ -182,24 +196,44 @@ class BlockWeights:
         owners = layout_owners(count)
         if owners:
             return WeightsError(
-                f"{count} numbers are the layout of {some([a.title for a in owners])}, and this LoRA is for "
-                f"{architecture.title}, which takes {accepted} numbers"
+                t(
+                    "{count} numbers are the layout of {models}, and this LoRA is for {model}, "
+                    "which takes {counts} numbers",
+                    count=count,
+                    models=some([a.title for a in owners]),
+                    model=architecture.title,
+                    counts=accepted,
+                )
             )
         close = [] if first.is_valid else nearest(first.text, shown_names(presets), 1)
-        hint = f"; or did you mean {quote(close[0])}?" if close else ""
-        return WeightsError(f"{count} numbers given; {architecture.title} takes {accepted} numbers{hint}")
+        given = t(
+            "{count} numbers given; {model} takes {counts} numbers",
+            count=count,
+            model=architecture.title,
+            counts=accepted,
+        )
+        return WeightsError(
+            t("{message}; or did you mean {name}?", message=given, name=quote(close[0])) if close else given
+        )
 
     def _overridden(self, default: Mapping[str, Entry], architecture: Architecture) -> dict[str, Entry]:
         by_block = dict(default)
         for selector, entry in self.by_block:
             if entry is None:
                 raise WeightsError(
-                    f"{quote(selector)} sets no block; write for example OUT00=1, and a preset or number only first"
+                    t(
+                        "{text} sets no block; write for example OUT00=1, and a preset or number only first",
+                        text=quote(selector),
+                    )
                 )
             for block in select(selector, architecture):
                 if not entry.is_valid:
                     raise WeightsError(
-                        f"{quote(entry.text)}, for block {block}, is no number; write for example {block}=0.5"
+                        t(
+                            "{text}, for block {block}, is no number; write for example {block}=0.5",
+                            text=quote(entry.text),
+                            block=block,
+                        )
                     )
                 by_block[block] = _in_range(entry, block)
         return by_block

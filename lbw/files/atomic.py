@@ -18,6 +18,7 @@ from secrets import token_hex
 from typing import BinaryIO
 
 from lbw.core.errors import FileError
+from lbw.core.texts import t
 
 if sys.platform == "win32":
     import msvcrt
@@ -91,7 +92,7 @@ def write(path: Path, data: bytes, *, backup: bool = False, known_version: str |
             part.unlink(missing_ok=True)
         _sync_folder(target.parent)
     except OSError as error:
-        raise FileError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise FileError(t("{path} cannot be written: {reason}", path=path, reason=error.strerror or error)) from error
 
 
 @contextmanager
@@ -114,9 +115,10 @@ def locked(path: Path) -> Iterator[None]:
             time.sleep(_PAUSE)
             file = _lock_file(lock)
     except OSError as error:
-        raise FileError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise FileError(t("{path} cannot be written: {reason}", path=path, reason=error.strerror or error)) from error
     if file is None:
-        raise FileError(f"{path} cannot be written: another program has been writing it for {PATIENCE:g} s")
+        held = t("another program has been writing it for {seconds} s", seconds=f"{PATIENCE:g}")
+        raise FileError(t("{path} cannot be written: {reason}", path=path, reason=held))
     try:
         yield
     finally:
@@ -154,7 +156,10 @@ def _target(path: Path) -> Path:
 
 def _check(path: Path, known_version: str | None) -> None:
     if known_version is not None and version(path) != known_version:
-        raise ChangedError(f"{path} was changed by another program since it was read; reload it, or save it elsewhere")
+        changed = t(
+            "{path} was changed by another program since it was read; reload it, or save it elsewhere", path=path
+        )
+        raise ChangedError(changed)
 
 
 def _new_part(folder: Path, mode: int) -> tuple[BinaryIO, Path]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from lbw.core import limits
 from lbw.core.errors import FileError, quote
+from lbw.core.texts import t
 
 _BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
@@ -45,24 +46,30 @@ def read_header(path: str | Path) -> Header:
         with path.open("rb") as file:
             start = file.read(8)
             if len(start) < 8:
-                raise FileError(f"{path} is no safetensors file: it has {len(start)} bytes")
+                raise FileError(t("{path} is no safetensors file: it has {count} bytes", path=path, count=len(start)))
             (length,) = struct.unpack("<Q", start)
             if length > min(limits.HEADER_BYTES, size - 8):
-                raise FileError(f"{path} is no safetensors file, or is cut off: its header would have {length} bytes")
+                whole = t(
+                    "{path} is no safetensors file, or is cut off: its header would have {count} bytes",
+                    path=path,
+                    count=length,
+                )
+                raise FileError(whole)
             text = file.read(length)
     except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise FileError(t("{path} cannot be read: {reason}", path=path, reason=error.strerror or error)) from error
     try:
         entries = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise FileError(f"{path} is no safetensors file: its header is no JSON") from error
+        raise FileError(t("{path} is no safetensors file: its header is no JSON", path=path)) from error
     if not isinstance(entries, dict):
-        raise FileError(f"{path} is no safetensors file: its header is no table")
+        raise FileError(t("{path} is no safetensors file: its header is no table", path=path))
     metadata = entries.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict):
-        raise FileError(f"{path} is no safetensors file: its metadata is no table")
+        raise FileError(t("{path} is no safetensors file: its metadata is no table", path=path))
     if len(entries) > limits.TENSORS:
-        raise FileError(f"{path} has {len(entries):,} tensors; files of up to {limits.TENSORS:,} are read")
+        counts = {"count": f"{len(entries):,}", "most": f"{limits.TENSORS:,}"}
+        raise FileError(t("{path} has {count} tensors; files of up to {most} are read", path=path, **counts))
     spans: list[tuple[int, int, str]] = []
     shapes: dict[str, tuple[int, ...]] = {}
     dtypes: dict[str, str] = {}
@@ -75,9 +82,14 @@ def read_header(path: str | Path) -> Header:
 
 def _tensor(path: Path, name: str, entry: Any) -> tuple[int, int, tuple[int, ...], str]:
     if len(name) > limits.TENSOR_NAME_CHARACTERS:
-        most = limits.TENSOR_NAME_CHARACTERS
         raise FileError(
-            f"{path} names a tensor with {len(name):,} characters; up to {most} are read: {quote(name, 40)}"
+            t(
+                "{path} names a tensor with {count} characters; up to {most} are read: {name}",
+                path=path,
+                count=f"{len(name):,}",
+                most=limits.TENSOR_NAME_CHARACTERS,
+                name=quote(name, 40),
+            )
         )
     try:
         begin, end = entry["data_offsets"]
@@ -94,7 +106,8 @@ def _tensor(path: Path, name: str, entry: Any) -> tuple[int, int, tuple[int, ...
         if (end - begin) * 8 != bits:
             raise ValueError
     except (KeyError, TypeError, ValueError) as error:
-        raise FileError(f"{path} is no valid safetensors file: the entry of tensor {name!r} makes no sense") from error
+        wrong = t("the entry of tensor {name} makes no sense", name=repr(name))
+        raise FileError(t("{path} is no valid safetensors file: {reason}", path=path, reason=wrong)) from error
     return begin, end, shape, dtype
 
 
@@ -102,9 +115,12 @@ def _check_spans(path: Path, spans: list[tuple[int, int, str]], size: int) -> No
     place = 0
     for begin, end, name in sorted(spans):
         if begin != place:
-            raise FileError(f"{path} is no valid safetensors file: tensor {name!r} overlaps another, or leaves a hole")
+            wrong = t("tensor {name} overlaps another, or leaves a hole", name=repr(name))
+            raise FileError(t("{path} is no valid safetensors file: {reason}", path=path, reason=wrong))
         place = end
     if place > size:
-        raise FileError(f"{path} is cut off: its tensors need {place} bytes, and it has {size}")
+        sizes = {"needed": place, "size": size}
+        raise FileError(t("{path} is cut off: its tensors need {needed} bytes, and it has {size}", path=path, **sizes))
     if place < size:
-        raise FileError(f"{path} is no valid safetensors file: {size - place} bytes follow its tensors")
+        wrong = t("{count} bytes follow its tensors", count=size - place)
+        raise FileError(t("{path} is no valid safetensors file: {reason}", path=path, reason=wrong))

@@ -12,6 +12,7 @@ from lbw.core.detect import detect_lora, detect_model
 from lbw.core.errors import FileError, quote
 from lbw.core.family import Architecture
 from lbw.core.plan import ResolvedLora
+from lbw.core.texts import t
 from lbw.files.header import read_header
 
 
@@ -148,23 +149,31 @@ def pristine_of(owner: Any) -> Any:
     return getattr(owner, "lbw_pristine", owner)
 
 
-def does_not_fit(name: str, architecture: Architecture, path: str = "", part: str = "it") -> str:
-    """Return the message for a LoRA none of whose tensors, or of a part's, exist in the loaded model.
+def does_not_fit(name: str, architecture: Architecture, path: str = "", of_denoiser: bool = False) -> str:
+    """Return the message for a LoRA none of whose tensors, or none of those `of_denoiser`, exist in the loaded model.
 
     path: of its file, whose header may tell the model that it is for.
     """
-    message = f"LoRA {quote(name)} does not fit the loaded model ({architecture.title}): {part} changes nothing"
+    part = t("its part for the denoiser changes nothing") if of_denoiser else t("it changes nothing")
+    message = t(
+        "LoRA {name} does not fit the loaded model ({model}): {part}",
+        name=quote(name),
+        model=architecture.title,
+        part=part,
+    )
     try:
         header = read_header(path) if path.endswith(".safetensors") else None
     except FileError:
         header = None
     own = detect_lora(header.shapes, header.metadata).architecture if header else None
-    return message if own is None or own.family is architecture.family else f"{message}; it is for {own.title}"
+    if own is None or own.family is architecture.family:
+        return message
+    return t("{message}; it is for {model}", message=message, model=own.title)
 
 
 def not_loaded(name: str) -> str:
     """Return the message for a LoRA whose file the host could not load."""
-    return f"LoRA {quote(name)} could not be loaded: see the console"
+    return t("LoRA {name} could not be loaded: see the console", name=quote(name))
 
 
 def bypass() -> str:
@@ -178,8 +187,13 @@ def bypass() -> str:
 def bypassed(title: str, kind: str, loras: Iterable[ResolvedLora]) -> list[str]:
     """Return a message for each of `loras` that has block weights, which do not reach a model of `kind`."""
     return [
-        f"LoRA {quote(lora.request.name)} is applied without block weights: {title} merges into a model in {kind} by "
-        "itself, and takes no multipliers there"
+        t(
+            "LoRA {name} is applied without block weights: {webui} merges into a model in {kind} by itself, and "
+            "takes no multipliers there",
+            name=quote(lora.request.name),
+            webui=title,
+            kind=kind,
+        )
         for lora in loras
         if not lora.is_plain
     ]

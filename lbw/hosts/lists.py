@@ -179,5 +179,5 @@ def _problems(added: Added, resolved: ResolvedLora) -> list[str]:
     if not added.unet and not added.clip and (resolved.request.te or resolved.request.unet):
         return [does_not_fit(name, architecture, added.filename)]
     if not added.unet and resolved.request.unet and any(locate(key, architecture).encoder == 0 for key in added.names):
-        return [does_not_fit(name, architecture, added.filename, "its part for the denoiser")]
+        return [does_not_fit(name, architecture, added.filename, of_denoiser=True)]
     return []

@@ -15,6 +15,7 @@ from lbw.core.errors import HostError
 from lbw.core.family import Architecture
 from lbw.core.plan import ResolvedLora, at_step
 from lbw.core.steps import Span
+from lbw.core.texts import t
 from lbw.files.user_presets import PresetStore
 from lbw.hosts import unknown
 from lbw.hosts.base import Host
@@ -147,7 +148,7 @@ class Hook:
         host.load()
         architecture = host.architecture()
         if architecture is None:
-            raise HostError("the blocks of the loaded model are not known")
+            raise HostError(t("the blocks of the loaded model are not known"))
         return architecture
 
     def loaded(self) -> Architecture | None:
@@ -159,7 +160,7 @@ class Hook:
 
     def _host(self) -> Host:
         if name := self.unknown():
-            raise HostError(f"{name} is none of the WebUIs that are known")
+            raise HostError(t("{webui} is none of the WebUIs that are known", webui=name))
         assert self.host is not None
         return self.host
 

@@ -8,6 +8,7 @@ from lbw.core.blocks import locate
 from lbw.core.errors import FileError, HostError, quote
 from lbw.core.family import Architecture
 from lbw.core.tag import LoraRequest, requests_in
+from lbw.core.texts import t
 from lbw.files.lora import open_lora
 
 from .hook import Hook
@@ -23,15 +24,19 @@ def lora_tensors(hook: Hook, architecture: Architecture, requests: Sequence[Lora
     for request in requests:
         path = hook.find(request.name)
         if path is None:
-            raise FileError(f"LoRA {quote(request.name)} was not found")
+            raise FileError(t("LoRA {name} was not found", name=quote(request.name)))
         if not path.endswith(".safetensors"):
             counts.update((block, counts.get(block, 0) + 1) for block in architecture.blocks)
             continue
         file = open_lora(path, architecture)
         if file.architecture.kind != architecture.kind:
             raise HostError(
-                f"LoRA {quote(request.name)} is for {file.architecture.title}, "
-                f"and the loaded model is {architecture.title}"
+                t(
+                    "LoRA {name} is for {model}, and the loaded model is {loaded}",
+                    name=quote(request.name),
+                    model=file.architecture.title,
+                    loaded=architecture.title,
+                )
             )
         for module in file.keys:
             block = locate(module, file.architecture).block

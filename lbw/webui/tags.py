@@ -15,6 +15,7 @@ from lbw.core.plan import ResolvedLora, resolve_request
 from lbw.core.presets import merged
 from lbw.core.steps import Span
 from lbw.core.tag import LoraRequest, parse_items, unclosed_tag
+from lbw.core.texts import t
 from lbw.files.atomic import version
 from lbw.files.user_presets import PresetStore
 from lbw.hosts import unknown
@@ -118,7 +119,7 @@ class _Reader:
         request, filename = found
         self.asked.kept.append(tag)
         if self.given.options.enabled:
-            self.asked.remarks += [f"LoRA {quote(request.name)}: {remark}" for remark in request.remarks]
+            self.asked.remarks += [_of(request, remark) for remark in request.remarks]
         else:
             request = _plain(request)
         if self.architecture is None:
@@ -131,7 +132,7 @@ class _Reader:
         self.asked.loras.append(resolved)
         if self.architecture.family.is_guess and not request.is_plain:
             self.asked.remarks.append(guess_message(self.architecture))
-        self.asked.problems += [f"LoRA {quote(request.name)}: {problem}" for problem in resolved.problems]
+        self.asked.problems += [_of(request, problem) for problem in resolved.problems]
         _leave_to_host(tag, request, resolved.encoder_digest)
 
     def _found(self, request: LoraRequest) -> tuple[LoraRequest, str] | None:
@@ -144,9 +145,9 @@ class _Reader:
         known = self.host.lora_files()
         meant = meant_name(request.name, known)
         if meant is None:
-            self.asked.problems.append(f"{not_found(request.name, known)}; it is left out")
+            self.asked.problems.append(t("{message}; it is left out", message=not_found(request.name, known)))
             return None
-        self.asked.remarks.append(f"LoRA {quote(request.name)} is called {quote(meant)} here")
+        self.asked.remarks.append(t("LoRA {name} is called {other} here", name=quote(request.name), other=quote(meant)))
         return replace(request, name=meant, host_items=(meant, *request.host_items[1:])), known[meant]
 
     def _of_file(self, resolved: ResolvedLora, filename: str) -> ResolvedLora:
@@ -157,9 +158,10 @@ class _Reader:
         return replace(resolved, file_version=file_version)
 
     def _nothing_known(self, request: LoraRequest) -> str:
-        strange = f"{unknown.webui_name()} is none that is known"
-        reason = strange if self.host is None else "the blocks of the loaded model are not known"
-        return f"LoRA {quote(request.name)} is applied without block weights: {reason}"
+        reason = t("the blocks of the loaded model are not known")
+        if self.host is None:
+            reason = t("{webui} is none that is known", webui=unknown.webui_name())
+        return t("LoRA {name} is applied without block weights: {reason}", name=quote(request.name), reason=reason)
 
 
 def unclosed(p: Any) -> list[str]:
@@ -167,6 +169,10 @@ def unclosed(p: Any) -> list[str]:
     prompts = getattr(p, "prompts", None) or [getattr(p, "prompt", "")]
     found = (unclosed_tag(str(prompt)) for prompt in prompts)
     return list(dict.fromkeys(text for text in found if text))
+
+
+def _of(request: LoraRequest, message: object) -> str:
+    return t("LoRA {name}: {message}", name=quote(request.name), message=message)
 
 
 def _checked(request: LoraRequest, steps: int) -> LoraRequest:

@@ -1,8 +1,9 @@
 """The files of `localizations/`: every text of the code, and nothing else, in each language.
 
-What the panels say comes in parts, words apart from numbers and names (`lbw/ui/markup.py`), because the WebUI looks up
-whole texts only. Out of scope are errors that hold values, and parts of f-strings but for those that `tests/words.py`
-lists in `MORE`.
+Texts are marked with `t` where they stand (`lbw/core/texts.py`); those with names and numbers in them are put into the
+page's language by `javascript/lbw_messages.js`. What the panels say is not marked yet: it comes in parts, words apart
+from numbers and names (`lbw/ui/markup.py`), because the WebUI looks up whole texts only. Out of scope are errors that
+hold values and are not marked, and parts of f-strings but for those that `tests/words.py` lists in `MORE`.
 """
 
 from __future__ import annotations
@@ -74,6 +75,13 @@ def test_tags_signs_and_parentheses_of_a_text_are_kept(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+def test_the_values_of_a_text_stand_in_its_translation_too(language: str) -> None:
+    table = read(language)
+    assert {len(words.placeholders(key)) for key in table} >= {0, 1, 2}
+    assert not [key for key, value in table.items() if words.placeholders(key) != words.placeholders(value)]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("label", NAMED_BY_GUIDES)
 def test_a_field_that_guides_name_can_be_recognised(language: str, label: str) -> None:
     assert label in read(language)[label]
@@ -108,8 +116,9 @@ def test_the_search_finds_texts_of_each_kind() -> None:
     assert not {kind: text for kind, text in kinds.items() if text not in found}
 
 
-def test_what_holds_a_value_is_no_text_to_translate() -> None:
-    assert not [text for text in words.texts() if "{" in text]
+def test_what_holds_a_value_is_a_text_to_translate_where_it_is_marked_and_nowhere_else() -> None:
+    every = {text for path in words.python_files(["lbw"]) for text in words.marked(path)}
+    assert not [text for text in words.texts() if "{" in text and text not in every]
     assert not {"IN04", "·", "/"} & set(words.texts())
 
 
