@@ -239,7 +239,8 @@ const lbwPanelView = (() => {
 
         showStatus() {
             const { trouble, problems } = this.session;
-            const said = [...new Set([trouble, ...problems])].filter(Boolean).map(word).join("\n");
+            const messages = [...new Set([trouble, ...problems])].filter(Boolean);
+            const said = messages.map((text) => lbwMessages.translated(text)).join("\n");
             if (this.status.textContent !== said) this.status.textContent = said;
             this.status.hidden = !said;
         }

@@ -1,0 +1,92 @@
+"use strict";
+
+/**
+ * Messages of the server, in the page's language.
+ *
+ * The server says whole sentences in English, and what it names stands within them. A language has them with the names
+ * in braces (lbw/core/texts.py): `LoRA {name} was not found`. Here a message is compared with those; what stands in a
+ * brace's place, which may be a message itself, is put into the translation.
+ */
+const lbwMessages = (() => {
+    const SHOWN = ".lbw-message span, .lbw-table td, .comments";
+    const TITLE = "LoRA Block Weight: "; // before messages under a picture
+    const DEPTH = 5; // messages within messages
+
+    /** @type {Record<string, string> | undefined} */
+    let language;
+    /** @type {{ pattern: RegExp, names: string[], text: string }[]} */
+    let templates = [];
+
+    /**
+     * Return the language's texts with names in them as patterns, those first that say most by themselves.
+     *
+     * @param {Record<string, string>} words
+     */
+    function compiled(words) {
+        const keys = Object.keys(words).filter((key) => /\{\w+\}/.test(key));
+        const own = (/** @type {string} */ key) => key.replace(/\{\w+\}/g, "").length;
+        return keys.sort((one, other) => own(other) - own(one)).map((key) => ({
+            pattern: new RegExp(`^${key.split(/\{\w+\}/).map(escaped).join("(.+?)")}$`, "s"),
+            names: [...key.matchAll(/\{(\w+)\}/g)].map((match) => match[1]),
+            text: words[key],
+        }));
+    }
+
+    /** @param {string} text */
+    function escaped(text) {
+        return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+    }
+
+    /**
+     * Return `message` in the page's language, as it is where that has no words for it.
+     *
+     * @param {string} message
+     * @returns {string}
+     */
+    function translated(message, depth = DEPTH) {
+        const words = window.localization;
+        if (!words || !depth) return message;
+        if (words !== language) [language, templates] = [words, compiled(words)];
+        if (Object.hasOwn(words, message)) return words[message];
+        for (const { pattern, names, text } of templates) {
+            const values = pattern.exec(message)?.slice(1).map((value) => translated(value, depth - 1));
+            if (values) return text.replace(/\{(\w+)\}/g, (_, name) => values[names.indexOf(name)]);
+        }
+        return message;
+    }
+
+    /** @param {Text} node */
+    function translateText(node) {
+        const text = node.data.trim();
+        const head = text.startsWith(TITLE) ? TITLE : "";
+        const message = translated(text.slice(head.length));
+        if (text && head + message !== text) node.data = head + message;
+    }
+
+    /** @param {Element | ShadowRoot | Document} root */
+    function translateIn(root) {
+        for (const element of root.querySelectorAll(SHOWN)) {
+            for (const node of element.childNodes) if (node instanceof Text) translateText(node);
+        }
+    }
+
+    /** What is new in the page, and within what is kept apart from it. */
+    const observer = new MutationObserver((changes) => {
+        if (!window.localization || !Object.keys(window.localization).length) return;
+        for (const { target } of changes) {
+            const element = target instanceof Element ? target : target.parentElement;
+            if (element?.parentElement) translateIn(element.parentElement);
+        }
+    });
+
+    function install() {
+        const root = window.gradioApp?.() ?? document;
+        observer.observe(root, { childList: true, characterData: true, subtree: true });
+        translateIn(root);
+    }
+
+    if (typeof window.onUiLoaded === "function") window.onUiLoaded(install);
+    else install();
+
+    return { translated };
+})();

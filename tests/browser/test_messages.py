@@ -1,0 +1,76 @@
+"""Messages of the server in the page's language, with the names and numbers that they hold, in a browser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import words
+
+from .server import ROOT
+
+sync_api = pytest.importorskip("playwright.sync_api")
+expect = sync_api.expect
+TEMPLATES = sorted(text for text in words.texts() if words.placeholders(text))
+
+
+def table(language: str) -> dict[str, str]:
+    found: dict[str, str] = json.loads((ROOT / "localizations" / f"{language}.json").read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.fixture
+def show(open_page: Callable[[str], Any]) -> Callable[..., Any]:
+    """Open a page with `html` in a language, None for English."""
+
+    def shown(html: str, language: str | None = "ja_JP") -> Any:
+        page = open_page("about:blank")
+        page.set_content(html)
+        if language is not None:
+            page.evaluate("words => { window.localization = words; }", table(language))
+        page.add_script_tag(content=(ROOT / "javascript" / "lbw_messages.js").read_text(encoding="utf-8"))
+        return page
+
+    return shown
+
+
+@pytest.mark.parametrize("language", ["ja_JP", "ko_KR", "pt_BR", "zh_CN", "zh_TW"])
+def test_every_message_is_told_from_all_others_by_what_it_says_itself(show: Callable[..., Any], language: str) -> None:
+    page = show("", language)
+    values = {text: {name: f"<{name}>" for name in words.placeholders(text)} for text in TEMPLATES}
+    assert len(TEMPLATES) > 50
+    said = [text.format(**values[text]) for text in TEMPLATES]
+    meant = [table(language)[text].format(**values[text]) for text in TEMPLATES]
+    assert page.evaluate("said => said.map(text => lbwMessages.translated(text))", said) == meant
+
+
+def test_a_message_within_a_message_is_translated_too(show: Callable[..., Any]) -> None:
+    comment = 'LoRA Block Weight: LoRA "a": unknown preset "NOPE"; did you mean "NONE"?'
+    page = show(f"<p class='comments'>{comment}<br>LoRA Block Weight: what nobody knows</p><p id='other'>{comment}</p>")
+    words_of = page.locator(".comments")
+    expect(words_of).to_contain_text(
+        'LoRA Block Weight: LoRA "a": プリセット "NOPE" はありません。"NONE" のことですか?'
+    )
+    expect(words_of).to_contain_text("LoRA Block Weight: what nobody knows")
+    expect(page.locator("#other")).to_have_text(comment)
+
+
+def test_a_message_that_comes_later_is_translated_with_signs_of_patterns_in_its_names(show: Callable[..., Any]) -> None:
+    page = show("<main></main>")
+    page.evaluate(
+        """() => {
+            const message = document.createElement("div");
+            message.className = "lbw-message";
+            message.innerHTML = "<span>✗</span> <span></span>";
+            message.lastChild.textContent = 'LoRA "$1 (.*) {name}" was not found';
+            document.querySelector("main").append(message);
+        }"""
+    )
+    expect(page.locator(".lbw-message")).to_have_text('✗ LoRA "$1 (.*) {name}" が見つかりません')
+
+
+def test_an_english_page_shows_messages_as_they_are(show: Callable[..., Any]) -> None:
+    page = show("<div class='lbw-message'><span>LoRA x was not found</span></div>", None)
+    expect(page.locator(".lbw-message")).to_have_text("LoRA x was not found")
