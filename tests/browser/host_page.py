@@ -6,6 +6,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from lbw.analysis.sessions import Sessions
 from lbw.files.user_presets import PresetStore
 from lbw.ui.analyze import analyze_panel
 from lbw.ui.presets import presets_panel
@@ -31,7 +32,7 @@ def build(folder: Path) -> gr.Blocks:
             with gr.Tab("Tuner"):
                 tuner = tuner_panel(host, store, presets)
             with place:
-                analyze_panel(host, presets, tuner)
+                analyze_panel(host, Sessions(host), presets, tuner)
     return page
 
 
