@@ -60,6 +60,13 @@ class Explained(BaseModel):
     problems: list[str]
 
 
+class MissingLora(BaseModel):
+    """A LoRA that was not found, and what is wrong with the block weights of its tag for every model."""
+
+    detail: str
+    problems: list[str]
+
+
 class LoraEntry(BaseModel):
     """One LoRA of the list; `pending` where its file was not looked into yet."""
 
@@ -119,8 +126,12 @@ def _model(kind: type[PictureRequest], name: str, meaning: str) -> type[BaseMode
         of: Any = Literal[option.allowed] if option.allowed else types[option.type]  # type: ignore[valid-type]
         bounds = {"ge": option.low, "le": option.high} if option.low is not None else {}
         default = list(option.default) if isinstance(option.default, tuple) else option.default
-        default = ... if option.name == "prompt" else default
-        made[option.name] = (of, Field(default, description=f"{option.label}: {option.meaning}", **bounds))
+        made[option.name] = (
+            of,
+            Field(
+                ... if option.name == "prompt" else default, description=f"{option.label}: {option.meaning}", **bounds
+            ),
+        )
     return create_model(name, __doc__=meaning, **made)
 
 

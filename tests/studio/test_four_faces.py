@@ -129,7 +129,7 @@ def by_script(place: Place, asked: dict[str, Any], webui: Any) -> None:
     given = {name: asked.get(name, option[name].default) for name in option}
     arguments = ["", True, 2, *[""] * 6]
     arguments += [given[name] for name in ("range", "blocks", "seeds", "diff_color", "threshold", "swap_axes")]
-    p = SimpleNamespace(
+    p = Processing(
         **{name: given[name] for name in PICTURE}, sampler_name="", styles=[], extra_generation_params={},
         do_not_save_grid=False, outpath_grids=str(place.out), batch_size=1, n_iter=1,
     )  # fmt: skip
@@ -140,6 +140,10 @@ def by_script(place: Place, asked: dict[str, Any], webui: Any) -> None:
     for image in processed.images:
         with Image.open(image.already_saved_as) as saved:
             assert np.array_equal(np.asarray(saved.convert("RGB")), np.asarray(image.convert("RGB")))
+
+
+class Processing(SimpleNamespace):
+    """`StableDiffusionProcessing`, of which there may be weak references."""
 
 
 @pytest.fixture
