@@ -99,15 +99,15 @@ def test_the_shipped_files_are_flawless() -> None:
 def test_a_thousand_presets_are_checked_between_two_keys() -> None:
     text = "".join(f"P{n}:{','.join([str(n)] * 26)}\n" for n in range(1000))
     check_presets(text)
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(check_presets(text + "P:1\n").names) == 1001
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 2
 
 
 def test_a_text_that_is_no_preset_file_does_not_take_long() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(check_presets("".join(f"word{n}:text {n}\n" for n in range(2000))).problems) == 2000
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 # Elemental presets -------------------------------------------------------------------------------
