@@ -22,8 +22,9 @@ FIRST = {
 }  # fmt: skip
 """Calls with a shown text at that place."""
 PLACES = {
-    "_result": (0, 1), "Kind": (1, 4), "message": (0,), "words": (0,), "progress": (2,), "_said": (0, 1),
-    "_shown": (2,), "_conflicting": (2,), "counted": (1, 2), "say": (0,), "_fail": (0,), "option": (1,),
+    "_result": (0, 1), "Kind": (1, 4), "message_view": (0,), "words": (0,), "progress": (2,), "_refused": (0,),
+    "_synced": (2,), "_shown": (2,), "_conflicting": (2,), "counted": (1, 2), "say": (0,),
+    "_fail": (0,), "option": (1,),
 }  # fmt: skip
 """Our own functions and classes that take shown texts by place."""
 

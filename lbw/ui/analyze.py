@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,8 @@ from .analyze_views import (
     sheet_view,
     tag_with,
 )
-from .gradio_versions import listen, on_page_load
-from .markup import BAD, REMARK, Text, data_uri, message
+from .gradio_versions import Updates, Values, listen, on_page_load
+from .markup import BAD, REMARK, Text, data_uri, message_view
 from .mask_painter import painted_mask, painter_view
 from .page_grid import page_grid
 from .panel_host import PanelHost
@@ -47,11 +47,6 @@ _BEAT = 2.0
 """Seconds after which the page hears something even if nothing is new: servers of Gradio 3 close silent connections."""
 _REST = 8
 """How much longer than a drawing of the grid takes the next one is waited for: the pictures come first."""
-
-Updates = dict[Any, Any]
-"""What becomes of controls, by the controls."""
-Values = Mapping[Any, Any]
-"""What controls hold, by the controls."""
 
 
 class AnalyzePanel(AnalyzeControls):
@@ -72,25 +67,25 @@ class AnalyzePanel(AnalyzeControls):
     def _wire(self) -> None:
         shown = {self.shown_seed, self.is_masked}
         on_page_load(self._opened, {self.lora, *self.views})
-        listen(self.lora.input, _tagged, [self.prompt, self.lora], [self.prompt])
+        listen(self.lora.input, self._tagged, {self.prompt, self.lora}, {self.prompt})
         asked = {*self.fields.values(), self.painted, *shown}
         listen(self.start.click, self._analyze, asked, self.views, queue=True)
-        listen(self.stop.click, self._stop, [], [self.progress])
+        listen(self.stop.click, self._stop, outputs={self.progress})
         listen(self.earlier.input, self._reopened, {self.earlier}, {*self.fields.values(), *self.views})
         sorted_again = {self.low, self.high, self.table, self.chart, self.files}
         for slider in (self.low, self.high):
             listen(slider.input, self._sorted, {self.low, self.high}, sorted_again)
-        listen(self.automatic.click, self._automatic, [], sorted_again)
+        listen(self.automatic.click, self._automatic, outputs=sorted_again)
         listen(self.pick.input, self._picked, {self.pick, self.shown_seed}, {self.block, self.large})
         listen(self.block.input, self._block_shown, {self.block, self.shown_seed}, {self.large})
         listen(self.shown_seed.input, self._seed_shown, {self.block, *shown}, {self.large, self.grid, self.mask})
         listen(self.is_masked.change, self._masked, shown, {self.mask_part, self.mask})
         listen(self.to_tuner.click, self._to_tuner, self.tuner.inputs, {self.message, *self.tuner.outputs})
-        saved = {self.name, self.presets.text, self.presets.known}
+        saved = {self.name, *self.presets.inputs}
         listen(self.save.click, self._save, saved, {self.message, *self.presets.outputs})
-        listen(self.open_folder.click, self._open_folder, [], [self.message])
-        sent = listen(self.send_tag.click, self._tag, [], {self.message, self.tag})
-        listen(sent.then, None, [self.tag], [], js="lbwPrompt.insertTag")
+        listen(self.open_folder.click, self._open_folder, outputs={self.message})
+        sent = listen(self.send_tag.click, self._tag, outputs={self.message, self.tag})
+        listen(sent.then, None, {self.tag}, js="lbwPrompt.insertTag")
 
     @property
     def latest(self) -> AnalysisSession | None:
@@ -99,19 +94,19 @@ class AnalyzePanel(AnalyzeControls):
 
     # Analyses ------------------------------------------------------------------------------------
 
-    def _analyze(self, values: dict) -> Iterator[dict]:  # type: ignore[type-arg]
+    def _analyze(self, values: Values) -> Iterator[Updates]:
         """Start an analysis, or follow the one that runs; yield what the page shows of it."""
-        shown, said = values[self.shown_seed], ""
+        shown, message = values[self.shown_seed], ""
         session = self.latest
         if session is None or session.over.is_set():
             try:
                 session = self._started(values, session)
             except LbwError as error:
-                yield {self.message: message(str(error), BAD)}
+                yield {self.message: message_view(str(error), BAD)}
                 return
         else:
-            said = message("This analysis was running already; Stop ends it.", REMARK)
-        yield {self.message: said, self.progress: progress_view(session)}
+            message = message_view("This analysis was running already; Stop ends it.", REMARK)
+        yield {self.message: message, self.progress: progress_view(session)}
         drawn, next_drawing, before, told = 0, 0.0, "", time.monotonic()
         while not session.over.wait(_LOOK):
             progress = progress_view(session)
@@ -119,11 +114,11 @@ class AnalyzePanel(AnalyzeControls):
                 before = ""
             if session.version != drawn and time.monotonic() >= next_drawing:
                 drawn, began = session.version, time.monotonic()
-                updates = self._running_views(session, said, shown)
+                updates = self._running_views(session, message, shown)
                 next_drawing = time.monotonic() + max(_LOOK, _REST * (time.monotonic() - began))
                 yield updates
             elif progress != before:
-                yield {self.message: said, self.progress: progress}
+                yield {self.message: message, self.progress: progress}
             else:
                 continue
             before, told = progress, time.monotonic()
@@ -150,21 +145,25 @@ class AnalyzePanel(AnalyzeControls):
         assert isinstance(session, AnalysisSession)
         return session
 
-    def _stop(self) -> str:
+    def _tagged(self, values: Values) -> Updates:
+        prompt, name = values[self.prompt] or "", values[self.lora]
+        return {self.prompt: prompt_with(prompt, name) if name else prompt}
+
+    def _stop(self) -> Updates:
         session = self.latest
         if session is None or session.over.is_set():
-            return message("Nothing runs.", REMARK)
+            return {self.progress: message_view("Nothing runs.", REMARK)}
         session.stop()
-        return progress_view(session)
+        return {self.progress: progress_view(session)}
 
-    def _reopened(self, values: dict) -> dict:  # type: ignore[type-arg]
+    def _reopened(self, values: Values) -> Updates:
         """Show an earlier analysis, and put what it was asked for into the fields."""
         try:
             found = self.sessions.get(str(values[self.earlier] or ""))
             if not isinstance(found, AnalysisSession):
                 raise WeightsError("This analysis is not there any more")
         except LbwError as error:
-            return {self.message: message(str(error), BAD)}
+            return {self.message: message_view(str(error), BAD)}
         session = self.sessions.show(found)
         asked = {
             name: "\n".join(value) if isinstance(value, list) else value
@@ -176,7 +175,7 @@ class AnalyzePanel(AnalyzeControls):
 
     # Thresholds ----------------------------------------------------------------------------------
 
-    def _sorted(self, values: dict) -> dict:  # type: ignore[type-arg]
+    def _sorted(self, values: Values) -> Updates:
         session = self.latest
         low, high = (parse_number(str(values[slider])) for slider in (self.low, self.high))
         if session is None or low is None or high is None:
@@ -184,7 +183,7 @@ class AnalyzePanel(AnalyzeControls):
         session.sort(low, max(low, high))
         return self._sorted_views(session)
 
-    def _automatic(self) -> dict:  # type: ignore[type-arg]
+    def _automatic(self) -> Updates:
         session = self.latest
         if session is None:
             return {self.table: gr.update()}
@@ -200,20 +199,20 @@ class AnalyzePanel(AnalyzeControls):
 
     # One block -----------------------------------------------------------------------------------
 
-    def _picked(self, values: dict) -> dict:  # type: ignore[type-arg]
+    def _picked(self, values: Values) -> Updates:
         label = (values[self.pick] or "").rpartition("\n")[0]
         if self.latest is None or label not in _labels(self.latest):
             return {self.block: gr.update()}
         return {self.block: label, self.large: self._block_view(label, values[self.shown_seed])}
 
-    def _block_shown(self, values: dict) -> dict:  # type: ignore[type-arg]
+    def _block_shown(self, values: Values) -> Updates:
         return {self.large: self._block_view(values[self.block], values[self.shown_seed])}
 
     def _block_view(self, label: str | None, shown: Any) -> str:
         session = self.latest
         return block_view(session, label, _sample(session, shown)) if session is not None and label else ""
 
-    def _seed_shown(self, values: dict) -> dict:  # type: ignore[type-arg]
+    def _seed_shown(self, values: Values) -> Updates:
         session, shown = self.latest, values[self.shown_seed]
         return {
             self.large: self._block_view(values[self.block], shown),
@@ -221,7 +220,7 @@ class AnalyzePanel(AnalyzeControls):
             self.mask: _source(session, shown, values[self.is_masked]),
         }
 
-    def _masked(self, values: dict) -> dict:  # type: ignore[type-arg]
+    def _masked(self, values: Values) -> Updates:
         is_masked = bool(values[self.is_masked])
         return {
             self.mask_part: gr.update(visible=is_masked),
@@ -241,65 +240,63 @@ class AnalyzePanel(AnalyzeControls):
             raise WeightsError("There is no suggestion yet: press Analyze")
         return session
 
-    def _to_tuner(self, *values: Any) -> dict:  # type: ignore[type-arg]
+    def _to_tuner(self, values: Values) -> Updates:
         try:
             session = self._found()
             tuner = from_suggestion(session.suggestion, session.prepared.architecture)
         except LbwError as error:
-            return {self.message: message(str(error), BAD)}
+            return {self.message: message_view(str(error), BAD)}
         groups = apart((choice.blocks for choice in session.settings.choices), tuner.blocks)
         begun = self.tuner.begun(replace(tuner, seed=session.request.seed, groups=groups), values, session.request)
-        said = message("The tuner begins with this suggestion: open its tab.")
-        return {self.message: said, **dict(zip(self.tuner.outputs, begun))}
+        return {**begun, self.message: message_view("The tuner begins with this suggestion: open its tab.")}
 
-    def _save(self, values: dict) -> dict:  # type: ignore[type-arg]
+    def _save(self, values: Values) -> Updates:
         try:
             session = self._found()
             name = check_name(values[self.name] or "")
         except LbwError as error:
-            return {self.message: message(str(error), BAD)}
-        text, known = values[self.presets.text], values[self.presets.known]
-        said, *updates = self.presets.with_preset(name, _weights(session), text, known, is_saved=True)
-        return {self.message: said, **dict(zip(self.presets.outputs, updates))}
+            return {self.message: message_view(str(error), BAD)}
+        updates = self.presets.with_preset(name, _weights(session), values, is_saved=True)
+        return {**updates, self.message: updates[self.presets.message]}
 
-    def _tag(self) -> dict:  # type: ignore[type-arg]
+    def _tag(self) -> Updates:
         try:
             session = self._found()
         except LbwError as error:
-            return {self.message: message(str(error), BAD), self.tag: ""}
+            return {self.message: message_view(str(error), BAD), self.tag: ""}
         tag = tag_with(session.request.prompt, _weights(session))
-        said: Text = "The tag is below, to copy." if tag else "The prompt has no tag with XYZ."
-        return {self.message: message(said, REMARK), self.tag: tag}
+        message: Text = "The tag is below, to copy." if tag else "The prompt has no tag with XYZ."
+        return {self.message: message_view(message, REMARK), self.tag: tag}
 
-    def _open_folder(self) -> str:
+    def _open_folder(self) -> Updates:
         session = self.latest
         if session is None or session.folder is None or not session.files:
-            return message("There are no results yet: press Analyze.", REMARK)
+            return {self.message: message_view("There are no results yet: press Analyze.", REMARK)}
         try:
             self.host.open_folder(session.folder)
         except LbwError as error:
-            return message(str(error), BAD)
-        return message("The folder opens on the machine that the server runs on.")
+            return {self.message: message_view(str(error), BAD)}
+        return {self.message: message_view("The folder opens on the machine that the server runs on.")}
 
     # Updates -------------------------------------------------------------------------------------
 
-    def _opened(self) -> dict:  # type: ignore[type-arg]
+    def _opened(self) -> Updates:
         try:
             names = {self.lora: gr.update(choices=self.host.loras()), **self._earlier()}
         except LbwError as error:
-            return {self.message: message(str(error), BAD)}
+            return {self.message: message_view(str(error), BAD)}
         session = self.latest
         if session is None:
             return names
         if session.over.is_set():
             return {**names, **self._views(session, None, is_masked=False)}
-        said = message("An analysis is running: press Analyze to follow it.", REMARK)
-        return {**names, **self._running_views(session, said, None)}
+        message = message_view("An analysis is running: press Analyze to follow it.", REMARK)
+        return {**names, **self._running_views(session, message, None)}
 
-    def _running_views(self, session: AnalysisSession, said: str, shown: Any) -> Updates:
+    def _running_views(self, session: AnalysisSession, message: str, shown: Any) -> Updates:
         """Return updates that show what is there while more comes."""
         return {
-            self.message: said,
+            self.message: message,
             self.progress: progress_view(session),
             self.table: results_view(session),
             self.grid: _grid(session, shown),
@@ -310,11 +307,11 @@ class AnalyzePanel(AnalyzeControls):
 
     def _views(self, session: AnalysisSession, shown: Any, is_masked: bool) -> Updates:
         """Return updates that show an analysis that is over."""
-        said = messages_view(session.messages)
+        message = messages_view(session.messages)
         if not any(result.changes for result in session.results):
-            return {self.message: said, self.progress: progress_view(session)}
+            return {self.message: message, self.progress: progress_view(session)}
         return {
-            **self._running_views(session, said, shown),
+            **self._running_views(session, message, shown),
             self.chart: sheet_view(session.chart(), "bar chart", is_photo=False),
             self.large: "",
             self.folder: str(session.folder or ""),
@@ -355,10 +352,6 @@ class AnalyzePanel(AnalyzeControls):
 def analyze_panel(host: PanelHost, sessions: Sessions, presets: PresetsPanel, tuner: TunerPanel) -> AnalyzePanel:
     """Put the analyzer into the page that is being built."""
     return AnalyzePanel(host, sessions, presets, tuner)
-
-
-def _tagged(prompt: str, name: str | None) -> str:
-    return prompt_with(prompt or "", name) if name else prompt
 
 
 def _labels(session: AnalysisSession) -> list[str]:

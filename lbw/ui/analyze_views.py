@@ -15,7 +15,7 @@ from lbw.analysis.session import ERROR, INFO, WAITING, WARNING, Message
 from lbw.analysis.sheet import beside
 from lbw.core.tag import find_tags, parse_items
 
-from .markup import BAD, GOOD, REMARK, Text, data_uri, message, plain, progress, words
+from .markup import BAD, GOOD, REMARK, Text, data_uri, message_view, plain, progress, words
 
 _SIGNS = {NEEDED: "✓", NOT_NEEDED: "✗", UNKNOWN: "?"}
 _FORMS = {"inside": "{:.3f}", "outside": "{:.3f}", "focus": "{:.2f}"}
@@ -39,8 +39,10 @@ def tag_with(prompt: str, weights: str) -> str:
     for match in find_tags(prompt):
         items = match[2].split(":")
         if parse_items(items, {}).weights == "XYZ":
-            said = [weights.join(item.rsplit("XYZ", 1)) if item.strip().endswith("XYZ") else item for item in items[1:]]
-            return f"<{match[1]}:{':'.join([items[0], *said])}>"
+            others = [
+                weights.join(item.rsplit("XYZ", 1)) if item.strip().endswith("XYZ") else item for item in items[1:]
+            ]
+            return f"<{match[1]}:{':'.join([items[0], *others])}>"
     return ""
 
 
@@ -70,13 +72,13 @@ def block_view(session: AnalysisSession, label: str, sample: Sample) -> str:
     if result is None:
         return ""
     if session.request.is_quick:
-        return message("A quick scan renders no pictures.")
+        return message_view("A quick scan renders no pictures.")
     before, after = analysis.pictures(result.choice, sample)
     if before is None or after is None:
         error = result.errors.get(sample)
         if error:
-            return message((f"{label}:", error), BAD)
-        return message((label, "has no picture of", session.settings.label(sample)))
+            return message_view((f"{label}:", error), BAD)
+        return message_view((label, "has no picture of", session.settings.label(sample)))
     raw = difference(before.pictures, after.pictures)
     if analysis.settings.diff_color == WHITE:
         raw = 255 - raw
@@ -93,11 +95,11 @@ def block_view(session: AnalysisSession, label: str, sample: Sample) -> str:
     )
     source, changed = addresses[:2]
     change = result.changes.get(sample)
-    said: Text = (label, "·", session.settings.label(sample))
+    heading: Text = (label, "·", session.settings.label(sample))
     if change:
-        said = (*said, "·", "changed:", f"{change.percent:.3f} %")
+        heading = (*heading, "·", "changed:", f"{change.percent:.3f} %")
     return (
-        f'<div class="lbw-large"><h4>{words(said)}</h4><div class="lbw-large-columns">'
+        f'<div class="lbw-large"><h4>{words(heading)}</h4><div class="lbw-large-columns">'
         f"{compare_view(source, changed, label)}"
         f'<div class="lbw-figures">{figures}</div></div></div>'
     )
@@ -123,9 +125,9 @@ def progress_view(session: AnalysisSession | None) -> str:
     if session is None or (session.over.is_set() and not session.total):
         return ""
     if session.state == WAITING:
-        return message("Waiting for another analysis to end …")
+        return message_view("Waiting for another analysis to end …")
     is_quick, is_over = session.request.is_quick, session.over.is_set()
-    said: Text = (session.done, "/", session.total, "steps" if is_quick else "pictures")
+    done: Text = (session.done, "/", session.total, "steps" if is_quick else "pictures")
     left = session.seconds_left
     more: Text = ()
     if is_over:
@@ -134,7 +136,7 @@ def progress_view(session: AnalysisSession | None) -> str:
         more = ("·", "stopping after this step" if is_quick else "stopping after this picture")
     elif left is not None:
         more = ("·", "time left:", time_words(left))
-    return progress(session.done, max(1, session.total), (*said, *more), is_running=not is_over)
+    return progress(session.done, max(1, session.total), (*done, *more), is_running=not is_over)
 
 
 # The table ---------------------------------------------------------------------------------------
@@ -169,14 +171,14 @@ def _row(place: int, result: BlockResult, largest: float, masked: Sequence[str],
     assert hasattr(verdicts, "get")
     found = list(dict.fromkeys(verdict for block in result.choice.blocks if (verdict := verdicts.get(block))))
     kind = found[0].replace(" ", "-") if len(found) == 1 else "mixed"
-    said = " / ".join(words((_SIGNS[verdict], verdict)) for verdict in found)
+    verdict_words = " / ".join(words((_SIGNS[verdict], verdict)) for verdict in found)
     cells = [
         f"<td>{place if result.mean is not None else ''}</td>",
         f'<td><button type="button" title="Show its pictures">{escape(label)}</button></td>',
         _bar_cell(result.mean, largest),
         _number_cell(result.std, "{:.3f}"),
         *(_number_cell(result.mean_of(figure), _FORMS[figure]) for figure in masked),
-        f'<td><span class="lbw-verdict lbw-{kind}">{said}</span></td>',
+        f'<td><span class="lbw-verdict lbw-{kind}">{verdict_words}</span></td>',
     ]
     return f'<tr data-block="{escape(label)}">{"".join(cells)}</tr>'
 
@@ -199,7 +201,7 @@ _KINDS = {INFO: GOOD, WARNING: REMARK, ERROR: BAD}
 
 def messages_view(messages: Sequence[Message]) -> str:
     """Return what there is to say, a line each."""
-    return "".join(message(said.text, _KINDS[said.level]) for said in messages)
+    return "".join(message_view(message.text, _KINDS[message.level]) for message in messages)
 
 
-NOTHING_YET = message("Press Analyze: which blocks change the picture, how much, and where.", GOOD)
+NOTHING_YET = message_view("Press Analyze: which blocks change the picture, how much, and where.", GOOD)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from html import escape
 from math import sqrt
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
@@ -16,9 +15,9 @@ from lbw.core.family import Architecture
 from lbw.core.shape import Part, is_unet, shape
 from lbw.files.block_map import BlockMap, map_of_lora, map_of_model
 
-from .gradio_versions import listen, on_page_load
-from .lora_shelf import LoraFiles, lora_names, lora_path
-from .markup import BAD, REMARK, Text, message, words
+from .gradio_versions import Updates, Values, listen, on_page_load
+from .lora_files import LoraFiles, lora_names, lora_path
+from .markup import BAD, REMARK, Text, message_view, words
 
 LOADED = "the loaded model"
 
@@ -41,7 +40,7 @@ def map_view(found: BlockMap) -> str:
         else "Shaded by share of the parameters. Point at a block, or go there with the Tab key."
     )
     return (
-        "".join(message(remark, REMARK) for remark in found.remarks)
+        "".join(message_view(remark, REMARK) for remark in found.remarks)
         + f'<div class="lbw-map"><p>{words(title)}</p>{parts}'
         f'<p class="lbw-map-told" role="status" aria-live="polite">{words(hint)}</p></div>'
     )
@@ -68,17 +67,17 @@ def _part(part: Part, found: BlockMap, has_ways: bool) -> str:
 
 def _block(block: str, found: BlockMap) -> str:
     described = found.words[block]
-    said: tuple[str | int, ...] = (block, "·", described.words)
+    label: tuple[str | int, ...] = (block, "·", described.words)
     if described.number is not None:
-        said = (*said, described.number)
+        label = (*label, described.number)
     if described.path:
-        said = (*said, "·", described.path)
+        label = (*label, "·", described.path)
     shade, share, kind = 0.0, "", ""
     if found.counts is not None:
         count = found.counts[block]
         percent = found.share(block)
-        said = (
-            *said, "·", f"{count.tensors:,}", "tensors", "·", f"{count.parameters:,}", "parameters", "·",
+        label = (
+            *label, "·", f"{count.tensors:,}", "tensors", "·", f"{count.parameters:,}", "parameters", "·",
             f"{percent:.2f} %",
         )  # fmt: skip
         most = max(found.share(other) for other in found.counts) or 1.0
@@ -87,8 +86,8 @@ def _block(block: str, found: BlockMap) -> str:
         kind = "" if count.tensors else " lbw-map-empty"
     return (
         f'<button type="button" class="lbw-map-block{kind}" style="--lbw-shade:{shade:.1f}%" '
-        f'aria-label="{escape(" ".join(map(str, said)))}"><b>{escape(block)}</b>{share}'
-        f'<span class="lbw-map-more" hidden>{words(said)}</span></button>'
+        f'aria-label="{escape(" ".join(map(str, label)))}"><b>{escape(block)}</b>{share}'
+        f'<span class="lbw-map-more" hidden>{words(label)}</span></button>'
     )
 
 
@@ -124,17 +123,20 @@ class BlockMapPanel:
             )  # fmt: skip
             self.of_lora = gr.Dropdown([], label="LoRA", info="where its parameters lie", elem_id="lbw_map_lora")
         self.view = gr.HTML(elem_id="lbw_map_view")
-        listen(self.of_model.input, self._model_chosen, [self.of_model], [self.view, self.of_lora])
-        listen(self.of_lora.input, self._lora_chosen, [self.of_lora], [self.view, self.of_model])
-        on_page_load(self._opened, [self.view, self.of_lora])
+        listen(self.of_model.input, self._model_chosen, {self.of_model}, {self.view, self.of_lora})
+        listen(self.of_lora.input, self._lora_chosen, {self.of_lora}, {self.view, self.of_model})
+        on_page_load(self._opened, {self.view, self.of_lora})
 
-    def _opened(self) -> list[Any]:
-        return [map_view(BlockMap(self.loaded() or USUAL)), gr.update(choices=lora_names(self.loras), value=None)]
+    def _opened(self) -> Updates:
+        return {
+            self.view: map_view(BlockMap(self.loaded() or USUAL)),
+            self.of_lora: gr.update(choices=lora_names(self.loras), value=None),
+        }
 
-    def _model_chosen(self, title: str | None) -> list[Any]:
-        if title in self._titles:
-            return [map_view(BlockMap(self._titles[title])), None]
-        return [self._loaded_view(), None]
+    def _model_chosen(self, values: Values) -> Updates:
+        title = values[self.of_model]
+        view = map_view(BlockMap(self._titles[title])) if title in self._titles else self._loaded_view()
+        return {self.view: view, self.of_lora: None}
 
     def _loaded_view(self) -> str:
         loaded, path = self.loaded(), self.model()
@@ -142,18 +144,17 @@ class BlockMapPanel:
             try:
                 return map_view(map_of_model(path))
             except LbwError as error:
-                said = message(str(error), REMARK)
-                return said + (map_view(BlockMap(loaded)) if loaded else "")
+                return message_view(str(error), REMARK) + (map_view(BlockMap(loaded)) if loaded else "")
         if loaded is None:
-            return message("No model is loaded, or its blocks are not known.", REMARK)
+            return message_view("No model is loaded, or its blocks are not known.", REMARK)
         return map_view(BlockMap(loaded))
 
-    def _lora_chosen(self, name: str | None) -> list[Any]:
+    def _lora_chosen(self, values: Values) -> Updates:
         try:
-            found = map_of_lora(lora_path(self.loras, name or ""), self.loaded())
+            view = map_view(map_of_lora(lora_path(self.loras, values[self.of_lora] or ""), self.loaded()))
         except LbwError as error:
-            return [message(str(error), BAD), None]
-        return [map_view(found), None]
+            view = message_view(str(error), BAD)
+        return {self.view: view, self.of_model: None}
 
 
 def block_map_panel(

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Set
+from typing import Any, Protocol
 
 from gradio.context import Context
+
+Updates = dict[Any, Any]
+"""What becomes of controls, by the controls; those that are not in it stay as they are."""
+
+
+class Values(Protocol):
+    """What the controls of an event hold, by the controls: a dictionary.
+
+    A class of its own, because Gradio looks for classes among the annotations of a handler's parameters, in a way that
+    fails for forms like `dict[str, int]` under Python 3.10.
+    """
+
+    def __getitem__(self, control: Any, /) -> Any: ...
+
 
 _KNOWN: dict[str, frozenset[str]] = {}
 """The parameters of events, by their kind: to look them up takes longer than all else."""
@@ -16,8 +30,8 @@ _KNOWN: dict[str, frozenset[str]] = {}
 def listen(
     event: Any,
     handler: Callable[..., Any] | None,
-    inputs: Collection[Any] = (),
-    outputs: Collection[Any] = (),
+    inputs: Set[Any] = frozenset(),
+    outputs: Set[Any] = frozenset(),
     *,
     js: str | None = None,
     queue: bool = False,
@@ -25,13 +39,11 @@ def listen(
 ) -> Any:
     """Let `handler` run at `event`, for example `button.click`; return what `cancels` of another takes.
 
-    A handler's parameters are annotated with classes, not with forms like `list[int]`: Gradio looks for its own classes
-    among them in a way that fails for such forms under Python 3.10.
+    handler: takes the `Values` of `inputs` where there are any, and what Gradio tells of the event where a parameter is
+    annotated with its class; returns `Updates` of `outputs`, at least one, or yields them.
 
-    inputs: a set of controls is given to the handler as one dictionary of their values. outputs: of a handler that
-    returns a dictionary of updates, a set.
-
-    js: the name of a function of `javascript/` that the browser calls, instead of `handler` or before it. queue: wait
+    js: the name of a function of `javascript/` that the browser calls, instead of `handler` or before it, with
+    the value of the one input. queue: wait
     in the queue behind what is slow, as handlers that yield must; the others answer at once. When an event comes while
     the handler still runs, the handler runs once more for the latest.
     """
@@ -44,12 +56,12 @@ def listen(
         options["trigger_mode"] = "always_last"
     if cancels is not None:
         options["cancels"] = cancels
-    return event(handler, inputs if isinstance(inputs, set) else list(inputs), list(outputs), **options)
+    return event(handler, set(inputs) or None, list(outputs), **options)
 
 
-def on_page_load(handler: Callable[..., Any] | None, outputs: Collection[Any] = (), js: str | None = None) -> None:
+def on_page_load(handler: Callable[..., Any] | None, outputs: Set[Any] = frozenset(), js: str | None = None) -> None:
     """Let `handler` run whenever the page is opened; to be called within the page."""
-    listen(Context.root_block.load, handler, (), outputs, js=js)
+    listen(Context.root_block.load, handler, outputs=outputs, js=js)
 
 
 def tooltips(texts: Mapping[str, str]) -> None:

@@ -10,8 +10,8 @@ from lbw.core.errors import LbwError
 from lbw.files.hints import COLUMNS, HINTS, Hint, hint_problems, hints_of_rows, hints_text, parse_hints, rows_of_hints
 from lbw.files.user_presets import PresetStore, Reading
 
-from .gradio_versions import listen, on_page_load, tooltips
-from .markup import BAD, REMARK, Text, message
+from .gradio_versions import Updates, Values, listen, on_page_load, tooltips
+from .markup import BAD, REMARK, Text, message_view
 from .tuner import TunerPanel
 
 
@@ -41,50 +41,79 @@ class HintsPanel:
                 "lbw_hints_keep_mine": "Replaces the file by this table; the file is kept as .bak.",
             }
         )
-        outputs = [self.known, self.message, self.conflict, self.keep_mine]
-        on_page_load(self._opened, [self.table, *outputs])
-        listen(self.reload_button.click, self._opened, (), [self.table, *outputs])
-        listen(self.save_button.click, self._saved, [self.table, self.known], outputs)
-        listen(self.keep_mine.click, self._saved, [self.table, self.conflict], outputs)
-        listen(self.table.select, self._chosen, [self.table], [tuner.weights, self.message])
+        outputs = {self.known, self.message, self.conflict, self.keep_mine}
+        on_page_load(self._opened, {self.table, *outputs})
+        listen(self.reload_button.click, self._opened, outputs={self.table, *outputs})
+        listen(self.save_button.click, self._saved, {self.table, self.known}, outputs)
+        listen(self.keep_mine.click, self._kept, {self.table, self.conflict}, outputs)
+        listen(self.table.select, self._chosen, {self.table}, {tuner.weights, self.message})
+        self.weights = tuner.weights
 
-    def _opened(self) -> list[Any]:
+    def _opened(self) -> Updates:
         try:
             reading = self.store.read(HINTS)
             hints = parse_hints(reading.text)
         except LbwError as error:
-            return [gr.update(), gr.update(), message(str(error), BAD), None, gr.update(visible=False)]
-        return [_table(hints), reading, _said(hints, ""), None, gr.update(visible=False)]
+            return self._refused(str(error))
+        return {self.table: _table(hints), **self._synced(reading, hints, "")}
 
-    def _saved(self, rows: Any, known: Reading | None) -> list[Any]:
+    def _saved(self, values: Values) -> Updates:
+        return self._save(values[self.table], values[self.known])
+
+    def _kept(self, values: Values) -> Updates:
+        """Save the table over the version of the file that differed from it."""
+        return self._save(values[self.table], values[self.conflict])
+
+    def _save(self, rows: Any, known: Reading | None) -> Updates:
         hints = hints_of_rows(rows or [])
         if known is None:
-            said = message("The file was not read, so it is not replaced. Press Reload Hints.", BAD)
-            return [gr.update(), said, None, gr.update(visible=False)]
+            return self._refused("The file was not read, so it is not replaced. Press Reload Hints.")
         try:
             if self.store.changed(HINTS, known.version):
                 seen = self.store.read(HINTS)
                 others = [hint for hint in parse_hints(seen.text) if hint not in hints]
-                said: Text = (
+                message: Text = (
                     "The file changed on the disk since it was read: nothing was saved.",
                     "Hints that only the file has:", ", ".join(hint.name for hint in others) or "none", "·",
                     "Reload Hints takes the file's version.",
                 )  # fmt: skip
-                return [gr.update(), message(said, REMARK), seen, gr.update(visible=True)]
+                return {
+                    self.message: message_view(message, REMARK),
+                    self.conflict: seen,
+                    self.keep_mine: gr.update(visible=True),
+                }
             saved = self.store.save(HINTS, hints_text(hints), known.version)
         except LbwError as error:
-            return [gr.update(), message(("Not saved:", str(error)), BAD), None, gr.update(visible=False)]
-        path = self.store.folder / HINTS
-        return [saved, _said(hints, ("Saved to", str(path))), None, gr.update(visible=False)]
+            return self._refused(("Not saved:", str(error)))
+        return self._synced(saved, hints, ("Saved to", str(self.store.folder / HINTS)))
 
-    def _chosen(self, rows: Any, event: gr.SelectData) -> list[Any]:
+    def _synced(self, reading: Reading, hints: list[Hint], message: Text) -> Updates:
+        """Return updates that say that the table belongs to the file `reading`, and what is wrong with `hints`."""
+        problems = message_view("; ".join(hint_problems(hints)), REMARK)
+        return {
+            self.known: reading,
+            self.message: message_view(message) + problems,
+            self.conflict: None,
+            self.keep_mine: gr.update(visible=False),
+        }
+
+    def _refused(self, text: Text) -> Updates:
+        return {
+            self.message: message_view(text, BAD),
+            self.conflict: None,
+            self.keep_mine: gr.update(visible=False),
+        }
+
+    def _chosen(self, values: Values, event: gr.SelectData) -> Updates:
+        rows = values[self.table]
         row = event.index[0] if isinstance(event.index, (list, tuple)) else event.index
-        if not isinstance(row, int) or not 0 <= row < len(rows):
-            return [gr.update(), gr.update()]
-        hints = hints_of_rows([rows[row]])
+        hints = hints_of_rows([rows[row]]) if isinstance(row, int) and 0 <= row < len(rows) else []
         if not hints or not hints[0].weights:
-            return [gr.update(), gr.update()]
-        return [hints[0].weights, message((f"{hints[0].name}:", "Press Load weights to take these weights."))]
+            return {self.weights: gr.update()}
+        return {
+            self.weights: hints[0].weights,
+            self.message: message_view((f"{hints[0].name}:", "Press Load weights to take these weights.")),
+        }
 
 
 def hints_panel(store: PresetStore, tuner: TunerPanel) -> HintsPanel:
@@ -95,8 +124,3 @@ def hints_panel(store: PresetStore, tuner: TunerPanel) -> HintsPanel:
 def _table(hints: list[Hint]) -> list[list[str]]:
     """Return the rows of the table, one of them empty for a new hint."""
     return [*rows_of_hints(hints), [""] * len(COLUMNS)]
-
-
-def _said(hints: list[Hint], text: Text) -> str:
-    problems = hint_problems(hints)
-    return message(text) + message("; ".join(problems), REMARK)

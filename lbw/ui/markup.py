@@ -41,7 +41,7 @@ def words(text: Text) -> str:
     return " ".join(f"<span>{escape(str(part))}</span>" for part in parts)
 
 
-def message(text: Text, kind: str = GOOD) -> str:
+def message_view(text: Text, kind: str = GOOD) -> str:
     """Return a message to the user; nothing for an empty one."""
     if not text:
         return ""

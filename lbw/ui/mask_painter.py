@@ -10,7 +10,7 @@ from PIL import Image
 
 from lbw.core.errors import WeightsError
 
-from .markup import REMARK, message
+from .markup import REMARK, message_view
 
 _HEAD = "data:image/png;base64,"
 _LONGEST = 4_000_000
@@ -18,7 +18,7 @@ _LONGEST = 4_000_000
 _LARGEST = 2048
 """Pixels of a mask's longer side; the page's own have 1024 at most."""
 
-NO_SOURCE = message("Press Analyze once: the source comes here, to paint the region on it.", REMARK)
+NO_SOURCE = message_view("Press Analyze once: the source comes here, to paint the region on it.", REMARK)
 
 
 def painter_view(picture: str, box_id: str) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import gradio as gr
 
 from lbw.analysis.request import PictureRequest
 
+from .gradio_versions import Updates, Values
 from .panel_host import PanelHost
 
 
@@ -48,20 +46,16 @@ class PictureFields:
             "prompt": self.prompt, "negative_prompt": self.negative, "steps": self.steps, "width": self.width,
             "height": self.height, "cfg_scale": self.cfg, "sampler_name": self.sampler,
         }  # fmt: skip
-        self.all = list(self.fields.values())
 
-    def request(self, seed: int, values: Sequence[Any]) -> PictureRequest:
-        """Return what the fields ask for. values: of `all`.
+    def request(self, seed: int, values: Values) -> PictureRequest:
+        """Return what the fields ask for. values: of `fields`.
 
         Raises:
             WeightsError: one of them cannot be understood.
         """
-        return PictureRequest.read({**dict(zip(self.fields, values)), "seed": seed})
+        return PictureRequest.read({"seed": seed, **{name: values[control] for name, control in self.fields.items()}})
 
-    def showing(self, request: PictureRequest | None) -> list[Any]:
-        """Return updates that show `request`; the fields stay as they are where there is none."""
-        if request is None:
-            return [gr.update() for _ in self.all]
-        return [
-            getattr(request, name) or None if name == "sampler_name" else getattr(request, name) for name in self.fields
-        ]
+    def showing(self, request: PictureRequest) -> Updates:
+        """Return updates that show `request`."""
+        shown = {control: getattr(request, name) for name, control in self.fields.items()}
+        return {**shown, self.sampler: request.sampler_name or None}

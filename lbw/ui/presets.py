@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
-from typing import Any
 
 import gradio as gr
 
@@ -17,8 +16,8 @@ from lbw.core.presets import editor_text, file_text, parse_presets
 from lbw.files.atomic import ChangedError
 from lbw.files.user_presets import ELEMENTS, WEIGHTS, PresetStore, Reading
 
-from .gradio_versions import listen, on_page_load, tooltips
-from .markup import BAD, GOOD, REMARK, Text, counted, message, table, words
+from .gradio_versions import Updates, Values, listen, on_page_load, tooltips
+from .markup import BAD, GOOD, REMARK, Text, counted, message_view, table, words
 from .preset_check import cells, kind_of
 
 _ROWS = 3000
@@ -55,8 +54,8 @@ KINDS = {kind.name: kind for kind in (PRESETS, ELEMENTAL)}
 class PresetsPanel:
     """The editor of one preset file, within the page that is being built.
 
-    text: the component that holds the text. known: the state that holds the file as it was read. outputs: what
-    `opened`, `saved` and `edited` give updates for, in order.
+    text: the component that holds the text. known: the state that holds the file as it was read. inputs: what
+    `with_preset` takes the values of. outputs: what it gives updates for.
     """
 
     def __init__(self, store: PresetStore, kind: Kind = PRESETS) -> None:
@@ -100,10 +99,11 @@ class PresetsPanel:
                 max_lines=4, interactive=False, show_copy_button=True, elem_id=name("names"), scale=5,
             )  # fmt: skip
             self.tags_button = gr.Button("Reload Tags", elem_id=name("reload_tags"), scale=1)
-        self.outputs = [
+        self.inputs = {self.text, self.known}
+        self.outputs = {
             self.text, self.known, self.message, self.check, self.names, self.conflict, self.difference, self.theirs,
             self.seen,
-        ]  # fmt: skip
+        }  # fmt: skip
         tooltips(
             {
                 name("save"): "Writes the text to the file; the old file is kept beside it with .bak added.",
@@ -116,60 +116,72 @@ class PresetsPanel:
         )
 
     def _wire(self) -> None:
-        on_page_load(self.opened, self.outputs)
-        listen(self.text.input, self._checked, [self.text, self.known], [self.check])
-        listen(self.save_button.click, self.saved, [self.text, self.known], self.outputs)
-        listen(self.reload_button.click, self._reloaded, [self.text, self.known], self.outputs)
-        listen(self.keep_mine.click, self.saved, [self.text, self.seen], self.outputs)
-        listen(self.take_theirs.click, self._taken, [self.text, self.seen], self.outputs)
-        listen(self.tags_button.click, self._tags, [], [self.names, self.message])
+        on_page_load(self._opened, self.outputs)
+        listen(self.text.input, self._checked, self.inputs, {self.check})
+        listen(self.save_button.click, self._saved, self.inputs, self.outputs)
+        listen(self.reload_button.click, self._reloaded, self.inputs, self.outputs)
+        listen(self.keep_mine.click, self._kept, {self.text, self.seen}, self.outputs)
+        listen(self.take_theirs.click, self._taken, {self.seen}, self.outputs)
+        listen(self.tags_button.click, self._tags, outputs={self.names, self.message})
 
     # What the buttons do -------------------------------------------------------------------------
 
-    def opened(self) -> list[Any]:
-        """Return updates that show the file as it is; where it cannot be read, the editor stays as it is."""
+    def _opened(self) -> Updates:
+        """Show the file as it is; where it cannot be read, the editor stays as it is."""
         try:
             reading = self.store.read(self.kind.file)
         except LbwError as error:
-            return self._said(message(str(error), BAD))
+            return {self.message: message_view(str(error), BAD)}
         return self._shown(editor_text(reading.text), reading, "")
 
-    def saved(self, text: str, known: Reading | None) -> list[Any]:
-        """Return updates after `text` was saved over the file `known`, or both versions where the file has changed."""
+    def _saved(self, values: Values) -> Updates:
+        return self._save(values[self.text], values[self.known])
+
+    def _kept(self, values: Values) -> Updates:
+        """Save the editor's version over the one of the file that was shown beside it."""
+        return self._save(values[self.text], values[self.seen])
+
+    def _save(self, text: str, known: Reading | None) -> Updates:
+        """Save `text` over the file `known`, or show both versions where the file has changed."""
         if known is None:
-            return self._said(message("The file was not read, so it is not replaced. Press Reload Presets.", BAD))
+            return {
+                self.message: message_view("The file was not read, so it is not replaced. Press Reload Presets.", BAD)
+            }
         if self.store.changed(self.kind.file, known.version):
             return self._conflicting(text, known, "The file changed on the disk since it was read: nothing was saved.")
         try:
             reading = self.store.save(self.kind.file, file_text(text, known.text), known.version)
         except LbwError as error:
-            return self._said(message(("Not saved:", str(error)), BAD))
+            return {self.message: message_view(("Not saved:", str(error)), BAD)}
         path = self.store.folder / self.kind.file
-        return [gr.update(), *self._shown(text, reading, ("Saved to", str(path)))[1:]]
+        return {**self._shown(text, reading, ("Saved to", str(path))), self.text: gr.update()}
 
-    def edited(self, text: str, known: Reading | None, said: Text) -> list[Any]:
-        """Return updates that put `text` into the editor, not saved, with `said` to the user."""
-        return [*self._shown(text, known, said)[:4], *[gr.update() for _ in self.outputs[4:]]]
+    def with_preset(self, name: str, weights: str, values: Values, is_saved: bool) -> Updates:
+        """Return updates of `outputs` that put a preset into the editor, and save it if `is_saved`.
 
-    def with_preset(self, name: str, weights: str, text: str, known: Reading | None, is_saved: bool) -> list[Any]:
-        """Return a message and updates that put a preset into the editor's `text`, and save it if `is_saved`."""
+        That of `message`, which is always among them, can be shown by the panel that the preset comes from too. values:
+        of `inputs`.
+        """
+        text, known = values[self.text], values[self.known]
         file = parse_presets(text)
         written = str(file.with_preset(name, weights))
         if is_saved:
             if known is not None and not _is_edited(text, known):
-                updates = self._with_preset_on_disk(name, weights, written, known)
-            else:
-                updates = [written, *self.saved(written, known)[1:]]
-            return [updates[self.outputs.index(self.message)], *updates]
-        said: Text = (name, "is added to the editor, and not saved yet.")
+                return {self.text: written, **self._with_preset_on_disk(name, weights, written, known)}
+            return {**self._save(written, known), self.text: written}
+        message: Text = (name, "is added to the editor, and not saved yet.")
         if name in file.presets:
-            said = (name, "is replaced in the editor, and not saved yet.")
-        return [message(said), *self.edited(written, known, said)]
+            message = (name, "is replaced in the editor, and not saved yet.")
+        return {
+            self.text: written,
+            self.check: check_view(self.kind, written, _is_edited(written, known)),
+            self.message: message_view(message),
+        }
 
-    def _with_preset_on_disk(self, name: str, weights: str, written: str, known: Reading) -> list[Any]:
-        """Return updates after one preset was set in the file as it is at this moment, whatever else changed there.
+    def _with_preset_on_disk(self, name: str, weights: str, written: str, known: Reading) -> Updates:
+        """Set one preset in the file as it is at this moment, whatever else changed there.
 
-        Where somebody else has set the same preset since the file `known`: both versions, and nothing is saved.
+        Where somebody else has set the same preset since the file `known`: show both versions, and save nothing.
         """
         key = key_of(name)
 
@@ -182,58 +194,71 @@ class PresetsPanel:
         try:
             reading = self.store.change(self.kind.file, edit)
         except ChangedError:
-            said = "The file changed on the disk since it was read: nothing was saved."
-            return [written, *self._conflicting(written, known, said)[1:]]
+            message = "The file changed on the disk since it was read: nothing was saved."
+            return self._conflicting(written, known, message)
         except LbwError as error:
-            return [written, *self._said(message(("Not saved:", str(error)), BAD))[1:]]
+            return {self.message: message_view(("Not saved:", str(error)), BAD)}
         path = self.store.folder / self.kind.file
         return self._shown(editor_text(reading.text), reading, ("Saved to", str(path)))
 
-    def _reloaded(self, text: str, known: Reading | None) -> list[Any]:
+    def _reloaded(self, values: Values) -> Updates:
+        text, known = values[self.text], values[self.known]
         if known is None or not _is_edited(text, known):
-            return self.opened()
+            return self._opened()
         if self.store.changed(self.kind.file, known.version):
             return self._conflicting(text, known, "The file changed on the disk, and so did the text in the editor.")
         return self._conflicting(text, known, "The text in the editor is not saved: choose what to keep.")
 
-    def _taken(self, text: str, seen: Reading | None) -> list[Any]:
+    def _taken(self, values: Values) -> Updates:
+        seen = values[self.seen]
         if seen is None:
-            return self.opened()
+            return self._opened()
         return self._shown(editor_text(seen.text), seen, "The editor holds the file's version.")
 
-    def _tags(self) -> list[Any]:
+    def _tags(self) -> Updates:
         try:
-            return [self._names(self.store.read(self.kind.file)), ""]
+            return {self.names: self._names(self.store.read(self.kind.file)), self.message: ""}
         except LbwError as error:
-            return [gr.update(), message(str(error), BAD)]
+            return {self.message: message_view(str(error), BAD)}
 
-    def _checked(self, text: str, known: Reading | None) -> str:
-        return check_view(self.kind, text, _is_edited(text, known))
+    def _checked(self, values: Values) -> Updates:
+        text = values[self.text]
+        return {self.check: check_view(self.kind, text, _is_edited(text, values[self.known]))}
 
     # Updates -------------------------------------------------------------------------------------
 
-    def _names(self, reading: Reading | None) -> str:
-        return ",".join(self.kind.check(reading.text).names) if reading else ""
+    def _names(self, reading: Reading) -> str:
+        return ",".join(self.kind.check(reading.text).names)
 
-    def _shown(self, text: str, known: Reading | None, said: Text) -> list[Any]:
-        return [
-            text, known, message(said), check_view(self.kind, text, _is_edited(text, known)), self._names(known),
-            gr.update(visible=False), "", "", None,
-        ]  # fmt: skip
+    def _shown(self, text: str, known: Reading, message: Text) -> Updates:
+        """Show `text` in the editor, and that it belongs to the file `known`."""
+        return {
+            self.text: text,
+            self.known: known,
+            self.message: message_view(message),
+            self.check: check_view(self.kind, text, _is_edited(text, known)),
+            self.names: self._names(known),
+            self.conflict: gr.update(visible=False),
+            self.difference: "",
+            self.theirs: "",
+            self.seen: None,
+        }
 
-    def _said(self, html: str) -> list[Any]:
-        return [gr.update(), gr.update(), html, *[gr.update() for _ in self.outputs[3:]]]
-
-    def _conflicting(self, text: str, known: Reading, said: Text) -> list[Any]:
+    def _conflicting(self, text: str, known: Reading, message: Text) -> Updates:
+        """Show the file's version beside `text`, which the editor holds."""
         try:
             seen = self.store.read(self.kind.file)
         except LbwError as error:
-            return self._said(message(str(error), BAD))
+            return {self.message: message_view(str(error), BAD)}
         theirs = editor_text(seen.text)
-        return [
-            gr.update(), known, message(said, REMARK), gr.update(), gr.update(), gr.update(visible=True),
-            difference_view(theirs, text), theirs, seen,
-        ]  # fmt: skip
+        return {
+            self.known: known,
+            self.message: message_view(message, REMARK),
+            self.conflict: gr.update(visible=True),
+            self.difference: difference_view(theirs, text),
+            self.theirs: theirs,
+            self.seen: seen,
+        }
 
 
 def presets_panel(store: PresetStore, kind: str = PRESETS.name) -> PresetsPanel:
@@ -247,17 +272,17 @@ def presets_panel(store: PresetStore, kind: str = PRESETS.name) -> PresetsPanel:
 def check_view(kind: Kind, text: str, is_edited: bool) -> str:
     """Return the check of `text` as HTML: a sum, and a line for each preset."""
     check = kind.check(text)
-    said: Text = (*counted(len(check.names), "preset", "presets"), "·")
-    said = (*said, *counted(len(check.problems), "problem", "problems"))
+    message: Text = (*counted(len(check.names), "preset", "presets"), "·")
+    message = (*message, *counted(len(check.problems), "problem", "problems"))
     if check.remarks:
-        said = (*said, "·", *counted(len(check.remarks), "remark", "remarks"))
+        message = (*message, "·", *counted(len(check.remarks), "remark", "remarks"))
     if is_edited:
-        said = (*said, "·", "not saved yet")
+        message = (*message, "·", "not saved yet")
     worst = BAD if check.problems else REMARK if check.remarks else GOOD
     lines = list(check.lines)
     if len(lines) > _ROWS:
         lines = sorted(lines, key=lambda line: not (line.problem or line.remark))[:_ROWS]
-        said = (*said, "·", "lines shown:", _ROWS)
+        message = (*message, "·", "lines shown:", _ROWS)
     rows = table(
         ["line", "", "name", "layout", "fits", "remark"],
         ((kind_of(line), cells(line)) for line in lines),
@@ -265,17 +290,17 @@ def check_view(kind: Kind, text: str, is_edited: bool) -> str:
     )
     # The page is not left without a question while it shows this class (lbw_watch.js).
     mark = " lbw-unsaved" if is_edited else ""
-    return f'{message(said, worst)}<div class="lbw-scroll{mark}">{rows}</div>'
+    return f'{message_view(message, worst)}<div class="lbw-scroll{mark}">{rows}</div>'
 
 
 def difference_view(theirs: str, mine: str) -> str:
     """Return how two versions of a text differ, as HTML."""
     old, new = theirs.splitlines(), mine.splitlines()
     if len(old) > _COMPARED or len(new) > _COMPARED:
-        return message("The two versions are too long to be compared here.", REMARK)
+        return message_view("The two versions are too long to be compared here.", REMARK)
     lines = list(difflib.unified_diff(old, new, n=1, lineterm=""))[2:]
     if not lines:
-        return message("The two versions say the same.")
+        return message_view("The two versions say the same.")
     kinds = {"-": "theirs", "+": "mine"}
     rows = "".join(f'<div class="lbw-{kinds.get(line[0], "same")}">{escape(line)}</div>' for line in lines[:400])
     signs = words(("−", "only in the file", "·", "+", "only in the editor"))

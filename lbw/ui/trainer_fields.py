@@ -14,15 +14,14 @@ from lbw.core.errors import LbwError, WeightsError, quote
 from lbw.core.family import Architecture
 from lbw.core.numbers import format_number, parse_number
 
-from .gradio_versions import tooltips
-from .markup import REMARK, message
+from .gradio_versions import Updates, Values, tooltips
+from .markup import REMARK, message_view
 
 
 class TrainerFields:
     """The fields, made within the page that is being built.
 
-    inputs: what the person at the page says, in the order in which `showing` takes it. first: what they hold at first.
-    outputs: what shows the settings, in the order of its updates.
+    fields: what the person at the page fills in; first: what they hold at first. outputs: what shows the settings.
     """
 
     def __init__(self) -> None:
@@ -53,47 +52,48 @@ class TrainerFields:
                 label="Settings of the training", info="for the blocks above 0, in proportion where the trainer can",
                 lines=8, max_lines=20, interactive=False, show_copy_button=True, elem_id="lbw_tuner_settings",
             )  # fmt: skip
-        self.inputs = [self.way, self.rank, self.alpha, self.rate, self.convolutions]
-        self.first = [field.value for field in self.inputs]
-        self.outputs = [self.way, self.message, self.settings]
+        self.fields = {self.way, self.rank, self.alpha, self.rate, self.convolutions}
+        self.first = {field: field.value for field in self.fields}
+        self.outputs = {self.way, self.message, self.settings}
         tooltips({"lbw_tuner_convolutions": "Trains the 3×3 convolutions of the blocks beside their attention."})
 
-    @staticmethod
-    def showing(tuner: Tuner, title: Any, *fields: Any) -> list[Any]:
+    def showing(self, tuner: Tuner, values: Values) -> Updates:
         """Return updates that show the trainers of the model that `tuner` is for, and the settings for its weights.
 
-        title: of the trainer that was chosen; the first that there is where it does not train this model.
+        The first trainer that there is is chosen where the one that was does not train this model. values: of `fields`.
         """
-        titles = _titles(tuner.family)
+        titles, title = _titles(tuner.family), values[self.way]
         choice = gr.update(choices=titles)
         if title not in titles:  # a value that is set anew, if the same, closes a list that is open
             title = (titles or [None])[0]
             choice = gr.update(choices=titles, value=title)
-        said: list[str] = []
+        messages: list[str] = []
         text = ""
         try:
             way = way_called(title or "", tuner.family)
-            said = remarks(tuner.values, tuner.family, way)
-            text = settings(tuner.values, tuner.family, way, _training(*fields))
+            messages = remarks(tuner.values, tuner.family, way)
+            text = settings(tuner.values, tuner.family, way, self._training(values))
         except LbwError as error:
-            said.append(str(error))
-        return [choice, message("; ".join(dict.fromkeys(said)), REMARK), text]
+            messages.append(str(error))
+        message = message_view("; ".join(dict.fromkeys(messages)), REMARK)
+        return {self.way: choice, self.message: message, self.settings: text}
+
+    def _training(self, values: Values) -> Training:
+        """Return what the fields say.
+
+        Raises:
+            WeightsError: one of them cannot be understood.
+        """
+        return Training(
+            whole_number(values[self.rank], "Rank", 1, 4096),
+            _positive(values[self.alpha], "Alpha", "8"),
+            _positive(values[self.rate], "Learning rate", "0.0001"),
+            bool(values[self.convolutions]),
+        )
 
 
 def _titles(architecture: Architecture) -> list[str]:
     return [way.title for way in ways(architecture)]
-
-
-def _training(rank: Any, alpha: Any, rate: Any, has_convolutions: bool) -> Training:
-    """Return what the fields say.
-
-    Raises:
-        WeightsError: one of them cannot be understood.
-    """
-    return Training(
-        whole_number(rank, "Rank", 1, 4096), _positive(alpha, "Alpha", "8"), _positive(rate, "Learning rate", "0.0001"),
-        bool(has_convolutions),
-    )  # fmt: skip
 
 
 def _positive(value: Any, field: str, example: str) -> float:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Set
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +28,18 @@ from lbw.core.numbers import format_number, parse_number
 from lbw.core.presets import check_name
 from lbw.files.user_presets import PresetStore
 
-from .gradio_versions import listen, on_page_load
-from .markup import BAD, REMARK, message, progress
+from .gradio_versions import Updates, Values, listen, on_page_load
+from .keepalive import with_keepalive
+from .markup import BAD, REMARK, Text, message_view, progress
 from .panel_host import PanelHost
-from .pauses import with_pauses
 from .presets import PresetsPanel
 from .tuner_controls import Fields, TunerControls
 from .tuner_models import model_called, new_tuner, title_of, titles, titles_of
 from .tuner_views import Shot, Shown, gallery_view, state_view
 
 Picture = np.ndarray[Any, Any]
-Change = Callable[..., Tuner]
-"""Returns the next tuner: takes the one that is shown, and the values of the controls that the change needs."""
-
-_FIELDS = len(fields(Fields))
+Change = Callable[[Tuner, Values], Tuner]
+"""Returns the next tuner: takes the one that is shown, and what the controls hold."""
 
 
 class TunerPanel(TunerControls):
@@ -49,7 +47,7 @@ class TunerPanel(TunerControls):
 
     It keeps the latest tuner that somebody changed; a page that is opened anew shows it.
 
-    inputs: what `begun` takes the values of. outputs: what it gives updates for, in order.
+    inputs: what `begun` takes the values of. outputs: what it gives updates for.
     """
 
     def __init__(self, host: PanelHost, store: PresetStore, presets: PresetsPanel | None = None) -> None:
@@ -58,47 +56,46 @@ class TunerPanel(TunerControls):
         self.host = host
         self.store = store
         self.presets = presets
-        self.inputs = [*self.fields, *self.trainer.inputs]
-        self.outputs = [*self.views, self.pictures, *self.settings, *self.picture.all]
+        self.inputs = {*self.fields.values(), *self.trainer.fields}
+        self.outputs = {*self.views, self.pictures, *self.settings, *self.picture.fields.values()}
         self.latest: Tuner | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="lbw-tuner-")
         self._wire()
 
     def _wire(self) -> None:
-        state = self.state
-        given = [state, self.pictures, *self.inputs]
+        given = {self.state, self.pictures, *self.inputs}
 
-        def change(button: Any, make: Change, inputs: Sequence[Any] = ()) -> None:
-            listen(button.click, self._changing(make), [*given, *inputs], self.views)
+        def change(button: Any, make: Change, inputs: Set[Any] = frozenset()) -> None:
+            listen(button.click, self._changing(make), given | inputs, self.views)
 
-        change(self.load_button, self._with_weights, [self.weights, self.fill])
+        change(self.load_button, self._with_weights, {self.weights, self.fill})
         for verdict, button in self.sorters.items():
-            change(button, _sorting(verdict), [self.blocks])
-        change(self.fix, lambda tuner, blocks: tuner.fixed(chosen(blocks, tuner)), [self.blocks])
-        change(self.open, lambda tuner, blocks: tuner.fixed(chosen(blocks, tuner), False), [self.blocks])
-        change(self.set_value, _valued, [self.blocks, self.value])
-        change(self.undo, lambda tuner: tuner.undone())
+            change(button, self._sorting(verdict), {self.blocks})
+        change(self.fix, lambda tuner, values: tuner.fixed(self._chosen(tuner, values)), {self.blocks})
+        change(self.open, lambda tuner, values: tuner.fixed(self._chosen(tuner, values), False), {self.blocks})
+        change(self.set_value, self._with_value, {self.blocks, self.value})
+        change(self.undo, lambda tuner, values: tuner.undone())
         for control in self.inputs:
-            listen(control.change, self._changing(lambda tuner: tuner), given, self.views)
+            listen(control.change, self._changing(lambda tuner, values: tuner), given, self.views)
         for event in (self.new.click, self.model.input):
-            listen(event, self._anew, [*self.inputs, self.model], self.outputs)
-        listen(self.from_suggestion.click, self._suggested, [*self.inputs, self.suggestion, self.model], self.outputs)
-        listen(self.usual_groups.click, _usual, [state], [self.groups])
+            listen(event, self._anew, {*self.inputs, self.model}, self.outputs)
+        listen(self.from_suggestion.click, self._suggested, {*self.inputs, self.suggestion, self.model}, self.outputs)
+        listen(self.usual_groups.click, self._usual, {self.state}, {self.groups})
         rendering = listen(
-            self.next.click, self._round, [state, *self.fields, *self.picture.all],
-            [self.message, self.progress, self.gallery, self.pictures], queue=True,
+            self.next.click, self._round, {self.state, *self.fields.values(), *self.picture.fields.values()},
+            {self.message, self.progress, self.gallery, self.pictures}, queue=True,
         )  # fmt: skip
-        listen(self.stop.click, lambda: message("Stopped.", REMARK), (), [self.progress], cancels=[rendering])
-        listen(self.gallery.select, self._accepted, [self.fix_accepted, *given], self.views)
+        listen(self.stop.click, self._stopped, outputs={self.progress}, cancels=[rendering])
+        listen(self.gallery.select, self._accepted, {self.fix_accepted, *given}, self.views)
         if self.presets:
-            written = [state, self.name, self.presets.text, self.presets.known]
-            listen(self.add.click, self._add, written, [self.message, *self.presets.outputs])
-            listen(self.add_and_save.click, self._save, written, [self.message, *self.presets.outputs])
+            written = {self.state, self.name, *self.presets.inputs}
+            listen(self.add.click, self._added, written, {self.message, *self.presets.outputs})
+            listen(self.add_and_save.click, self._saved, written, {self.message, *self.presets.outputs})
         on_page_load(self._opened, self.outputs)
 
     # Beginnings ----------------------------------------------------------------------------------
 
-    def begun(self, tuner: Tuner, values: Sequence[Any], request: PictureRequest | None = None) -> list[Any]:
+    def begun(self, tuner: Tuner, values: Values, request: PictureRequest | None = None) -> Updates:
         """Return updates that show `tuner` and no pictures, for a button of this panel or another: *send to tuner*.
 
         values: of `inputs`. request: what its pictures are rendered with; as the fields say if not given.
@@ -106,108 +103,136 @@ class TunerPanel(TunerControls):
         self.latest = tuner
         return self._beginning(tuner, values, request)
 
-    def _beginning(self, tuner: Tuner, values: Sequence[Any], request: PictureRequest | None = None) -> list[Any]:
+    def _beginning(self, tuner: Tuner, values: Values, request: PictureRequest | None = None) -> Updates:
         low, high = map(format_number, tuner.bounds)
-        settings = [
-            gr.update(choices=_listed(tuner, self.host.loaded()), value=title_of(tuner)),
-            format_number(tuner.step), f"{low},{high}", str(tuner.seed), groups_text(tuner.groups, tuner.family),
-        ]  # fmt: skip
-        return [*self._views(tuner, Shown(), values), Shown(), *settings, *self.picture.showing(request)]
+        return {
+            **self._views(tuner, Shown(), values),
+            self.pictures: Shown(),
+            self.model: gr.update(choices=_listed(tuner, self.host.loaded()), value=title_of(tuner)),
+            self.step: format_number(tuner.step),
+            self.bounds: f"{low},{high}",
+            self.seed: str(tuner.seed),
+            self.groups: groups_text(tuner.groups, tuner.family),
+            **(self.picture.showing(request) if request else {}),
+        }
 
-    def _opened(self) -> list[Any]:
+    def _opened(self) -> Updates:
         tuner = self.latest or new_tuner(titles_of(self.host.loaded() or USUAL)[0])
-        return self._beginning(tuner, [*vars(Fields()).values(), *self.trainer.first])
+        first = {control: getattr(Fields(), name) for name, control in self.fields.items()}
+        return self._beginning(tuner, {**first, **self.trainer.first})
 
-    def _anew(self, *values: Any) -> list[Any]:
+    def _anew(self, values: Values) -> Updates:
         """Begin with what *Weights type* says; groups are kept where that model has them."""
-        *values, title = values
-        said = Fields(*values[:_FIELDS])
-        tuner = new_tuner(title)
+        fields = self._fields(values)
+        tuner = new_tuner(values[self.model])
         try:
-            tuner = _set_up(tuner, replace(said, groups=""))
+            tuner = _set_up(tuner, replace(fields, groups=""))
         except LbwError as error:
-            return self._refused(error)
+            return {self.message: message_view(str(error), BAD)}
         with suppress(LbwError):
-            tuner = _set_up(tuner, said)
+            tuner = _set_up(tuner, fields)
         return self.begun(tuner, values)
 
-    def _suggested(self, *values: Any) -> list[Any]:
+    def _suggested(self, values: Values) -> Updates:
         """Begin with a state that was kept, or with the analyzer's suggestion."""
-        *values, text, title = values
+        text = values[self.suggestion] or ""
         try:
-            tuner = from_json(text or "")
+            tuner = from_json(text)
         except WeightsError:
             try:
-                tuner = from_suggestion(suggestion_in(text or ""), *model_called(title))
-                tuner = _set_up(tuner, Fields(*values[:_FIELDS]))
+                tuner = from_suggestion(suggestion_in(text), *model_called(values[self.model]))
+                tuner = _set_up(tuner, self._fields(values))
             except LbwError as error:
-                return self._refused(error)
+                return {self.message: message_view(str(error), BAD)}
         return self.begun(tuner, values)
-
-    def _refused(self, error: LbwError) -> list[Any]:
-        said = message(str(error), BAD)
-        return [said if output is self.message else gr.update() for output in self.outputs]
 
     # Changes -------------------------------------------------------------------------------------
 
-    def _changing(self, make: Change) -> Callable[..., list[Any]]:
+    def _changing(self, make: Change) -> Callable[[Values], Updates]:
         """Return the handler of a control that turns the tuner into the one that `make` returns."""
 
-        def handler(tuner: Tuner, shown: Shown, *values: Any) -> list[Any]:
-            values, more = values[: len(self.inputs)], values[len(self.inputs) :]
-            said = ""
-            before = tuner
+        def handler(values: Values) -> Updates:
+            before = tuner = values[self.state]
+            message = ""
             try:
-                tuner = _set_up(make(tuner, *more), Fields(*values[:_FIELDS]))
+                tuner = _set_up(make(tuner, values), self._fields(values))
             except LbwError as error:
-                said = message(str(error), BAD)
-            return self._views(tuner, None if tuner.states == before.states else shown, values, said)
+                message = message_view(str(error), BAD)
+            shown = None if tuner.states == before.states else values[self.pictures]
+            return self._views(tuner, shown, values, message)
 
         return handler
 
-    def _with_weights(self, tuner: Tuner, text: str, fill: str) -> Tuner:
-        number = parse_number(fill or "")
+    def _with_weights(self, tuner: Tuner, values: Values) -> Tuner:
+        fill = values[self.fill] or ""
+        number = parse_number(fill)
         if number is None:
-            raise WeightsError(f"Fill value {quote(fill or '')} is no number; write for example 0.5")
-        return tuner.with_weights(text or "", number, self.store.presets())
+            raise WeightsError(f"Fill value {quote(fill)} is no number; write for example 0.5")
+        return tuner.with_weights(values[self.weights] or "", number, self.store.presets())
 
-    def _accepted(self, event: gr.SelectData, fix: bool, tuner: Tuner, shown: Shown, *values: Any) -> list[Any]:
+    def _with_value(self, tuner: Tuner, values: Values) -> Tuner:
+        value = values[self.value] or ""
+        number = parse_number(value)
+        if number is None:
+            raise WeightsError(f"Value {quote(value)} is no number; write for example 0.5")
+        return tuner.with_value(self._chosen(tuner, values), number)
+
+    def _sorting(self, verdict: str) -> Change:
+        return lambda tuner, values: tuner.sorted_as(self._chosen(tuner, values), verdict)
+
+    def _chosen(self, tuner: Tuner, values: Values) -> list[str]:
+        return chosen(values[self.blocks] or "", tuner)
+
+    def _usual(self, values: Values) -> Updates:
+        tuner = values[self.state]
+        return {self.groups: groups_text(usual_groups(tuner.family, tuner.blocks), tuner.family)}
+
+    def _accepted(self, values: Values, event: gr.SelectData) -> Updates:
+        tuner, shown = values[self.state], values[self.pictures]
         index = event.index if isinstance(event.index, int) else -1
         if not 0 <= index < len(shown.pictures):
             return self._views(tuner, shown, values)
         proposal = shown.pictures[index].proposal
         if not {move.block for move in proposal.moves} <= set(tuner.blocks):
-            said = message("This picture is of another model: render the next round.", REMARK)
-            return self._views(tuner, shown, values, said)
-        said = message(("Accepted:", proposal.label) if proposal.moves else "Everything stays as it is.")
-        return self._views(tuner.accepted(proposal, fix), shown, values, said)
+            message = message_view("This picture is of another model: render the next round.", REMARK)
+            return self._views(tuner, shown, values, message)
+        accepted: Text = ("Accepted:", proposal.label) if proposal.moves else "Everything stays as it is."
+        tuner = tuner.accepted(proposal, values[self.fix_accepted])
+        return self._views(tuner, shown, values, message_view(accepted))
 
     # Rounds --------------------------------------------------------------------------------------
 
-    def _round(self, tuner: Tuner, *values: Any) -> Iterator[list[Any]]:
+    def _round(self, values: Values) -> Iterator[Updates]:
         """Yield the pictures of a round as they come."""
         shown = Shown()
-        said = Fields(*values[:_FIELDS])
+        fields = self._fields(values)
         try:
-            tuner = _set_up(tuner, said)
-            request = self.picture.request(tuner.seed, values[_FIELDS:])
-            proposals = {proposal.cell: proposal for proposal in tuner.next_round(said.direction)}
+            tuner = _set_up(values[self.state], fields)
+            request = self.picture.request(tuner.seed, values)
+            proposals = {proposal.cell: proposal for proposal in tuner.next_round(fields.direction)}
             if len(proposals) < 2:
                 raise WeightsError("Nothing to render: no block is open, or none can move within the range.")
             total = len(proposals)
-            yield ["", _progress(0, total), [], shown]
-            for finished in with_pauses(round_pictures(self.host, list(proposals), request)):
+            yield {self.message: "", self.progress: _progress(0, total), self.gallery: [], self.pictures: shown}
+            for finished in with_keepalive(round_pictures(self.host, list(proposals), request)):
                 if finished is None:
-                    yield [gr.update()] * 4
+                    yield {self.progress: gr.update()}
                     continue
                 cell, picture = finished
                 shown = Shown((*shown.pictures, Shot(proposals[cell], self._file(picture))))
-                yield ["", _progress(len(shown.pictures), total), gallery_view(tuner, shown), shown]
+                yield {
+                    self.progress: _progress(len(shown.pictures), total),
+                    self.gallery: gallery_view(tuner, shown),
+                    self.pictures: shown,
+                }
         except LbwError as error:
-            yield [message(str(error), BAD), "", gr.update(), gr.update()]
+            yield {self.message: message_view(str(error), BAD), self.progress: ""}
         except Exception as error:  # whatever the host raises: the person at the page is told
-            told = message(("The round ended early:", f"{type(error).__name__}: {error}"), BAD)
-            yield [told, "", gr.update(), gr.update()]
+            early = message_view(("The round ended early:", f"{type(error).__name__}: {error}"), BAD)
+            yield {self.message: early, self.progress: ""}
+
+    def _stopped(self) -> Updates:
+        return {self.progress: message_view("Stopped.", REMARK)}
 
     def _file(self, picture: Picture) -> str:
         """Keep `picture` as a file, so that it is encoded once however often the gallery is shown."""
@@ -218,41 +243,51 @@ class TunerPanel(TunerControls):
 
     # Presets -------------------------------------------------------------------------------------
 
-    def _add(self, tuner: Tuner, name: str, text: str, known: Any) -> list[Any]:
-        return self._written(tuner, name, text, known, is_saved=False)
+    def _added(self, values: Values) -> Updates:
+        return self._written(values, is_saved=False)
 
-    def _save(self, tuner: Tuner, name: str, text: str, known: Any) -> list[Any]:
-        return self._written(tuner, name, text, known, is_saved=True)
+    def _saved(self, values: Values) -> Updates:
+        return self._written(values, is_saved=True)
 
-    def _written(self, tuner: Tuner, name: str, text: str, known: Any, is_saved: bool) -> list[Any]:
+    def _written(self, values: Values, is_saved: bool) -> Updates:
         assert self.presets
         try:
-            name = check_name(name or "")
+            name = check_name(values[self.name] or "")
         except LbwError as error:
-            return [message(str(error), BAD), *[gr.update() for _ in self.presets.outputs]]
-        return self.presets.with_preset(name, tuner.weights, text, known, is_saved)
+            return {self.message: message_view(str(error), BAD)}
+        updates = self.presets.with_preset(name, values[self.state].weights, values, is_saved)
+        return {**updates, self.message: updates[self.presets.message]}
 
     # Updates -------------------------------------------------------------------------------------
 
-    def _views(self, tuner: Tuner, shown: Shown | None, values: Sequence[Any], said: str = "") -> list[Any]:
+    def _fields(self, values: Values) -> Fields:
+        return Fields(**{name: values[control] for name, control in self.fields.items()})
+
+    def _views(self, tuner: Tuner, shown: Shown | None, values: Values, message: str = "") -> Updates:
         """Return updates that show `tuner`; the gallery stays as it is where `shown` is None.
 
         values: of `inputs`.
         """
         if tuner.history:
             self.latest = tuner
-        fields = Fields(*values[:_FIELDS])
+        fields = self._fields(values)
         try:
             preset = tuner.preset_line(fields.name or "")
         except LbwError as error:
             preset = ""
-            said = said or message(str(error), BAD)
-        lines = "\n".join(tuner.weight_lines().values())
-        pictures = gr.update() if shown is None else gallery_view(tuner, shown)
-        return [
-            tuner, said, state_view(tuner), pictures, preset, lines, tuner.open_text, tuner.prompt_sr(fields.direction),
-            tuner.to_json(), *self.trainer.showing(tuner, *values[_FIELDS:]),
-        ]  # fmt: skip
+            message = message or message_view(str(error), BAD)
+        return {
+            self.state: tuner,
+            self.message: message,
+            self.view: state_view(tuner),
+            self.gallery: gr.update() if shown is None else gallery_view(tuner, shown),
+            self.preset: preset,
+            self.lines: "\n".join(tuner.weight_lines().values()),
+            self.open_blocks: tuner.open_text,
+            self.prompt_sr: tuner.prompt_sr(fields.direction),
+            self.kept: tuner.to_json(),
+            **self.trainer.showing(tuner, values),
+        }
 
 
 def tuner_panel(host: PanelHost, store: PresetStore, presets: PresetsPanel | None = None) -> TunerPanel:
@@ -269,32 +304,14 @@ def _progress(done: int, total: int) -> str:
     return progress(done, total, (done, "/", total, "pictures"), is_running=done < total)
 
 
-# What the controls say ---------------------------------------------------------------------------
-
-
-def _set_up(tuner: Tuner, said: Fields) -> Tuner:
+def _set_up(tuner: Tuner, fields: Fields) -> Tuner:
     """Return `tuner` with the settings of a round.
 
     Raises:
         WeightsError: one of them cannot be understood.
     """
-    low, high = sorted(parse_span(said.bounds or ""))
+    low, high = sorted(parse_span(fields.bounds or ""))
     return replace(
-        tuner, step=parse_step(said.step), bounds=(low, high), seed=whole_number(said.seed, "Seed", 0, 2**32 - 1),
-        groups=parse_groups(said.groups or "", tuner.family, tuner.blocks),
+        tuner, step=parse_step(fields.step), bounds=(low, high), seed=whole_number(fields.seed, "Seed", 0, 2**32 - 1),
+        groups=parse_groups(fields.groups or "", tuner.family, tuner.blocks),
     )  # fmt: skip
-
-
-def _usual(tuner: Tuner) -> str:
-    return groups_text(usual_groups(tuner.family, tuner.blocks), tuner.family)
-
-
-def _sorting(verdict: str) -> Callable[[Tuner, str], Tuner]:
-    return lambda tuner, blocks: tuner.sorted_as(chosen(blocks or "", tuner), verdict)
-
-
-def _valued(tuner: Tuner, blocks: str, value: str) -> Tuner:
-    number = parse_number(value or "")
-    if number is None:
-        raise WeightsError(f"Value {quote(value or '')} is no number; write for example 0.5")
-    return tuner.with_value(chosen(blocks or "", tuner), number)

@@ -35,21 +35,20 @@ class Fields:
 class TunerControls:
     """The controls, made within the page that is being built.
 
-    state: the state that holds the `Tuner`. fields: those of `Fields`, in its order. settings: what says the same as
-    the state, and is shown anew when another tuner begins. views: what shows a tuner, in the order in which the
-    panel's handlers return it.
+    state: the state that holds the `Tuner`. fields: those of `Fields`, by its names. settings: what says the same as
+    the state, and is shown anew when another tuner begins. views: what shows a tuner.
     """
 
     def __init__(self, host: PanelHost, has_presets: bool) -> None:
         """Make them; has_presets: whether there is an editor to write into."""
-        first, said = new_tuner(titles_of(USUAL)[0]), Fields()
-        self.state = gr.State(first)
+        tuner, first = new_tuner(titles_of(USUAL)[0]), Fields()
+        self.state = gr.State(tuner)
         self.pictures = gr.State(Shown())
         self.picture = PictureFields(host)
         self.message = gr.HTML(elem_id="lbw_tuner_message")
         with gr.Row(elem_classes=["lbw-row"]):
             self.model = gr.Dropdown(
-                titles(None), value=title_of(first), label="Weights type", info="the model, and the blocks to tune",
+                titles(None), value=title_of(tuner), label="Weights type", info="the model, and the blocks to tune",
                 elem_id="lbw_tuner_type", scale=2, min_width=280,
             )  # fmt: skip
             self.new = gr.Button("Start anew", elem_id="lbw_tuner_new", scale=0, min_width=130)
@@ -68,7 +67,7 @@ class TunerControls:
                 max_lines=4, scale=4, elem_id="lbw_tuner_suggestion",
             )  # fmt: skip
             self.from_suggestion = gr.Button("Start from it", elem_id="lbw_tuner_from_suggestion", scale=1)
-        self.view = gr.HTML(state_view(first), elem_id="lbw_tuner_view")
+        self.view = gr.HTML(state_view(tuner), elem_id="lbw_tuner_view")
         with gr.Row():
             self.blocks = gr.Textbox(
                 label="Blocks",
@@ -91,23 +90,23 @@ class TunerControls:
             self.undo = gr.Button("Undo", elem_id="lbw_tuner_undo", min_width=90)
         with gr.Row(elem_classes=["lbw-row"]):
             self.groups = gr.Textbox(
-                said.groups, label="Groups", info="blocks that move together: IN04-IN05, IN07 IN08, OUT00-OUT02",
+                first.groups, label="Groups", info="blocks that move together: IN04-IN05, IN07 IN08, OUT00-OUT02",
                 scale=4, elem_id="lbw_tuner_groups",
             )  # fmt: skip
             self.usual_groups = gr.Button("Usual groups", elem_id="lbw_tuner_usual_groups", scale=1, min_width=130)
         with gr.Row():
             self.step = gr.Dropdown(
-                [format_number(step) for step in STEPS], value=said.step, label="Step",
+                [format_number(step) for step in STEPS], value=first.step, label="Step",
                 info="any number above 0", allow_custom_value=True, elem_id="lbw_tuner_step",
             )  # fmt: skip
             self.direction = gr.Radio(
-                [MINUS, PLUS, BOTH], value=said.direction, label="Direction", info="of the step",
+                [MINUS, PLUS, BOTH], value=first.direction, label="Direction", info="of the step",
                 elem_id="lbw_tuner_direction",
             )  # fmt: skip
             self.bounds = gr.Textbox(
-                said.bounds, label="Range", info="values stay within it", elem_id="lbw_tuner_range"
+                first.bounds, label="Range", info="values stay within it", elem_id="lbw_tuner_range"
             )
-            self.seed = gr.Textbox(said.seed, label="Seed", info="of the pictures", elem_id="lbw_tuner_seed")
+            self.seed = gr.Textbox(first.seed, label="Seed", info="of the pictures", elem_id="lbw_tuner_seed")
         with gr.Row(elem_classes=["lbw-row"]):
             self.next = gr.Button("Next round", variant="primary", elem_id="lbw_tuner_next")
             self.stop = gr.Button("Stop", elem_id="lbw_tuner_stop")
@@ -119,7 +118,7 @@ class TunerControls:
         )  # fmt: skip
         with gr.Row(elem_classes=["lbw-row"]):
             self.name = gr.Textbox(
-                said.name, label="Identifier", info="the name of the preset", elem_id="lbw_tuner_name"
+                first.name, label="Identifier", info="the name of the preset", elem_id="lbw_tuner_name"
             )
             if has_presets:
                 self.add = gr.Button("Add to presets", elem_id="lbw_tuner_add")
@@ -132,12 +131,15 @@ class TunerControls:
         )
         self.kept = _result("State", "all of this, to go on another day: paste it at Suggestion", "state", 2)
         self.trainer = TrainerFields()
-        self.fields = [self.name, self.direction, self.step, self.bounds, self.seed, self.groups]
-        self.settings = [self.model, self.step, self.bounds, self.seed, self.groups]
-        self.views = [
+        self.fields = {
+            "name": self.name, "direction": self.direction, "step": self.step, "bounds": self.bounds,
+            "seed": self.seed, "groups": self.groups,
+        }  # fmt: skip
+        self.settings = {self.model, self.step, self.bounds, self.seed, self.groups}
+        self.views = {
             self.state, self.message, self.view, self.gallery, self.preset, self.lines, self.open_blocks,
             self.prompt_sr, self.kept, *self.trainer.outputs,
-        ]  # fmt: skip
+        }  # fmt: skip
         tooltips(
             {
                 "lbw_tuner_new": "Begins with every block unknown, open, at 0.5.",

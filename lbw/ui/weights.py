@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import gradio as gr
 
@@ -15,10 +14,10 @@ from lbw.core.numbers import format_number, parse_number
 from lbw.core.presets import check_name, parse_presets
 from lbw.core.shape import shape
 
-from .gradio_versions import listen, on_page_load, tooltips
+from .gradio_versions import Updates, Values, listen, on_page_load, tooltips
 from .layouts import Layout, first_layout, layout_called, load, names_text, numbers_text, slider_blocks, titles
-from .lora_shelf import LoraFiles, lora_architecture, lora_names
-from .markup import BAD, REMARK, data_uri, message, picture
+from .lora_files import LoraFiles, lora_architecture, lora_names
+from .markup import BAD, REMARK, data_uri, message_view, picture
 from .presets import PresetsPanel
 from .sliders import sliders_view, values_in, values_text
 
@@ -104,107 +103,140 @@ class WeightsPanel:
         )
 
     def _wire(self) -> None:
-        self._shown = [self.line, self.strip]
-        self._whole = [self.message, self.layout, self.sliders, self.values, *self._shown]
-        chosen = [self.layout, self.form, self.values]
-        listen(self.values.input, self._moved, chosen, self._shown)
+        views = {self.line, self.strip}
+        self._whole = {self.message, self.layout, self.sliders, self.values, *views}
+        chosen = {self.layout, self.form, self.values}
+        listen(self.values.input, self._moved, chosen, views)
+        listen(self.form.input, self._moved, chosen, views)
         listen(self.layout.input, self._chosen, chosen, self._whole)
-        listen(self.lora.input, self._lora_chosen, [self.lora, self.form, self.values], self._whole)
-        listen(self.form.input, self._moved, chosen, self._shown)
-        text, known = self.presets.text, self.presets.known
-        listen(self.load_button.click, self._loaded, [self.preset, text, self.layout, self.form], self._whole)
-        for button, value in ((self.zero, "0"), (self.one, "1")):
-            listen(button.click, self._set_to(value), [self.layout, self.form], self._whole)
-        listen(self.custom.click, self._set, [self.custom_value, self.layout, self.form], self._whole)
-        written = [self.name, self.line, text, known]
-        listen(self.add.click, self._add, written, [self.message, *self.presets.outputs, self.preset])
-        listen(self.add_and_save.click, self._save, written, [self.message, *self.presets.outputs, self.preset])
+        listen(self.lora.input, self._lora_chosen, {self.lora, self.form, self.values}, self._whole)
+        loaded = {self.preset, self.presets.text, self.layout, self.form}
+        listen(self.load_button.click, self._loaded, loaded, self._whole)
+        for button, value in ((self.zero, 0.0), (self.one, 1.0)):
+            listen(button.click, self._all_set_to(value), {self.layout, self.form}, self._whole)
+        listen(self.custom.click, self._customized, {self.custom_value, self.layout, self.form}, self._whole)
+        for button, handler in ((self.add, self._added), (self.add_and_save, self._saved)):
+            written = {self.name, self.line, *self.presets.inputs}
+            listen(button.click, handler, written, {self.message, self.preset, *self.presets.outputs})
         for button in (self.presets.save_button, self.presets.reload_button, self.presets.tags_button):
-            listen(button.click, self._choices, [text], [self.preset])
-        on_page_load(self._opened, [self.lora, self.preset, *self._whole])
+            listen(button.click, self._choices, {self.presets.text}, {self.preset})
+        on_page_load(self._opened, {self.lora, self.preset, *self._whole})
 
     # What the controls do ------------------------------------------------------------------------
 
-    def _opened(self) -> list[Any]:
+    def _opened(self) -> Updates:
         loaded = self.loaded()
         first = first_layout(loaded)
         try:
             names = self.presets.store.file().names
         except LbwError:  # the editor says what is wrong with the file
             names = []
-        loras = gr.update(choices=lora_names(self.loras) if self.loras else [])
         values = dict.fromkeys(slider_blocks(first), 1.0)
-        return [loras, gr.update(choices=names), *self._showing(first, values, _NUMBERS, first=loaded)]
+        return {
+            self.lora: gr.update(choices=lora_names(self.loras) if self.loras else []),
+            self.preset: gr.update(choices=names),
+            **self._showing(first, values, _NUMBERS, first=loaded),
+        }
 
-    def _lora_chosen(self, name: str | None, form: str, text: str) -> list[Any]:
+    def _lora_chosen(self, values: Values) -> Updates:
         assert self.loras
         try:
-            architecture = lora_architecture(self.loras, name or "", self.loaded())
+            architecture = lora_architecture(self.loras, values[self.lora] or "", self.loaded())
         except LbwError as error:
-            return self._said(str(error))
+            return self._refused(str(error))
         layout = first_layout(architecture)
-        said = message(GUESS, REMARK) if architecture.family.is_guess else ""
-        return self._showing(layout, values_in(text, slider_blocks(layout)), form, said, architecture)
+        message = message_view(GUESS, REMARK) if architecture.family.is_guess else ""
+        weights = values_in(values[self.values], slider_blocks(layout))
+        return self._showing(layout, weights, values[self.form], message, architecture)
 
-    def _choices(self, text: str) -> Any:
-        return gr.update(choices=parse_presets(text).names)
+    def _choices(self, values: Values) -> Updates:
+        return {self.preset: gr.update(choices=parse_presets(values[self.presets.text]).names)}
 
-    def _moved(self, title: str, form: str, text: str) -> list[Any]:
-        layout = layout_called(title)
-        return _views(values_in(text, slider_blocks(layout)), layout, form)
+    def _moved(self, values: Values) -> Updates:
+        layout = layout_called(values[self.layout])
+        return self._views(values_in(values[self.values], slider_blocks(layout)), layout, values[self.form])
 
-    def _chosen(self, title: str, form: str, text: str) -> list[Any]:
-        layout = layout_called(title)
-        return self._showing(layout, values_in(text, slider_blocks(layout)), form)
+    def _chosen(self, values: Values) -> Updates:
+        layout = layout_called(values[self.layout])
+        return self._showing(layout, values_in(values[self.values], slider_blocks(layout)), values[self.form])
 
-    def _set_to(self, value: str) -> Any:
-        return lambda title, form: self._set(value, title, form)
+    def _all_set_to(self, value: float) -> Callable[[Values], Updates]:
+        """Return the handler of a button that sets every slider to `value`."""
 
-    def _set(self, value: str, title: str, form: str) -> list[Any]:
-        number = parse_number(value or "")
+        def handler(values: Values) -> Updates:
+            layout = layout_called(values[self.layout])
+            return self._showing(layout, dict.fromkeys(slider_blocks(layout), value), values[self.form])
+
+        return handler
+
+    def _customized(self, values: Values) -> Updates:
+        text = values[self.custom_value] or ""
+        number = parse_number(text)
         if number is None:
-            return self._said(f"Custom value {quote(value or '')} is no number; write for example 0.5")
-        layout = layout_called(title)
-        return self._showing(layout, dict.fromkeys(slider_blocks(layout), number), form)
+            return self._refused(f"Custom value {quote(text)} is no number; write for example 0.5")
+        return self._all_set_to(number)(values)
 
-    def _loaded(self, chosen: str | None, text: str, title: str, form: str) -> list[Any]:
-        if not (chosen or "").strip():
-            return self._said("Choose a preset, or write block weights, for example 0,OUT00=1.")
+    def _loaded(self, values: Values) -> Updates:
+        text = values[self.preset] or ""
+        if not text.strip():
+            return self._refused("Choose a preset, or write block weights, for example 0,OUT00=1.")
         try:
-            found = load(chosen or "", layout_called(title), parse_presets(text).presets)
+            presets = parse_presets(values[self.presets.text]).presets
+            found = load(text, layout_called(values[self.layout]), presets)
         except LbwError as error:
-            return self._said(str(error))
-        values = {**dict.fromkeys(slider_blocks(found.layout), 0.0), **found.values}
-        return self._showing(found.layout, values, form, message(found.remark, REMARK))
+            return self._refused(str(error))
+        weights = {**dict.fromkeys(slider_blocks(found.layout), 0.0), **found.values}
+        return self._showing(found.layout, weights, values[self.form], message_view(found.remark, REMARK))
 
-    def _add(self, name: str, line: str, text: str, known: Any) -> list[Any]:
-        return self._written(name, line, text, known, is_saved=False)
+    def _added(self, values: Values) -> Updates:
+        return self._written(values, is_saved=False)
 
-    def _save(self, name: str, line: str, text: str, known: Any) -> list[Any]:
-        return self._written(name, line, text, known, is_saved=True)
+    def _saved(self, values: Values) -> Updates:
+        return self._written(values, is_saved=True)
 
-    def _written(self, name: str, line: str, text: str, known: Any, is_saved: bool) -> list[Any]:
+    def _written(self, values: Values, is_saved: bool) -> Updates:
         try:
-            name = check_name(name or "")
+            name = check_name(values[self.name] or "")
         except LbwError as error:
-            return [message(str(error), BAD), *[gr.update() for _ in self.presets.outputs], gr.update()]
-        names = list(dict.fromkeys([*parse_presets(text).names, name]))
-        return [*self.presets.with_preset(name, line, text, known, is_saved), gr.update(choices=names)]
+            return self._refused(str(error))
+        updates = self.presets.with_preset(name, values[self.line], values, is_saved)
+        names = [*parse_presets(values[self.presets.text]).names, name]
+        return {
+            **updates,
+            self.message: updates[self.presets.message],
+            self.preset: gr.update(choices=list(dict.fromkeys(names))),
+        }
 
     # Updates -------------------------------------------------------------------------------------
 
     def _showing(
-        self, layout: Layout, values: Mapping[str, float], form: str, said: str = "", first: Architecture | None = None
-    ) -> list[Any]:
-        """Return updates of the whole panel: the layout's sliders at `values`.
+        self,
+        layout: Layout,
+        weights: Mapping[str, float],
+        form: str,
+        message: str = "",
+        first: Architecture | None = None,
+    ) -> Updates:
+        """Return updates of the whole panel: the layout's sliders at `weights`.
 
         first: the model whose layouts stand first in the list from now on; the list stays as it is where there is none.
         """
-        chosen = gr.update(choices=titles(first), value=layout.title) if first else layout.title
-        return [said, chosen, _sliders(values, layout), values_text(values), *_views(values, layout, form)]
+        return {
+            self.message: message,
+            self.layout: gr.update(choices=titles(first), value=layout.title) if first else layout.title,
+            self.sliders: _sliders(weights, layout),
+            self.values: values_text(weights),
+            **self._views(weights, layout, form),
+        }
 
-    def _said(self, words: str) -> list[Any]:
-        return [message(words, BAD), *[gr.update() for _ in self._whole[1:]]]
+    def _views(self, weights: Mapping[str, float], layout: Layout, form: str) -> Updates:
+        return {
+            self.line: names_text(weights, layout) if form == _NAMES else numbers_text(weights, layout),
+            self.strip: strip_view({block: weights[block] for block in layout.blocks}),
+        }
+
+    def _refused(self, text: str) -> Updates:
+        return {self.message: message_view(text, BAD)}
 
 
 def weights_panel(
@@ -218,11 +250,6 @@ def strip_view(values: Mapping[str, float]) -> str:
     """Return the picture of block weights as HTML, with the same in words."""
     words = ", ".join(f"{block} {format_number(value)}" for block, value in values.items())
     return picture(data_uri(strip(values, scale=2), is_photo=False), words, _FIELD_WIDTH * min(PER_ROW, len(values)))
-
-
-def _views(values: Mapping[str, float], layout: Layout, form: str) -> list[Any]:
-    text = names_text(values, layout) if form == _NAMES else numbers_text(values, layout)
-    return [text, strip_view({block: values[block] for block in layout.blocks})]
 
 
 def _sliders(values: Mapping[str, float], layout: Layout) -> str:

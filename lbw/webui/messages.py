@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from lbw.core.errors import LbwError
 from lbw.hosts.unknown import has_loras
-from lbw.ui.markup import BAD, Text, message
+from lbw.ui.markup import BAD, Text, message_view
 
 from . import generation
 
@@ -55,7 +55,7 @@ def host_notice(name: str) -> str:
             "Block weights do nothing on this WebUI:", name,
             "has not loaded its own extension for LoRAs. Enable it under Extensions, and restart the WebUI.",
         )  # fmt: skip
-    return message(text, BAD)
+    return message_view(text, BAD)
 
 
 def answer(p: Any, processed: Any) -> None:

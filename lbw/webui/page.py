@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 TABS = ("txt2img", "img2img")
-# The WebUI's fields that a question is taken from, without the tab's name before them.
-FIELDS = ("prompt", "neg_prompt", "seed", "steps", "width", "height", "cfg_scale", "sampling")
+FIELDS = {
+    "prompt": "prompt", "negative_prompt": "neg_prompt", "seed": "seed", "steps": "steps", "width": "width",
+    "height": "height", "cfg_scale": "cfg_scale", "sampler_name": "sampling",
+}  # fmt: skip
+"""The WebUI's fields, without the tab's name before them, that the options of a request are taken from."""
 
 
 class Page:
@@ -35,7 +38,7 @@ class Page:
 def _wanted() -> Iterator[str]:
     for tab in TABS:
         yield f"generation_info_{tab}"
-        yield from (f"{tab}_{field}" for field in FIELDS)
+        yield from (f"{tab}_{field}" for field in FIELDS.values())
 
 
 _WANTED = frozenset(_wanted())

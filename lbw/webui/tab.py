@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gradio as gr
 
 from lbw.analysis.sessions import Sessions
-from lbw.ui.analyze import AnalyzePanel, analyze_panel
+from lbw.ui.analyze import analyze_panel
 from lbw.ui.block_map import block_map_panel
-from lbw.ui.gradio_versions import listen, tooltips
+from lbw.ui.gradio_versions import Updates, Values, listen, tooltips
 from lbw.ui.hints import hints_panel
-from lbw.ui.picture_fields import PictureFields
 from lbw.ui.presets import presets_panel
 from lbw.ui.tuner import tuner_panel
 from lbw.ui.weights import weights_panel
@@ -59,8 +58,8 @@ class Tab:
                 with analyze_tab:
                     buttons = self._take_buttons("analyze")
                     panel = analyze_panel(self.host, self.sessions, editor, tuner)
-            self._connect(buttons, _fields_of(panel, panel.seed), -1)
-            self._connect(tuner_buttons, _fields_of(tuner.picture, tuner.seed), gr.update())
+            self._connect(buttons, panel.fields, -1)
+            self._connect(tuner_buttons, {**tuner.picture.fields, "seed": tuner.seed}, gr.update())
         for component in page.blocks.values():
             component.do_not_save_to_config = True
         return [(page, TITLE, "lbw")]
@@ -76,35 +75,37 @@ class Tab:
         tooltips(texts)
         return buttons
 
-    def _connect(self, buttons: dict[str, Any], fields: Sequence[Any], no_seed: Any) -> None:
+    def _connect(self, buttons: Mapping[str, Any], fields: Mapping[str, Any], no_seed: Any) -> None:
         """Let the buttons take what the host's fields hold, as far as the host has them.
 
-        no_seed: what becomes of the seed where the host's is random and there is no picture yet.
+        fields: of our panel, by the options of a request. no_seed: what becomes of the seed where the host's is random
+        and there is no picture yet.
         """
         for tab, button in buttons.items():
-            theirs = [self.theirs.get(f"{tab}_{field}") for field in FIELDS]
-            pairs = [(mine, other) for mine, other in zip(fields, theirs) if other is not None]
+            sources = {
+                fields[option]: self.theirs[f"{tab}_{name}"]
+                for option, name in FIELDS.items()
+                if f"{tab}_{name}" in self.theirs
+            }
             info = self.theirs.get(f"generation_info_{tab}")
-            places = [place for place, (mine, _) in enumerate(pairs) if mine is fields[FIELDS.index("seed")]]
-            if pairs:
-                inputs = [other for _, other in pairs] + ([info] if info is not None else [])
-                listen(button.click, _taker(len(pairs), places, no_seed), inputs, [mine for mine, _ in pairs])
+            if sources:
+                take = _taker(sources, fields["seed"], info, no_seed)
+                listen(button.click, take, {*sources.values(), *([] if info is None else [info])}, set(sources))
 
 
-def _fields_of(panel: AnalyzePanel | PictureFields, seed: Any) -> list[Any]:
-    """Return the fields of `panel` in the order of the host's."""
-    return [panel.prompt, panel.negative, seed, panel.steps, panel.width, panel.height, panel.cfg, panel.sampler]
+def _taker(sources: Mapping[Any, Any], seed: Any, info: Any, no_seed: Any) -> Callable[[Values], Updates]:
+    """Return the handler that gives each of our fields what the host's holds that is its source.
 
+    seed: the field that gets `no_seed` where the host's is random and `info`, which tells of the host's last picture,
+    has none either.
+    """
 
-def _taker(count: int, seed_places: Sequence[int], no_seed: Any) -> Any:
-    """Return what takes `count` values, and behind them what the host says of the last picture."""
-
-    def take(*values: Any) -> Any:
-        taken = list(values[:count])
-        for place in seed_places:
-            seed = _last_seed(taken[place], values[count] if len(values) > count else None)
-            taken[place] = no_seed if seed == -1 else seed
-        return taken if len(taken) > 1 else taken[0]
+    def take(values: Values) -> Updates:
+        taken = {field: values[source] for field, source in sources.items()}
+        if seed in taken:
+            last = _last_seed(taken[seed], None if info is None else values[info])
+            taken[seed] = no_seed if last == -1 else last
+        return taken
 
     return take
 

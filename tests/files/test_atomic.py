@@ -319,15 +319,16 @@ def test_the_panel_saves_one_preset_beside_what_others_changed_meanwhile(store: 
         panel = presets_panel(store)
     known = store.read("lbwpresets.txt")
     write_text(store.folder / "lbwpresets.txt", "A:1\nB:2\nTHEIRS:1\n")
-    message, text, *_ = panel.with_preset("MINE", "0,OUT00=1", known.text, known, is_saved=True)
-    assert "Saved to" in message
-    assert text == store.read("lbwpresets.txt").text == "A:1\nB:2\nTHEIRS:1\nMINE:0,OUT00=1\n"
+    held = {panel.text: known.text, panel.known: known}
+    updates = panel.with_preset("MINE", "0,OUT00=1", held, is_saved=True)
+    assert "Saved to" in updates[panel.message]
+    assert updates[panel.text] == store.read("lbwpresets.txt").text == "A:1\nB:2\nTHEIRS:1\nMINE:0,OUT00=1\n"
     # The same preset from two sides is a conflict, and so is a text that somebody was editing.
     write_text(store.folder / "lbwpresets.txt", "A:theirs\nB:2\n")
     for edited, written in ((known.text, "A:mine\nB:2\n"), ("A:1\n", "A:mine\n")):
-        message, text, *_ = panel.with_preset("A", "mine", edited, known, is_saved=True)
-        assert "nothing was saved" in message
-        assert text == written
+        updates = panel.with_preset("A", "mine", {**held, panel.text: edited}, is_saved=True)
+        assert "nothing was saved" in updates[panel.message]
+        assert updates[panel.text] == written
     assert parse_presets(store.read("lbwpresets.txt").text).presets == {"A": "theirs", "B": "2"}
 
 

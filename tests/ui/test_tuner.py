@@ -22,11 +22,13 @@ from lbw.analysis.tuner_start import start  # noqa: E402
 from lbw.core.architectures import ARCHITECTURES  # noqa: E402
 from lbw.core.family import Architecture  # noqa: E402
 from lbw.files.user_presets import PresetStore  # noqa: E402
+from lbw.ui.presets import presets_panel  # noqa: E402
 from lbw.ui.tuner import TunerPanel, tuner_panel  # noqa: E402
 from lbw.ui.tuner_controls import Fields  # noqa: E402
 from lbw.ui.tuner_models import title_of  # noqa: E402
 from lbw.ui.tuner_views import Shown  # noqa: E402
 
+SHOWN = Shown()
 SDXL, SD1, FLUX = (ARCHITECTURES[name] for name in ("sdxl", "sd1", "flux"))
 
 
@@ -71,24 +73,36 @@ def tuner() -> Tuner:
     return begun.sorted_as(begun.blocks[:-2], NOT_NEEDED)
 
 
-def said(panel: TunerPanel, **changed: Any) -> list[Any]:
-    """Return the values of the controls beside the state, as they stand at first but for `changed`."""
-    return [*vars(replace(Fields(), **changed)).values(), *panel.trainer.first]
+def values(panel: TunerPanel, tuner: Tuner, shown: Shown = SHOWN, **changed: Any) -> dict[Any, Any]:
+    """Return what the controls hold: the tuner, its pictures, and all else as it is at first but for `changed`."""
+    fields = vars(replace(Fields(), **changed))
+    return {
+        panel.state: tuner,
+        panel.pictures: shown,
+        panel.fix_accepted: False,
+        **{panel.fields[name]: value for name, value in fields.items()},
+        **panel.trainer.first,
+        **{control: control.value for control in panel.picture.fields.values()},
+    }
 
 
-def rounds(panel: TunerPanel, tuner: Tuner, **changed: Any) -> list[list[Any]]:
-    fields = [*said(panel, **changed)[: len(panel.fields)], *(control.value for control in panel.picture.all)]
-    return [update for update in panel._round(tuner, *fields) if isinstance(update[0], str)]
+def rounds(panel: TunerPanel, tuner: Tuner, **changed: Any) -> dict[Any, Any]:
+    """Return what the page shows after a round."""
+    page: dict[Any, Any] = {}
+    for updates in panel._round(values(panel, tuner, **changed)):
+        page.update(updates)
+    return page
 
 
 def clicked(panel: TunerPanel, index: Any, tuner: Tuner, shown: Shown, fix: bool = False) -> tuple[Tuner, str]:
-    """Return the tuner, and what is said, after a click on a picture of the gallery."""
-    updates = panel._accepted(SimpleNamespace(index=index), fix, tuner, shown, *said(panel))
-    return updates[0], updates[1]
+    """Return the tuner, and the message, after a click on a picture of the gallery."""
+    held = {**values(panel, tuner, shown), panel.fix_accepted: fix}
+    updates = panel._accepted(held, SimpleNamespace(index=index))  # type: ignore[arg-type]
+    return updates[panel.state], updates[panel.message]
 
 
 def test_a_round_shows_every_picture_and_each_is_accepted_by_a_click(panel: TunerPanel, tuner: Tuner) -> None:
-    shown = rounds(panel, tuner)[-1][3]
+    shown = rounds(panel, tuner)[panel.pictures]
     labels = [shot.proposal.label for shot in shown.pictures]
     assert labels == ["as it is", "OUT04 0.5 → 0", "OUT04 0.5 → 1", "OUT05 0.5 → 0", "OUT05 0.5 → 1"]
     after, message = clicked(panel, 4, tuner, shown)
@@ -103,13 +117,13 @@ def test_a_round_shows_every_picture_and_each_is_accepted_by_a_click(panel: Tune
 
 @pytest.mark.parametrize("index", [-1, 5, 6, None, [0, 1], "1"])
 def test_a_click_on_no_picture_changes_and_says_nothing(panel: TunerPanel, tuner: Tuner, index: Any) -> None:
-    shown = rounds(panel, tuner)[-1][3]
+    shown = rounds(panel, tuner)[panel.pictures]
     assert len(shown.pictures) == 5
     assert clicked(panel, index, tuner, shown) == (tuner, "")
 
 
 def test_a_picture_of_another_model_is_told_and_not_accepted(panel: TunerPanel, tuner: Tuner) -> None:
-    shown = rounds(panel, tuner)[-1][3]
+    shown = rounds(panel, tuner)[panel.pictures]
     flux = start(FLUX)
     after, message = clicked(panel, 1, flux, shown)
     assert after is flux
@@ -118,19 +132,18 @@ def test_a_picture_of_another_model_is_told_and_not_accepted(panel: TunerPanel, 
 
 def test_a_round_of_one_open_block_in_one_direction_is_rendered(panel: TunerPanel, tuner: Tuner) -> None:
     one = tuner.fixed(["OUT04"])
-    assert len(rounds(panel, one, direction=PLUS)[-1][3].pictures) == 2
+    assert len(rounds(panel, one, direction=PLUS)[panel.pictures].pictures) == 2
 
 
 def test_a_round_without_anything_to_move_is_refused(panel: TunerPanel, tuner: Tuner) -> None:
     fixed = tuner.fixed(["OUT04", "OUT05"])
-    (update,) = rounds(panel, fixed)
-    assert "Nothing to render" in update[0]
-    (update,) = rounds(panel, tuner.with_value(["OUT04", "OUT05"], 1), direction=PLUS)
-    assert "Nothing to render" in update[0]
+    assert "Nothing to render" in rounds(panel, fixed)[panel.message]
+    at_the_end = tuner.with_value(["OUT04", "OUT05"], 1)
+    assert "Nothing to render" in rounds(panel, at_the_end, direction=PLUS)[panel.message]
 
 
 def test_pictures_that_are_alike_are_kept_in_one_file(panel: TunerPanel, tuner: Tuner) -> None:
-    first = rounds(panel, tuner)[-1][3]
+    first = rounds(panel, tuner)[panel.pictures]
     (file,) = {shot.file for shot in first.pictures}
     written = Path(file).stat().st_mtime_ns
     rounds(panel, tuner)
@@ -138,65 +151,81 @@ def test_pictures_that_are_alike_are_kept_in_one_file(panel: TunerPanel, tuner: 
 
 
 def test_the_gallery_is_marked_anew_only_where_a_value_changed(panel: TunerPanel, tuner: Tuner) -> None:
-    shown = rounds(panel, tuner)[-1][3]
-    gallery = panel.views.index(panel.gallery)
-    moved = panel._changing(lambda given: given.with_value(["OUT05"], 1.0))(tuner, shown, *said(panel))
-    assert [label[:1] for _, label in moved[gallery]] == ["a", "O", "O", "O", "✓"]
-    still = panel._changing(lambda given: given)(tuner, shown, *said(panel, step="0.25"))
-    assert still[0].step == 0.25
-    assert still[gallery] == gr.update()
+    shown = rounds(panel, tuner)[panel.pictures]
+    moved = panel._changing(lambda given, _: given.with_value(["OUT05"], 1.0))(values(panel, tuner, shown))
+    assert [label[:1] for _, label in moved[panel.gallery]] == ["a", "O", "O", "O", "✓"]
+    still = panel._changing(lambda given, _: given)(values(panel, tuner, shown, step="0.25"))
+    assert still[panel.state].step == 0.25
+    assert still[panel.gallery] == gr.update()
 
 
 def test_a_change_that_cannot_be_made_is_told_and_leaves_the_tuner(panel: TunerPanel, tuner: Tuner) -> None:
     for changed, named in (({"step": "0"}, "Step"), ({"bounds": "0"}, "Range"), ({"seed": "-1"}, "Seed")):
-        updates = panel._changing(lambda given: given.fixed(["OUT05"]))(tuner, Shown(), *said(panel, **changed))
-        assert updates[0] is tuner
-        assert named in updates[1]
+        updates = panel._changing(lambda given, _: given.fixed(["OUT05"]))(values(panel, tuner, **changed))
+        assert updates[panel.state] is tuner
+        assert named in updates[panel.message]
 
 
 def test_a_page_that_is_opened_anew_shows_what_somebody_changed_and_else_the_model_that_is_loaded(
     panel: TunerPanel, tuner: Tuner
 ) -> None:
-    panel._changing(lambda given: given)(start(FLUX), Shown(), *said(panel))
-    assert panel._opened()[0].architecture == "sdxl"
-    assert panel._opened()[0].history == ()
-    panel._changing(lambda given: given)(tuner, Shown(), *said(panel))
-    assert panel._opened()[0].states == tuner.states
+    panel._changing(lambda given, _: given)(values(panel, start(FLUX)))
+    assert panel._opened()[panel.state].architecture == "sdxl"
+    assert panel._opened()[panel.state].history == ()
+    panel._changing(lambda given, _: given)(values(panel, tuner))
+    assert panel._opened()[panel.state].states == tuner.states
 
 
-def test_another_model_keeps_the_settings_and_only_those_groups_that_it_has(panel: TunerPanel) -> None:
-    groups = panel.outputs.index(panel.groups)
-    given = said(panel, groups="IN04-IN05", step="0.1", bounds="1,-1", seed="7")
-    kept = panel._anew(*given, title_of(start(SD1)))
-    assert (kept[0].architecture, kept[0].step, kept[0].bounds, kept[0].seed) == ("sd1", 0.1, (-1.0, 1.0), 7)
-    assert kept[groups] == "IN04 IN05"
-    lost = panel._anew(*given, title_of(start(FLUX)))
-    assert (lost[0].architecture, lost[0].step, lost[0].groups, lost[groups]) == ("flux", 0.1, (), "")
-    refused = panel._anew(*said(panel, step="none"), title_of(start(FLUX)))
-    assert "Step" in refused[panel.outputs.index(panel.message)]
-    assert refused[0] == gr.update()
+def test_another_model_keeps_the_settings_and_only_those_groups_that_it_has(panel: TunerPanel, tuner: Tuner) -> None:
+    held = values(panel, tuner, groups="IN04-IN05", step="0.1", bounds="1,-1", seed="7")
+    kept = panel._anew({**held, panel.model: title_of(start(SD1))})
+    begun = kept[panel.state]
+    assert (begun.architecture, begun.step, begun.bounds, begun.seed) == ("sd1", 0.1, (-1.0, 1.0), 7)
+    assert kept[panel.groups] == "IN04 IN05"
+    lost = panel._anew({**held, panel.model: title_of(start(FLUX))})
+    begun = lost[panel.state]
+    assert (begun.architecture, begun.step, begun.groups, lost[panel.groups]) == ("flux", 0.1, (), "")
+    refused = panel._anew({**held, panel.step: "none", panel.model: title_of(start(FLUX))})
+    assert list(refused) == [panel.message]
+    assert "Step" in refused[panel.message]
 
 
 def test_a_state_that_was_kept_is_gone_on_with(panel: TunerPanel, tuner: Tuner) -> None:
     kept = replace(tuner, step=0.1, seed=9)
-    found = panel._suggested(*said(panel), kept.to_json(), title_of(start(FLUX)))
-    assert found[0] == kept
-    refused = panel._suggested(*said(panel), "{}", title_of(start(FLUX)))
-    assert refused[0] == gr.update()
-    assert refused[panel.outputs.index(panel.message)] != ""
+    held = {**values(panel, tuner), panel.suggestion: kept.to_json(), panel.model: title_of(start(FLUX))}
+    assert panel._suggested(held)[panel.state] == kept
+    refused = panel._suggested({**held, panel.suggestion: "{}"})
+    assert list(refused) == [panel.message]
+    assert refused[panel.message] != ""
 
 
 def test_a_name_that_no_preset_can_have_is_told_and_gives_no_line(panel: TunerPanel, tuner: Tuner) -> None:
-    line = panel.views.index(panel.preset)
-    assert panel._views(tuner, None, said(panel, name="MINE"))[line].startswith("MINE:0,0,")
-    updates = panel._views(tuner, None, said(panel, name="a:b"))
-    assert updates[line] == ""
-    assert "a:b" in updates[1]
-    assert panel._views(tuner, None, said(panel, name="a:b"), "said before")[1] == "said before"
+    assert panel._views(tuner, None, values(panel, tuner, name="MINE"))[panel.preset].startswith("MINE:0,0,")
+    updates = panel._views(tuner, None, values(panel, tuner, name="a:b"))
+    assert updates[panel.preset] == ""
+    assert "a:b" in updates[panel.message]
+    assert panel._views(tuner, None, values(panel, tuner, name="a:b"), "told before")[panel.message] == "told before"
 
 
 def test_a_value_that_is_no_number_is_named(panel: TunerPanel, tuner: Tuner) -> None:
     filled = panel._changing(panel._with_weights)
-    given = [tuner, Shown(), *said(panel, direction=BOTH)]
-    assert "much" in filled(*given, "0.5", "much")[1]
-    assert filled(*given, "0,OUT05=1", "0.25")[0].by_block["OUT05"].value == 1
+    held = {**values(panel, tuner, direction=BOTH), panel.weights: "0.5", panel.fill: "much"}
+    assert "much" in filled(held)[panel.message]
+    held = {**held, panel.weights: "0,OUT05=1", panel.fill: "0.25"}
+    assert filled(held)[panel.state].by_block["OUT05"].value == 1
+
+
+def test_a_preset_goes_into_the_editor_and_both_panels_tell(tmp_path: Path, tuner: Tuner) -> None:
+    store = PresetStore(tmp_path)
+    with gr.Blocks():
+        editor = presets_panel(store)
+        panel = tuner_panel(Host(tmp_path / "cells"), store, editor)
+    known = store.read("lbwpresets.txt")
+    held = {**values(panel, tuner, name="MINE"), editor.text: "A:1\n", editor.known: known}
+    updates = panel._added(held)
+    assert updates[editor.text] == f"A:1\nMINE:{tuner.weights}\n"
+    assert updates[panel.message] == updates[editor.message]
+    assert "not saved yet" in updates[panel.message]
+    assert updates.keys() <= {panel.message, *editor.outputs}
+    refused = panel._added({**held, panel.name: "a:b"})
+    assert list(refused) == [panel.message]

@@ -1,4 +1,4 @@
-"""What is said while a slow step is waited for."""
+"""What the page hears while a slow step is waited for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lbw.ui.pauses import with_pauses
+from lbw.ui.keepalive import with_keepalive
 
 
 def test_items_come_in_order_and_silence_is_filled() -> None:
@@ -19,7 +19,7 @@ def test_items_come_in_order_and_silence_is_filled() -> None:
         yield 2
 
     found: list[int | None] = []
-    for item in with_pauses(items(), 0.02):
+    for item in with_keepalive(items(), 0.02):
         found.append(item)
         if found.count(None) == 3:
             go.set()
@@ -32,7 +32,7 @@ def test_an_error_reaches_the_caller() -> None:
         yield 1
         raise ValueError("lost")
 
-    found = with_pauses(items())
+    found = with_keepalive(items())
     assert next(found) == 1
     with pytest.raises(ValueError, match="lost"):
         next(found)
@@ -51,7 +51,7 @@ def test_a_caller_that_ends_early_ends_the_work_too() -> None:
         finally:
             ended.set()
 
-    found = with_pauses(items())
+    found = with_keepalive(items())
     assert next(found) == 0
     found.close()  # type: ignore[attr-defined]
     go.set()

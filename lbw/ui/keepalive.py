@@ -11,7 +11,7 @@ T = TypeVar("T")
 SECONDS = 2.0
 
 
-def with_pauses(items: Iterable[T], seconds: float = SECONDS) -> Iterator[T | None]:
+def with_keepalive(items: Iterable[T], seconds: float = SECONDS) -> Iterator[T | None]:
     """Yield `items` as they come, and None whenever none has come for `seconds`.
 
     The items are made in a thread of their own. When the caller ends early, the thread ends after the item that it
@@ -30,7 +30,7 @@ def with_pauses(items: Iterable[T], seconds: float = SECONDS) -> Iterator[T | No
         except BaseException as error:  # it belongs to the caller
             ready.put(("error", error))
 
-    threading.Thread(target=work, name="lbw with pauses", daemon=True).start()
+    threading.Thread(target=work, name="lbw keepalive", daemon=True).start()
     try:
         while True:
             try:
