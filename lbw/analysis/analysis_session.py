@@ -174,7 +174,7 @@ class AnalysisSession(Session):
         else:
             self.say(("Done:", new, "pictures rendered,", old, "kept from before."))
         for sample, error in analysis.source_errors.items():
-            self.say(("The source failed for", f"{self.settings.label(sample)}:", error), ERROR)
+            self.say(("The source failed for", *self.settings.words(sample), ":", error), ERROR)
         failures: dict[str, list[str]] = {}
         for result in analysis.results:
             for error in dict.fromkeys(result.errors.values()):

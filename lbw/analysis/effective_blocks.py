@@ -53,8 +53,13 @@ class Settings:
         """Every source, those of one prompt together."""
         return tuple(Sample(seed, number) for number in range(len(self.prompts)) for seed in self.seeds)
 
+    def words(self, sample: Sample) -> tuple[str | int, ...]:
+        """Return the same as `label` in parts, words apart from numbers, for pages that are translated."""
+        words: tuple[str | int, ...] = ("seed", sample.seed)
+        return ("prompt", sample.prompt + 1, "·", *words) if len(self.prompts) > 1 else words
+
     def label(self, sample: Sample) -> str:
-        """Return how pages and files call `sample`."""
+        """Return how files call `sample`, and lists of them."""
         return f"prompt {sample.prompt + 1}, seed {sample.seed}" if len(self.prompts) > 1 else f"seed {sample.seed}"
 
     def source(self, sample: Sample, architecture: Architecture) -> Cell:
