@@ -132,7 +132,9 @@ def _model(kind: type[PictureRequest], name: str, meaning: str) -> type[BaseMode
                 ... if option.name == "prompt" else default, description=f"{option.label}: {option.meaning}", **bounds
             ),
         )
-    return create_model(name, __doc__=meaning, **made)
+    form: type[BaseModel] = create_model(name, **made)
+    form.__doc__ = meaning  # pydantic 1, which AUTOMATIC1111 has, takes it in no other way
+    return form
 
 
 AnalysisForm: Any = _model(AnalysisRequest, "Analysis", "What to analyze: a prompt with `lbw=XYZ` at one LoRA.")

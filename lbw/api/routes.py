@@ -284,7 +284,7 @@ def _add_analyses(router: APIRouter, sessions: Sessions) -> None:
     @router.post("/analyze", response_model=AnalysisState, summary="Start the Effective Block Analyzer")
     def post_analyze(sent: AnalysisForm) -> Any:
         with answering():
-            return _state(sessions.start(AnalysisRequest.read(sent.model_dump())))
+            return _state(sessions.start(AnalysisRequest.read(dict(sent))))
 
     @router.get("/analyze", response_model=list[EarlierAnalysis], summary="The analyses that have results on the disk")
     def get_analyses() -> Any:
