@@ -174,7 +174,8 @@ class AnalysisSession(Session):
         else:
             self.say(("Done:", new, "pictures rendered,", old, "kept from before."))
         for sample, error in analysis.source_errors.items():
-            self.say(("The source failed for", *self.settings.words(sample), ":", error), ERROR)
+            *words, seed = self.settings.words(sample)
+            self.say(("The source failed for", *words, f"{seed}:", error), ERROR)
         failures: dict[str, list[str]] = {}
         for result in analysis.results:
             for error in dict.fromkeys(result.errors.values()):
