@@ -178,7 +178,7 @@ def test_an_interrupted_run_renders_only_what_was_missing(webui: WebUI, files: F
         time.sleep(0.2)
     running.join(600)
     (stopped,) = answers
-    assert "are missing" in stopped.warnings
+    assert "missing" in stopped.warnings
     first = figures(stopped)
     assert 1 <= first["rendered"] < 13
     again = figures(webui.render(tag(files.both, "XYZ"), fresh=True, **request))
