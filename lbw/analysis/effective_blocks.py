@@ -19,7 +19,7 @@ from lbw.core.numbers import format_number
 from .cells import Cell, Choice, check_count, uniform_cell
 from .measure import Change, Mask, measure
 from .request import BLACK
-from .runner import CannotKeepError, Outcome, Renderer, run
+from .runner import CannotKeepError, CellRenderer, Outcome, run
 from .store import CellStore, Rendered
 
 
@@ -147,7 +147,7 @@ class Analysis:
         """Every cell, the sources first."""
         return list(dict.fromkeys([*self.sources.values(), *self._wanted]))
 
-    def run(self, renderer: Renderer) -> Iterator[Outcome]:
+    def run(self, renderer: CellRenderer) -> Iterator[Outcome]:
         """Render what is missing and measure it; yield each outcome as it comes.
 
         When a cell cannot be kept on disk, `stop_reason` says so and the analysis ends with what it has.

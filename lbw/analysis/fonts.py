@@ -121,5 +121,5 @@ def _cut(text: str, font: Font, width: int) -> int:
             low = middle
         else:
             high = middle - 1
-    breaks = [place for place in range(low // 2, low + 1) if text[place - 1 : place] in (" ", ",", "、", "_", "-")]
+    breaks = [index for index in range(low // 2, low + 1) if text[index - 1 : index] in (" ", ",", "、", "_", "-")]
     return max(breaks, default=low)

@@ -48,8 +48,8 @@ def _words(block: str, architecture: Architecture, trainer: AiToolkit, training:
     family = architecture.family
     if trainer.unet:
         paths: Iterable[str] = unet_paths(block, trainer.unet, training.has_convolutions)
-    elif place := stack_of(block, family):
-        stack, number = place
+    elif numbered := stack_of(block, family):
+        stack, number = numbered
         paths = [f"{trainer.stacks.get(stack.path, stack.path)}.{number}."]
     else:
         paths = outside_paths(block, family, trainer.is_renamed)

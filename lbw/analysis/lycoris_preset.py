@@ -58,8 +58,8 @@ def _names(block: str, architecture: Architecture, trainer: LyCORIS, training: T
     if trainer.unet:
         paths = unet_paths(block, trainer.unet, training.has_convolutions)
         return [f"{path}*" if path.endswith(".") else path for path in paths]
-    if place := stack_of(block, family):
-        stack, number = place
+    if numbered := stack_of(block, family):
+        stack, number = numbered
         return [f"{stack.path}.{number}.*"]
     if family.adapter and block == family.encoders["adapter"]:
         return [f"{family.adapter}.*"]

@@ -119,15 +119,15 @@ def _included(blocks: Iterable[str], architecture: Architecture, trainer: Networ
     """Return blocks that the trainer leaves out by itself, each with a pattern that brings modules of it in."""
     found = []
     for block in blocks:
-        place = stack_of(block, architecture.family)
-        key, number = (place[0].letter, str(place[1])) if place else (block, "")
+        numbered = stack_of(block, architecture.family)
+        key, number = (numbered[0].letter, str(numbered[1])) if numbered else (block, "")
         found += [(block, pattern.replace("#", number)) for pattern in trainer.included.get(key, ())]
     return found
 
 
 def _indices(blocks: Sequence[str], weights: Mapping[str, float]) -> str:
     """Return the places of the blocks that are trained as sd-scripts reads them: `0,8-12`, `all` or `none`."""
-    numbers = [place for place, block in enumerate(blocks) if weights.get(block, 0.0) > 0]
+    numbers = [index for index, block in enumerate(blocks) if weights.get(block, 0.0) > 0]
     if len(numbers) in (0, len(blocks)):
         return "all" if numbers else "none"
     runs: list[list[int]] = []
@@ -173,8 +173,8 @@ def _patterns(blocks: Iterable[str], architecture: Architecture, shares: str) ->
     """Return a pattern of the modules of `blocks` for each stack that some of them are of."""
     numbers: dict[str, list[str]] = {}
     for block in blocks:
-        if place := stack_of(block, architecture.family):
-            numbers.setdefault(place[0].path, []).append(str(place[1]))
+        if numbered := stack_of(block, architecture.family):
+            numbers.setdefault(numbered[0].path, []).append(str(numbered[1]))
     if shares == "search":
         return [f"{flat(path)}_({'|'.join(which)})_" for path, which in numbers.items()]
     return [f"{_dotted(path)}[.]({'|'.join(which)})[.].*" for path, which in numbers.items()]

@@ -78,12 +78,12 @@ def to_csv(figures: Mapping[str, Any]) -> str:
     """Return the figures of the blocks as a table, one line a block; `report` gives `figures`."""
     sources = figures["settings"]["sources"]
     extra = [f"mean_{figure}" for figure in _FIGURES] if figures["settings"]["mask"] else []
-    place = {label: number for number, label in enumerate(figures["ranking"], start=1)}
+    ranks = {label: number for number, label in enumerate(figures["ranking"], start=1)}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["place", "block", *sources, "mean", "std", *extra])
     for block in figures["blocks"]:
-        row = [place.get(block["block"], ""), block["block"], *block["percent"], block["mean"], block["std"]]
+        row = [ranks.get(block["block"], ""), block["block"], *block["percent"], block["mean"], block["std"]]
         writer.writerow(["" if value is None else value for value in (*row, *(block[name] for name in extra))])
     return text.getvalue()
 

@@ -21,7 +21,7 @@ class SkippedError(Exception):
     """The user does not want this picture."""
 
 
-class Renderer(Protocol):
+class CellRenderer(Protocol):
     """What a host does for the analyzer."""
 
     def render(self, cell: Cell) -> Rendered:
@@ -49,7 +49,9 @@ class Outcome:
     reused: bool = False
 
 
-def run(cells: Sequence[Cell], renderer: Renderer, store: CellStore, tensors: Mapping[str, int]) -> Iterator[Outcome]:
+def run(
+    cells: Sequence[Cell], renderer: CellRenderer, store: CellStore, tensors: Mapping[str, int]
+) -> Iterator[Outcome]:
     """Yield what comes of each of `cells`, in the order in which they are rendered.
 
     Ends early when the user stops it, or when a finished cell cannot be kept: what was yielded is good.

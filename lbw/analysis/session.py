@@ -25,7 +25,7 @@ from lbw.core.tag import LoraRequest
 from .noise_scan import Probe
 from .png import write_png
 from .request import PictureRequest
-from .runner import Renderer, StoppedError
+from .runner import CellRenderer, StoppedError
 from .sheet import Sheet
 from .store import CellStore, forget_oldest
 
@@ -75,7 +75,7 @@ class Prepared:
     tensors: Mapping[str, int]
     presets: Mapping[str, str]
     store: CellStore
-    renderer: Renderer
+    renderer: CellRenderer
     probe: Probe | None
     sampling: str
     output: Path | None

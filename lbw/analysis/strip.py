@@ -37,8 +37,8 @@ def strip(weights: Mapping[str, float], scale: int = 1) -> Image.Image:
     width, height = fields[0].width - 1, fields[0].height - 1
     rows, columns = -(-len(fields) // PER_ROW), min(len(fields), PER_ROW)
     picture = Image.new("RGB", (columns * width + 1, rows * height + 1), _PAPER)
-    for place, field in enumerate(fields):
-        picture.paste(field, (place % PER_ROW * width, place // PER_ROW * height))
+    for index, field in enumerate(fields):
+        picture.paste(field, (index % PER_ROW * width, index // PER_ROW * height))
     return picture
 
 

@@ -193,8 +193,8 @@ def build(
     check_count(len(x.values) * len(y.values) * len(z.values))
     base = entries_of(CHANGED if is_preset(CHANGED, presets) else "1", architecture, presets, seed)
     cells: dict[tuple[int, int, int], Cell] = {}
-    for place in itertools.product(range(len(z.values)), range(len(y.values)), range(len(x.values))):
-        values = [(axis.type, axis.values[number]) for axis, number in zip((x, y, z), place[::-1])]
+    for index in itertools.product(range(len(z.values)), range(len(y.values)), range(len(x.values))):
+        values = [(axis.type, axis.values[number]) for axis, number in zip((x, y, z), index[::-1])]
         chosen = dict(values)
         cell = base
         originals = [value for kind, value in values if kind is AxisType.WEIGHTS]
@@ -207,7 +207,7 @@ def build(
             cell = replace(cell, elements=chosen[AxisType.ELEMENTS])
         if AxisType.SEED in chosen:
             cell = replace(cell, seed=int(chosen[AxisType.SEED]))
-        cells[place] = cell
+        cells[index] = cell
     return Grid(x, y, z, cells)
 
 

@@ -27,7 +27,7 @@ from lbw.ui.weights import weights_panel
 from .commands import renderer, usual
 from .host import CELLS, StudioHost
 from .renderer import PictureRenderer
-from .server import Shelf, application, head, serve
+from .server import StudioFiles, application, head, serve
 from .store import StudioPresets
 
 EXAMPLE = "a large red star on a white background, flat style"
@@ -63,10 +63,10 @@ def build(
         return replace(maker, presets=store.presets(), elements=store.elements())
 
     host = StudioHost(fresh, bundled, output.resolve(), cells, EXAMPLE)
-    shelf = Shelf(store, maker.host.library, maker.host.architecture)
+    files = StudioFiles(store, maker.host.library, maker.host.architecture)
     sessions = Sessions(host)
-    page = _page(maker, fresh, sessions, host, shelf, bundled, scripts).queue(default_concurrency_limit=1)
-    return application(page, shelf, sessions)
+    page = _page(maker, fresh, sessions, host, files, bundled, scripts).queue(default_concurrency_limit=1)
+    return application(page, files, sessions)
 
 
 def _page(
@@ -74,11 +74,11 @@ def _page(
     fresh: Callable[[], PictureRenderer],
     sessions: Sessions,
     host: StudioHost,
-    shelf: Shelf,
+    files: StudioFiles,
     bundled: bool,
     scripts: str,
 ) -> gr.Blocks:
-    store = shelf.store
+    store = files.store
     values = usual(maker, bundled)
     names = maker.host.library.names()
     first = names[0] if names else "name"
@@ -108,9 +108,9 @@ def _page(
         with gr.Tab("Presets"):
             editor = presets_panel(store)
             with gr.Tab("Make weights"):
-                weights_panel(editor, host.loaded, shelf)
+                weights_panel(editor, host.loaded, files)
             with gr.Tab("Block map"):
-                block_map_panel(shelf, host.loaded, lambda: maker.model)
+                block_map_panel(files, host.loaded, lambda: maker.model)
             with gr.Tab("Elemental presets"):
                 presets_panel(store, "elements")
         with gr.Tab("Tuner"):

@@ -31,7 +31,7 @@ ADDRESS = "127.0.0.1"
 
 
 @dataclass(frozen=True)
-class Shelf:
+class StudioFiles:
     """What the routes ask of the studio: its presets, its LoRA files and its model."""
 
     store: PresetStore
@@ -107,12 +107,12 @@ def head(language: str | None) -> str:
     return words + "".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in scripts)
 
 
-def application(page: gr.Blocks, shelf: Shelf, sessions: Sessions) -> FastAPI:
+def application(page: gr.Blocks, files: StudioFiles, sessions: Sessions) -> FastAPI:
     """Return the server: `page` at its root, and beside it the routes."""
     page.show_api = False
     app = FastAPI(title="LoRA Block Weight")
     app.add_middleware(ThisMachineOnly)
-    add_routes(app, shelf, None, sessions)
+    add_routes(app, files, None, sessions)
     return gr.mount_gradio_app(app, page, path="/")
 
 

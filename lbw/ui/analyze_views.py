@@ -159,21 +159,21 @@ def results_view(session: AnalysisSession | None) -> str:
         f'<button type="button" title="Sort by this">{escape(heading or "#")}</button></th>'
         for heading in headings
     )
-    rows = "".join(_row(place, result, largest, masked, verdicts) for place, result in enumerate(ranked, 1))
+    rows = "".join(_row(rank, result, largest, masked, verdicts) for rank, result in enumerate(ranked, 1))
     return (
         '<div class="lbw-scroll lbw-results" data-box="lbw_analyze_pick"><table class="lbw-table">'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
-def _row(place: int, result: BlockResult, largest: float, masked: Sequence[str], verdicts: object) -> str:
+def _row(rank: int, result: BlockResult, largest: float, masked: Sequence[str], verdicts: object) -> str:
     label = result.choice.label
     assert hasattr(verdicts, "get")
     found = list(dict.fromkeys(verdict for block in result.choice.blocks if (verdict := verdicts.get(block))))
     kind = found[0].replace(" ", "-") if len(found) == 1 else "mixed"
     verdict_words = " / ".join(words((_SIGNS[verdict], verdict)) for verdict in found)
     cells = [
-        f"<td>{place if result.mean is not None else ''}</td>",
+        f"<td>{rank if result.mean is not None else ''}</td>",
         f'<td><button type="button" title="Show its pictures">{escape(label)}</button></td>',
         _bar_cell(result.mean, largest),
         _number_cell(result.std, "{:.3f}"),

@@ -1,6 +1,6 @@
 """HTML of the panels. Whatever comes from a file or from the user passes `escape`.
 
-The page is translated in the browser, where whole texts of elements are looked up. So what is said is given in parts,
+The page is translated in the browser, where whole texts of elements are looked up. So a message is given in parts,
 words apart from numbers and names, and each part has an element of its own.
 """
 
@@ -16,7 +16,7 @@ from PIL import Image
 from lbw.analysis.png import encoded
 
 Text = str | tuple[str | int, ...]
-"""What is said: a sentence without numbers and names, or its parts."""
+"""A message: a sentence without numbers and names, or its parts."""
 GOOD, REMARK, BAD = "good", "remark", "bad"
 SIGNS = {GOOD: "✓", REMARK: "!", BAD: "✗"}
 """What stands beside a colour, for those who cannot tell colours apart."""

@@ -81,7 +81,7 @@ def server() -> Server:
     from lbw.hosts.standalone import Library
     from lbw.studio.host import StudioHost
     from lbw.studio.renderer import PictureRenderer
-    from lbw.studio.server import Shelf, ThisMachineOnly
+    from lbw.studio.server import StudioFiles, ThisMachineOnly
 
     memory = Path("/dev/shm")
     kept = tempfile.TemporaryDirectory(prefix="lbw-fuzz-", dir=memory if memory.is_dir() else None)
@@ -108,7 +108,7 @@ def server() -> Server:
     app = FastAPI()
     app.state.folder = kept  # removed with the server
     app.add_middleware(ThisMachineOnly)
-    add_routes(app, Shelf(store, library, architecture), None, sessions)
+    add_routes(app, StudioFiles(store, library, architecture), None, sessions)
     made = Server(app, folder, asyncio.new_event_loop(), sessions)
     return made
 

@@ -26,7 +26,7 @@ TestClient = pytest.importorskip("fastapi.testclient").TestClient
 
 from lbw.analysis.sessions import Sessions  # noqa: E402
 from lbw.hosts.standalone import Library  # noqa: E402
-from lbw.studio.server import Shelf, application, head, serve  # noqa: E402
+from lbw.studio.server import StudioFiles, application, head, serve  # noqa: E402
 
 TAG = "<lora:planted:1:lbw=%s>"
 
@@ -42,7 +42,7 @@ def client(store: StudioPresets) -> Any:
     """Return a program that talks to the server of an empty page."""
     with gr.Blocks() as page:
         gr.Markdown("the page")
-    app = application(page, Shelf(store, Library(DEMO / "loras"), ARCHITECTURES["sdxl"]), Sessions(None))  # type: ignore[arg-type]
+    app = application(page, StudioFiles(store, Library(DEMO / "loras"), ARCHITECTURES["sdxl"]), Sessions(None))  # type: ignore[arg-type]
     return TestClient(app, base_url="http://127.0.0.1:7870")
 
 
