@@ -34,7 +34,7 @@ ERRORS = {"TagError", "WeightsError", "PresetError", "FileError", "HostError"}
 """Errors whose text is shown, where it holds no value."""
 WITH_ERRORS = ("lbw/core", "lbw/files", "lbw/analysis", "lbw/hosts")
 CONSTANTS = {
-    "lbw/analysis/effective_blocks.py": ("NEEDED", "NOT_NEEDED", "UNKNOWN"),
+    "lbw/analysis/effective_blocks.py": ("NEEDED", "NOT_NEEDED", "UNKNOWN", "NOT_MEASURED"),
     "lbw/core/preset_check.py": ("NAMED", "ONE_NUMBER", "OTHER_PRESET"),
     "lbw/core/block_words.py": ("SEVERAL", "WITH_EMBEDDERS", "BEFORE", "MIDDLE", "BEHIND"),
 }  # fmt: skip

@@ -68,6 +68,17 @@ class AnalysisSession(Session):
         return suggest(self.results, self.request.not_needed, self.request.needed)
 
     @property
+    def touched(self) -> list[str]:
+        """The model's blocks that the LoRA has tensors in."""
+        return [block for block in self.prepared.architecture.blocks if self.prepared.tensors.get(block)]
+
+    @property
+    def not_measured(self) -> list[str]:
+        """The blocks that the LoRA has tensors in, and of which nothing is known."""
+        verdicts = self.suggestion.verdicts
+        return [block for block in self.touched if block not in verdicts]
+
+    @property
     def preset_name(self) -> str:
         """A name that a preset can have, made of the LoRA's."""
         name = "".join(sign for sign in self.lora if sign not in ":#<>,\r\n").strip()

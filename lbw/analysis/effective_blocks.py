@@ -219,23 +219,39 @@ def ranking(results: Sequence[BlockResult]) -> list[BlockResult]:
 # The suggestion ----------------------------------------------------------------------------------
 
 NEEDED, NOT_NEEDED, UNKNOWN = "needed", "not needed", "unknown"
+NOT_MEASURED = "not measured"
+"""The verdict on a block that was not looked at, or of which no picture could be compared."""
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """Each block sorted: `needed` where the mean percentage is at least `high`, `not needed` where at most `low`."""
+    """Each block sorted: `needed` where the mean percentage is at least `high`, `not needed` where at most `low`.
+
+    verdicts: of the blocks that were measured.
+    """
 
     low: float
     high: float
     verdicts: Mapping[str, str]
 
+    def verdict(self, block: str) -> str:
+        """Return how `block` is sorted."""
+        return self.verdicts.get(block, NOT_MEASURED)
+
+    def verdicts_of(self, choice: Choice) -> list[str]:
+        """Return how the blocks of `choice` are sorted, each verdict once."""
+        return list(dict.fromkeys(map(self.verdict, choice.blocks)))
+
     def preset(self, name: str) -> str:
-        """Return a line of the preset file: needed blocks at 1, unknown ones at 0.5, all others at 0."""
-        weights = {NEEDED: "1", UNKNOWN: "0.5"}
-        kept = [f"{block}={weights[verdict]}" for block, verdict in self.verdicts.items() if verdict in weights]
+        """Return a line of the preset file: blocks that are not needed at 0, unknown ones at 0.5, all others at 1.
+
+        What was not measured stays as it is without block weights.
+        """
+        weights = {NOT_NEEDED: "0", UNKNOWN: "0.5"}
+        reduced = [f"{block}={weights[verdict]}" for block, verdict in self.verdicts.items() if verdict in weights]
         # What would make a comment of the line, or end the name, cannot stand in one.
         name = re.sub(r"[#:\s]+", " ", name).strip() or "suggestion"
-        return f"{name}:{','.join(['0', *kept])}"
+        return f"{name}:{','.join(['1', *reduced])}"
 
 
 def suggest(results: Sequence[BlockResult], low: float | None = None, high: float | None = None) -> Suggestion:

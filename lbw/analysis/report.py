@@ -66,7 +66,7 @@ def report(
         "suggestion": {
             "not_needed_at_most": suggestion.low,
             "needed_at_least": suggestion.high,
-            "blocks": dict(suggestion.verdicts),
+            "blocks": {block: suggestion.verdict(block) for result in results for block in result.choice.blocks},
             "preset": suggestion.preset(name),
         },
         "grid": grids[0] if grids else None,

@@ -214,13 +214,14 @@ def bar_chart(
         y = top + number * row
         pen.text((_GAP, y), (wrap(labels[number], face, left - 2 * _GAP) or [""])[0], _INK, font=face)
         mean, std = result.mean or 0.0, result.std or 0.0
-        verdict = suggestion.verdicts.get(result.choice.blocks[0]) if len(result.choice.blocks) == 1 else None
+        verdicts = suggestion.verdicts_of(result.choice)
         pen.rectangle((left, y + 2, left + mean * scale, y + high), fill=(70, 110, 175))
         if std:
             middle = y + 2 + high // 2
             pen.line((left + max(0, mean - std) * scale, middle, left + (mean + std) * scale, middle), _INK, 2)
-        words = f"{mean:.3f} %" if result.mean is not None else "no picture"
-        pen.text((left + plot + 2 * _GAP, y), f"{words}  {verdict or ''}", _INK, font=face)
+        words = [] if result.mean is None else [f"{mean:.3f} %"]
+        words += verdicts if len(verdicts) == 1 else []
+        pen.text((left + plot + 2 * _GAP, y), "  ".join(words), _INK, font=face)
     for threshold in (suggestion.low, suggestion.high):
         x = left + threshold * scale
         for y in range(top, chart.height - _GAP, 8):

@@ -20,7 +20,7 @@ from lbw.core.selectors import select
 from lbw.core.weights import parse_block_weights, positional_text
 
 from .cells import Cell
-from .effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN
+from .effective_blocks import NEEDED, NOT_MEASURED, NOT_NEEDED, UNKNOWN
 from .groups import Group, groups_text, selector_text
 
 MINUS, PLUS, BOTH = "minus", "plus", "both"
@@ -40,7 +40,12 @@ class BlockState:
     value: float = 0.5
 
 
-VERDICTS = {NEEDED: BlockState(NEEDED, True, 1.0), NOT_NEEDED: BlockState(NOT_NEEDED, True, 0.0), UNKNOWN: BlockState()}
+VERDICTS = {
+    NEEDED: BlockState(NEEDED, True, 1.0),
+    NOT_NEEDED: BlockState(NOT_NEEDED, True, 0.0),
+    UNKNOWN: BlockState(),
+    NOT_MEASURED: BlockState(NOT_MEASURED, False, 1.0),
+}
 """Where a block stands that was sorted so."""
 
 

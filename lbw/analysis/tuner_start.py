@@ -10,7 +10,7 @@ from lbw.core.architectures import ARCHITECTURES, by_name
 from lbw.core.errors import WeightsError, quote
 from lbw.core.family import Architecture
 
-from .effective_blocks import NOT_NEEDED, Suggestion
+from .effective_blocks import Suggestion
 from .groups import parse_groups
 from .tuner import VERDICTS, BlockState, Tuner
 
@@ -45,23 +45,26 @@ def start(architecture: Architecture, layout: int | None = None) -> Tuner:
     return Tuner(architecture.name, layout, (BlockState(),) * len(architecture.layouts[layout]))
 
 
-def from_suggestion(suggestion: Suggestion, architecture: Architecture, layout: int | None = None) -> Tuner:
-    """Return a tuner that begins with the analyzer's suggestion; blocks that it says nothing of are not needed.
+def from_suggestion(
+    suggestion: Suggestion,
+    architecture: Architecture,
+    layout: int | None = None,
+    touched: Collection[str] | None = None,
+) -> Tuner:
+    """Return a tuner that begins with the analyzer's suggestion; blocks that were not measured are open, at 1.
 
-    layout: the count of numbers; the shortest if not given, that lists every block of the suggestion and leaves
-    others at 0.
+    layout: the count of numbers; the shortest if not given that lists every block of the suggestion and of `touched`.
+    touched: the blocks that the LoRA has tensors in, None if that is not known; all others are fixed, as no picture of
+    theirs would differ.
     """
     if layout is None:
-        said = suggestion.verdicts.keys()
-        layout = min(
-            (
-                count for count in tunable_layouts(architecture)
-                if said <= set(architecture.layouts[count]) and not architecture.unlisted.get(count)
-            ),
-            default=None,
-        )  # fmt: skip
+        listed = suggestion.verdicts.keys() | set(touched or ())
+        counts = [count for count in tunable_layouts(architecture) if listed <= set(architecture.layouts[count])]
+        layout = min(counts, default=None)
     tuner = start(architecture, layout)
-    states = {block: VERDICTS[suggestion.verdicts.get(block, NOT_NEEDED)] for block in tuner.blocks}
+    states = {block: VERDICTS[suggestion.verdict(block)] for block in tuner.blocks}
+    if touched is not None:
+        states |= {block: replace(states[block], is_fixed=True) for block in tuner.blocks if block not in touched}
     return replace(tuner, states=tuple(states.values()))
 
 

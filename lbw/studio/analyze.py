@@ -13,6 +13,7 @@ from PIL import Image
 
 from lbw.analysis.analysis_session import AnalysisSession
 from lbw.analysis.effective_blocks import ranking
+from lbw.analysis.groups import selector_text
 from lbw.analysis.plot_session import PlotSession
 from lbw.analysis.request import AnalysisRequest, PlotRequest
 from lbw.analysis.session import DONE, INFO, Session
@@ -118,10 +119,12 @@ def print_ranking(session: AnalysisSession) -> None:
         if masked:
             values = [(result.mean_of(figure), form) for figure, form in _FORMS]
             row += ["-" if value is None else form.format(value) for value, form in values]
-        verdicts = {suggestion.verdicts.get(block, "") for block in result.choice.blocks}
+        verdicts = suggestion.verdicts_of(result.choice)
         row += ["█" * round((result.mean or 0) / largest * 30), " / ".join(sorted(verdicts))]
         rows.append(row)
     table(headings, rows)
+    if session.not_measured:
+        print("Not measured, so they stay at 1:", selector_text(session.not_measured, session.prepared.architecture))
 
 
 _FORMS = (("inside", "{:.3f} %"), ("outside", "{:.3f} %"), ("focus", "{:.2f}"))

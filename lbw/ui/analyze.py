@@ -243,7 +243,7 @@ class AnalyzePanel(AnalyzeControls):
     def _to_tuner(self, values: Values) -> Updates:
         try:
             session = self._found()
-            tuner = from_suggestion(session.suggestion, session.prepared.architecture)
+            tuner = from_suggestion(session.suggestion, session.prepared.architecture, touched=session.touched)
         except LbwError as error:
             return {self.message: message_view(str(error), BAD)}
         groups = apart((choice.blocks for choice in session.settings.choices), tuner.blocks)

@@ -8,16 +8,16 @@ from html import escape
 from PIL import Image
 
 from lbw.analysis.analysis_session import AnalysisSession
-from lbw.analysis.effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN, BlockResult, Sample
+from lbw.analysis.effective_blocks import NOT_MEASURED, BlockResult, Sample
+from lbw.analysis.groups import selector_text
 from lbw.analysis.measure import difference, heat_map
 from lbw.analysis.request import WHITE
 from lbw.analysis.session import ERROR, INFO, WAITING, WARNING, Message
 from lbw.analysis.sheet import beside
 from lbw.core.tag import find_tags, parse_items
 
-from .markup import BAD, GOOD, REMARK, Text, data_uri, message_view, plain, progress, words
+from .markup import BAD, GOOD, REMARK, VERDICT_SIGNS, Text, data_uri, message_view, plain, progress, words
 
-_SIGNS = {NEEDED: "✓", NOT_NEEDED: "✗", UNKNOWN: "?"}
 _FORMS = {"inside": "{:.3f}", "outside": "{:.3f}", "focus": "{:.2f}"}
 
 
@@ -149,7 +149,7 @@ def results_view(session: AnalysisSession | None) -> str:
     """Return the table of blocks; a click on a heading sorts it, one on a row chooses its block (lbw_results.js)."""
     if session is None or not any(result.changes for result in session.results):
         return ""
-    verdicts = session.suggestion.verdicts
+    suggestion, is_over = session.suggestion, session.over.is_set()
     ranked = sorted(session.results, key=lambda result: -(-1.0 if result.mean is None else result.mean))
     largest = max((result.mean or 0.0 for result in ranked), default=0.0) or 1.0
     masked = [figure for figure in _FORMS if any(result.mean_of(figure) is not None for result in ranked)]
@@ -159,19 +159,23 @@ def results_view(session: AnalysisSession | None) -> str:
         f'<button type="button" title="Sort by this">{escape(heading or "#")}</button></th>'
         for heading in headings
     )
-    rows = "".join(_row(rank, result, largest, masked, verdicts) for rank, result in enumerate(ranked, 1))
+    rows = ""
+    for rank, result in enumerate(ranked, 1):
+        # What is not measured yet is no verdict.
+        verdicts = [one for one in suggestion.verdicts_of(result.choice) if is_over or one != NOT_MEASURED]
+        rows += _row(rank, result, largest, masked, verdicts)
+    rest = selector_text(session.not_measured, session.prepared.architecture) if is_over else ""
     return (
         '<div class="lbw-scroll lbw-results" data-box="lbw_analyze_pick"><table class="lbw-table">'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        + (f"<p>{words(('Not measured, so they stay at 1:', rest))}</p>" if rest else "")
     )
 
 
-def _row(rank: int, result: BlockResult, largest: float, masked: Sequence[str], verdicts: object) -> str:
+def _row(rank: int, result: BlockResult, largest: float, masked: Sequence[str], verdicts: Sequence[str]) -> str:
     label = result.choice.label
-    assert hasattr(verdicts, "get")
-    found = list(dict.fromkeys(verdict for block in result.choice.blocks if (verdict := verdicts.get(block))))
-    kind = found[0].replace(" ", "-") if len(found) == 1 else "mixed"
-    verdict_words = " / ".join(words((_SIGNS[verdict], verdict)) for verdict in found)
+    kind = verdicts[0].replace(" ", "-") if len(verdicts) == 1 else "mixed"
+    verdict_words = " / ".join(words((VERDICT_SIGNS[verdict], verdict)) for verdict in verdicts)
     cells = [
         f"<td>{rank if result.mean is not None else ''}</td>",
         f'<td><button type="button" title="Show its pictures">{escape(label)}</button></td>',

@@ -13,6 +13,7 @@ from html import escape
 
 from PIL import Image
 
+from lbw.analysis.effective_blocks import NEEDED, NOT_MEASURED, NOT_NEEDED, UNKNOWN
 from lbw.analysis.png import encoded
 
 Text = str | tuple[str | int, ...]
@@ -20,6 +21,8 @@ Text = str | tuple[str | int, ...]
 GOOD, REMARK, BAD = "good", "remark", "bad"
 SIGNS = {GOOD: "✓", REMARK: "!", BAD: "✗"}
 """What stands beside a colour, for those who cannot tell colours apart."""
+VERDICT_SIGNS = {NEEDED: "✓", NOT_NEEDED: "✗", UNKNOWN: "?", NOT_MEASURED: "–"}
+"""What stands beside the color of a verdict on a block."""
 
 _FEW = 160_000
 """Pixels up to which a photo is sent without loss."""

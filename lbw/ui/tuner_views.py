@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
-from lbw.analysis.effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN
+from lbw.analysis.effective_blocks import NEEDED
 from lbw.analysis.tuner import Proposal, Tuner
 from lbw.core.numbers import format_number
 
-from .markup import Text, counted, words
-
-SIGNS = {NEEDED: "✓", NOT_NEEDED: "✗", UNKNOWN: "?"}
+from .markup import VERDICT_SIGNS, Text, counted, words
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ def state_view(tuner: Tuner) -> str:
     fields = []
     numbers = {block: number for number, group in enumerate(tuner.groups, 1) for block in group}
     for block, known in tuner.by_block.items():
-        state = words((SIGNS[known.verdict], "fixed" if known.is_fixed else "still open"))
+        state = words((VERDICT_SIGNS[known.verdict], "fixed" if known.is_fixed else "still open"))
         kind = known.verdict.replace(" ", "-")
         badge = f'<i class="lbw-group" title="moves with its group">{numbers[block]}</i>' if block in numbers else ""
         fields.append(
@@ -57,6 +55,6 @@ def gallery_view(tuner: Tuner, shown: Shown) -> list[tuple[str, str]]:
         is_accepted = proposal.moves and all(
             move.block in states and states[move.block].value == move.new for move in proposal.moves
         )
-        sign = f"{SIGNS[NEEDED]} " if is_accepted else ""
+        sign = f"{VERDICT_SIGNS[NEEDED]} " if is_accepted else ""
         entries.append((entry.file, sign + proposal.label))
     return entries

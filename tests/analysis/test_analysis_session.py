@@ -179,9 +179,9 @@ def test_thresholds_sort_anew_and_are_written(host: PaintingHost) -> None:
     assert session.suggestion.verdicts == {"IN04": "needed", "IN08": "needed", "OUT00": "unknown"}
     assert session.folder is not None
     path = session.folder / "analysis.json"
-    assert json.loads(path.read_text(encoding="utf-8"))["suggestion"]["preset"] == "demo:0,IN04=1,IN08=1,OUT00=0.5"
+    assert json.loads(path.read_text(encoding="utf-8"))["suggestion"]["preset"] == "demo:1,OUT00=0.5"
     session.sort(None, None)
-    assert json.loads(path.read_text(encoding="utf-8"))["suggestion"]["preset"] == "demo:0,IN04=1,IN08=0.5"
+    assert json.loads(path.read_text(encoding="utf-8"))["suggestion"]["preset"] == "demo:1,IN08=0.5,OUT00=0"
 
 
 # Quick scans -------------------------------------------------------------------------------------

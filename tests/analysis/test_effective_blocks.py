@@ -296,9 +296,8 @@ def test_where_nothing_changes_nothing_is_needed() -> None:
     (choice,) = choose("IN", SDXL, ())
     found = suggest([BlockResult(choice, {Sample(1): Change(0.0)})])
     assert set(found.verdicts.values()) == {"not needed"}
-    assert parse_block_weights(found.preset("P").partition(":")[2]).resolve(SDXL, {}).blocks == dict.fromkeys(
-        SDXL.blocks, 0.0
-    )
+    weights = parse_block_weights(found.preset("P").partition(":")[2]).resolve(SDXL, {}).blocks
+    assert weights == {block: 0.0 if block.startswith("IN") else 1.0 for block in SDXL.blocks}
 
 
 def test_a_block_of_several_choices_counts_with_the_largest() -> None:
@@ -316,7 +315,17 @@ def test_the_suggested_preset_means_its_verdicts() -> None:
     presets = parse_presets(line + "\n").presets
     assert list(presets) == ["my 猫 LoRA"]
     weights = parse_block_weights("my 猫 LoRA").resolve(SDXL, presets).blocks
-    assert weights == dict.fromkeys(SDXL.blocks, 0.0) | {"IN04": 1.0, "IN05": 1.0, "M00": 0.5}
+    assert weights == dict.fromkeys(SDXL.blocks, 1.0) | {"M00": 0.5, "OUT01": 0.0}
+
+
+def test_a_block_that_was_not_analysed_or_failed_is_not_measured_and_keeps_its_weight() -> None:
+    (failed,) = choose("OUT00 OUT01", SDXL, ())
+    found = suggest([*results(IN04=20, OUT01=1), BlockResult(failed, {Sample(1): None})])
+    assert [found.verdict(block) for block in ("IN04", "OUT01", "OUT00", "IN08")] == [
+        "needed", "not needed", "not measured", "not measured",
+    ]  # fmt: skip
+    assert found.verdicts_of(failed) == ["not measured", "not needed"]
+    assert found.preset("P") == "P:1,OUT01=0"
 
 
 def test_the_suggested_preset_is_read_whatever_the_loras_name() -> None:

@@ -80,7 +80,7 @@ def test_the_report_carries_the_suggestion(tmp_path: Path) -> None:
     found = figures(tmp_path)["suggestion"]
     assert (found["not_needed_at_most"], found["needed_at_least"]) == pytest.approx((1, 5))
     assert found["blocks"] == {"IN04": "unknown", "IN05": "needed", "M00": "needed", "OUT01": "not needed"}
-    assert parse_presets(found["preset"]).presets == {"my LoRA": "0,IN04=0.5,IN05=1,M00=1"}
+    assert parse_presets(found["preset"]).presets == {"my LoRA": "1,IN04=0.5,OUT01=0"}
 
 
 def test_with_a_mask_the_report_says_what_is_inside_and_outside(tmp_path: Path) -> None:

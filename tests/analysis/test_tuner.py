@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbw.analysis.cells import AUTO, choose
-from lbw.analysis.effective_blocks import NEEDED, NOT_NEEDED, UNKNOWN, Suggestion
+from lbw.analysis.effective_blocks import NEEDED, NOT_MEASURED, NOT_NEEDED, UNKNOWN, Suggestion
 from lbw.analysis.groups import groups_text, parse_groups, selector_text, usual_groups
 from lbw.analysis.tuner import BOTH, MINUS, PLUS, BlockState, Tuner, chosen, parse_step
 from lbw.analysis.tuner_start import from_json, from_suggestion, start, suggestion_in, tunable_layouts
@@ -200,7 +200,8 @@ def test_every_model_is_tuned_in_its_own_layouts(architecture: Architecture) -> 
 def test_a_suggestion_for_any_model_is_taken_in_a_layout_that_lists_it(architecture: Architecture) -> None:
     first, last = architecture.numbered_blocks[1 if architecture.kind != "unet" else 4], architecture.blocks[0]
     begun = from_suggestion(Suggestion(1.0, 5.0, {first: NEEDED, last: UNKNOWN}), architecture)
-    assert {block: value for block, value in begun.values.items() if value} == {first: 1.0, last: 0.5}
+    assert {block: value for block, value in begun.values.items() if value != 1} == {last: 0.5}
+    assert begun.open_blocks == [block for block in begun.blocks if block != first]
 
 
 def test_a_group_is_one_picture_less_and_one_more_and_is_accepted_as_one() -> None:
@@ -241,17 +242,23 @@ SUGGESTION = Suggestion(1.0, 5.0, {"IN08": NEEDED, "OUT00": UNKNOWN, "OUT01": NO
 
 def test_a_suggestion_sorts_the_blocks() -> None:
     tuner = from_suggestion(SUGGESTION, SDXL, 12)
-    assert tuner.weights == "0,0,0,0,1,0,0.5,0,0,0,0,0"
-    assert tuner.open_blocks == ["OUT00"]
-    assert tuner.by_block["OUT05"] == BlockState(NOT_NEEDED, True, 0.0)
+    assert tuner.weights == "1,1,1,1,1,1,0.5,0,1,1,1,1"
+    assert tuner.by_block["OUT01"] == BlockState(NOT_NEEDED, True, 0.0)
+
+
+def test_what_was_not_measured_stays_open_in_the_tuner_at_1() -> None:
+    tuner = from_suggestion(SUGGESTION, SDXL, 12)
+    assert tuner.by_block["OUT05"] == BlockState(NOT_MEASURED, False, 1.0)
+    assert tuner.open_blocks == [block for block in TWELVE if block not in ("IN08", "OUT01")]
+    assert from_json(tuner.to_json()) == tuner
 
 
 def test_a_suggestion_takes_the_shortest_layout_that_lists_its_blocks() -> None:
     assert from_suggestion(SUGGESTION, SDXL).layout == 12
     assert from_suggestion(replace(SUGGESTION, verdicts={"IN08": NEEDED, "OUT06": UNKNOWN}), SDXL).layout == 20
     assert from_suggestion(replace(SUGGESTION, verdicts={"IN08": NEEDED, "OUT03": UNKNOWN}), SD1).layout == 17
-    flux = from_suggestion(replace(SUGGESTION, verdicts={"D03": UNKNOWN}), FLUX)
-    assert (flux.layout, flux.values["CLIP"]) == (61, 0.0)  # a list of 57 leaves it at 1
+    flux = replace(SUGGESTION, verdicts={"D03": UNKNOWN})
+    assert from_suggestion(flux, FLUX).layout == 57
     assert [tunable_layouts(architecture) for architecture in (SD1, SDXL, FLUX)] == [[17, 26], [12, 20], [61, 57]]
 
 
@@ -262,6 +269,16 @@ def test_the_suggestion_is_read_from_the_analyzers_file() -> None:
         }
     }  # fmt: skip
     assert suggestion_in(json.dumps(written)) == SUGGESTION
+
+
+def test_a_suggestion_takes_a_layout_that_lists_what_the_lora_touches() -> None:
+    tuner = from_suggestion(SUGGESTION, SDXL, touched=["IN04", "IN08", "OUT06"])
+    assert (tuner.layout, tuner.values["OUT06"]) == (20, 1.0)
+    assert tuner.open_blocks == ["IN04", "OUT06"]
+    assert tuner.by_block["OUT07"] == BlockState(NOT_MEASURED, True, 1.0)
+    flux = from_suggestion(replace(SUGGESTION, verdicts={"D03": UNKNOWN}), FLUX, touched=["CLIP", "D03"])
+    assert (flux.layout, flux.values["CLIP"]) == (61, 1.0)
+    assert "CLIP" in flux.open_blocks
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "no", '{"suggestion": 1}', "[" * 100_000])

@@ -153,9 +153,9 @@ def test_the_suggestion_goes_to_the_tuner_to_the_presets_and_into_a_tag(page: sy
     field(page, "lbw_analyze_name").fill("FOUND")
     press(page, "save")
     expect(said(page)).to_contain_text("Saved to")
-    assert (folder / "lbwpresets.txt").read_text() == "ALL:1\nFOUND:0,IN08=0.5,M00=0.5,OUT00=1,OUT01=1\n"
+    assert (folder / "lbwpresets.txt").read_text() == "ALL:1\nFOUND:1,IN04=0,IN07=0,IN08=0.5,M00=0.5\n"
     press(page, "send_tag")
-    expect(field(page, "lbw_analyze_tag")).to_have_value("<lora:demo:0.8:lbw=0,IN08=0.5,M00=0.5,OUT00=1,OUT01=1>")
+    expect(field(page, "lbw_analyze_tag")).to_have_value("<lora:demo:0.8:lbw=1,IN04=0,IN07=0,IN08=0.5,M00=0.5>")
     press(page, "to_tuner")
     expect(said(page)).to_contain_text("The tuner begins with this suggestion")
     tab(page, "Tuner")
@@ -347,7 +347,7 @@ def test_the_name_of_a_lora_is_shown_as_text(page: sync_api.Page, folder: Path) 
     done(page)
     expect(field(page, "lbw_analyze_name")).to_have_value("img src=x onerror=alert(1)")
     press(page, "send_tag")
-    expect(field(page, "lbw_analyze_tag")).to_have_value(re.compile(re.escape(f"<lora:{name}:1:lbw=0,")))
+    expect(field(page, "lbw_analyze_tag")).to_have_value(re.compile(re.escape(f"<lora:{name}:1:lbw=1,")))
     assert page.locator("img[src='x']").count() == 0
 
 

@@ -35,7 +35,7 @@ def test_the_panels_stand_where_they_are_looked_at_with_all_that_they_hold(page:
     expect(page.locator("#tab_lbw #lbw_analyze_table tbody tr")).to_have_count(6)
     page.locator("#lbw_analyze_send_tag").click()
     expect(field(page, "txt2img_prompt")).to_have_value(
-        "a cat <lora:demo:0.8:lbw=0,IN08=0.5,M00=0.5,OUT00=1,OUT01=1> on a mat"
+        "a cat <lora:demo:0.8:lbw=1,IN04=0,IN07=0,IN08=0.5,M00=0.5> on a mat"
     )
 
     tab(page, "img2img")
@@ -44,7 +44,7 @@ def test_the_panels_stand_where_they_are_looked_at_with_all_that_they_hold(page:
     expect(page.locator("#lbw_img2img_panels #lbw_analyze_table tbody tr")).to_have_count(6)
     page.locator("#lbw_analyze_send_tag").click()
     expect(field(page, "img2img_prompt")).to_have_value(
-        "a cat <lora:demo:0.8:lbw=0,IN08=0.5,M00=0.5,OUT00=1,OUT01=1> on a mat"
+        "a cat <lora:demo:0.8:lbw=1,IN04=0,IN07=0,IN08=0.5,M00=0.5> on a mat"
     )
 
     tab(page, "txt2img")

@@ -76,6 +76,16 @@ def test_a_block_whose_picture_failed_says_why(host: PaintingHost) -> None:
     assert "<span>IN08:</span> <span>RuntimeError: out of memory</span>" in view
 
 
+def test_blocks_that_were_not_measured_are_told_apart_from_those_that_are_not_needed(host: PaintingHost) -> None:
+    host.fails = lambda cell: "IN08=0," in cell.weights
+    session = analyzed(host, blocks="IN04,IN08")
+    view = results_view(session)
+    assert re.findall(r'lbw-verdict lbw-([\w-]+)"', view) == ["needed", "not-measured"]
+    assert "<span>–</span> <span>not measured</span>" in view
+    assert "<span>Not measured, so they stay at 1:</span> <span>IN08 OUT00</span>" in view
+    assert session.figures()["suggestion"]["blocks"] == {"IN04": "needed", "IN08": "not measured"}
+
+
 def test_names_are_escaped_in_the_views(host: PaintingHost) -> None:
     session = waiting(host)
     session.results = scan_results([NoiseChange(Choice(HOSTILE, (HOSTILE,)), (0.5,))], (Sample(5),))
