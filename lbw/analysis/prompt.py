@@ -38,6 +38,17 @@ def tag_to_analyze(prompt: str) -> LoraRequest:
     return found[0]
 
 
+def lora_looked_at(prompt: str) -> str | None:
+    """Return the name of the LoRA whose block weights in `prompt` say XYZ, else of its first one; None if it has none.
+
+    Raises:
+        TagError: a tag cannot be understood.
+    """
+    requests = requests_in(prompt, {})
+    asked = [request for request in requests if request.weights == CHANGED] or requests
+    return asked[0].name if asked else None
+
+
 def with_tag_of(first: str, prompt: str) -> str:
     """Return `prompt` with the tag of `first` that is looked at, which it gets at its end where it has no such tag.
 

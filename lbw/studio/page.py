@@ -114,7 +114,7 @@ def _page(
             with gr.Tab("Elemental presets"):
                 presets_panel(store, "elements")
         with gr.Tab("Tuner"):
-            tuner = tuner_panel(host, store, editor)
+            tuner = tuner_panel(host, store, editor, files)
             hints_panel(store, tuner)
         with analyzer:
             analyze_panel(host, sessions, editor, tuner)

@@ -6,7 +6,6 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Set
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from lbw.analysis.cells import parse_span, whole_number
-from lbw.analysis.groups import groups_text, parse_groups, usual_groups
+from lbw.analysis.groups import groups_text, usual_groups
 from lbw.analysis.png import write_png
+from lbw.analysis.prompt import lora_looked_at
 from lbw.analysis.request import PictureRequest
-from lbw.analysis.tuner import Tuner, chosen, parse_step
+from lbw.analysis.tuner import Tuner, chosen
 from lbw.analysis.tuner_round import round_pictures
 from lbw.analysis.tuner_start import from_json, from_suggestion, suggestion_in
 from lbw.core.architectures import USUAL
@@ -30,11 +29,13 @@ from lbw.files.user_presets import PresetStore
 
 from .gradio_versions import Updates, Values, listen, on_page_load
 from .keepalive import with_keepalive
+from .lora_files import LoraFiles, lora_architecture
 from .markup import BAD, REMARK, Text, message_view, progress
 from .panel_host import PanelHost
 from .presets import PresetsPanel
-from .tuner_controls import Fields, TunerControls
-from .tuner_models import model_called, new_tuner, title_of, titles, titles_of
+from .tuner_controls import TunerControls
+from .tuner_fields import Fields, set_up, set_up_anew
+from .tuner_models import is_fresh, model_called, new_tuner, new_tuner_of, title_of, titles_with
 from .tuner_views import Shot, Shown, gallery_view, state_view
 
 Picture = np.ndarray[Any, Any]
@@ -50,12 +51,23 @@ class TunerPanel(TunerControls):
     inputs: what `begun` takes the values of. outputs: what it gives updates for.
     """
 
-    def __init__(self, host: PanelHost, store: PresetStore, presets: PresetsPanel | None = None) -> None:
-        """Build it; presets: the editor that *Add to presets* writes into."""
+    def __init__(
+        self,
+        host: PanelHost,
+        store: PresetStore,
+        presets: PresetsPanel | None = None,
+        loras: LoraFiles | None = None,
+    ) -> None:
+        """Build it.
+
+        presets: the editor that *Add to presets* writes into. loras: the host's, of which the prompt's says which model
+        is tuned as long as nobody has tuned anything.
+        """
         super().__init__(host, presets is not None)
         self.host = host
         self.store = store
         self.presets = presets
+        self.loras = loras
         self.inputs = {*self.fields.values(), *self.trainer.fields}
         self.outputs = {*self.views, self.pictures, *self.settings, *self.picture.fields.values()}
         self.latest: Tuner | None = None
@@ -79,6 +91,8 @@ class TunerPanel(TunerControls):
             listen(control.change, self._changing(lambda tuner, values: tuner), given, self.views)
         for event in (self.new.click, self.model.input):
             listen(event, self._anew, {*self.inputs, self.model}, self.outputs)
+        followed = {self.state, self.picture.prompt, *self.inputs}
+        listen(self.picture.prompt.change, self._followed, followed, {*self.views, self.pictures, *self.settings})
         listen(self.from_suggestion.click, self._suggested, {*self.inputs, self.suggestion, self.model}, self.outputs)
         listen(self.usual_groups.click, self._usual, {self.state}, {self.groups})
         rendering = listen(
@@ -108,7 +122,7 @@ class TunerPanel(TunerControls):
         return {
             **self._views(tuner, Shown(), values),
             self.pictures: Shown(),
-            self.model: gr.update(choices=_listed(tuner, self.host.loaded()), value=title_of(tuner)),
+            self.model: gr.update(choices=titles_with(tuner, self.host.loaded()), value=title_of(tuner)),
             self.step: format_number(tuner.step),
             self.bounds: f"{low},{high}",
             self.seed: str(tuner.seed),
@@ -117,21 +131,39 @@ class TunerPanel(TunerControls):
         }
 
     def _opened(self) -> Updates:
-        tuner = self.latest or new_tuner(titles_of(self.host.loaded() or USUAL)[0])
+        tuner = self.latest or new_tuner_of(self._wanted(self.picture.prompt.value) or USUAL)
         first = {control: getattr(Fields(), name) for name, control in self.fields.items()}
         return self._beginning(tuner, {**first, **self.trainer.first})
 
     def _anew(self, values: Values) -> Updates:
         """Begin with what *Weights type* says; groups are kept where that model has them."""
-        fields = self._fields(values)
-        tuner = new_tuner(values[self.model])
         try:
-            tuner = _set_up(tuner, replace(fields, groups=""))
+            tuner = set_up_anew(new_tuner(values[self.model]), self._fields(values))
         except LbwError as error:
             return {self.message: message_view(str(error), BAD)}
-        with suppress(LbwError):
-            tuner = _set_up(tuner, fields)
         return self.begun(tuner, values)
+
+    def _followed(self, values: Values) -> Updates:
+        """Begin with the model that the prompt's LoRA is for, as long as nothing is tuned."""
+        tuner = values[self.state]
+        if is_fresh(tuner):
+            wanted = self._wanted(values[self.picture.prompt])
+            if wanted is not None and wanted.name != tuner.architecture:
+                with suppress(LbwError):
+                    return self._beginning(set_up_anew(new_tuner_of(wanted), self._fields(values)), values)
+        return {self.state: tuner}
+
+    def _wanted(self, prompt: str | None) -> Architecture | None:
+        """Return the model that the LoRA of `prompt` is for, None if it is not known.
+
+        Without such a LoRA it is the one that is loaded, unless somebody chose what to tune.
+        """
+        loaded = self.host.loaded()
+        with suppress(LbwError):
+            name = lora_looked_at(prompt or "")
+            if self.loras and name:
+                return lora_architecture(self.loras, name, loaded)
+        return None if self.latest else loaded
 
     def _suggested(self, values: Values) -> Updates:
         """Begin with a state that was kept, or with the analyzer's suggestion."""
@@ -141,7 +173,7 @@ class TunerPanel(TunerControls):
         except WeightsError:
             try:
                 tuner = from_suggestion(suggestion_in(text), *model_called(values[self.model]))
-                tuner = _set_up(tuner, self._fields(values))
+                tuner = set_up(tuner, self._fields(values))
             except LbwError as error:
                 return {self.message: message_view(str(error), BAD)}
         return self.begun(tuner, values)
@@ -155,7 +187,7 @@ class TunerPanel(TunerControls):
             before = tuner = values[self.state]
             message = ""
             try:
-                tuner = _set_up(make(tuner, values), self._fields(values))
+                tuner = set_up(make(tuner, values), self._fields(values))
             except LbwError as error:
                 message = message_view(str(error), BAD)
             shown = None if tuner.states == before.states else values[self.pictures]
@@ -207,7 +239,7 @@ class TunerPanel(TunerControls):
         shown = Shown()
         fields = self._fields(values)
         try:
-            tuner = _set_up(values[self.state], fields)
+            tuner = set_up(values[self.state], fields)
             request = self.picture.request(tuner.seed, values)
             proposals = {proposal.cell: proposal for proposal in tuner.next_round(fields.direction)}
             if len(proposals) < 2:
@@ -290,28 +322,12 @@ class TunerPanel(TunerControls):
         }
 
 
-def tuner_panel(host: PanelHost, store: PresetStore, presets: PresetsPanel | None = None) -> TunerPanel:
+def tuner_panel(
+    host: PanelHost, store: PresetStore, presets: PresetsPanel | None = None, loras: LoraFiles | None = None
+) -> TunerPanel:
     """Put the tuner into the page that is being built; see `TunerPanel`."""
-    return TunerPanel(host, store, presets)
-
-
-def _listed(tuner: Tuner, loaded: Architecture | None) -> list[str]:
-    """Return the list of models: those of the loaded model first, and with what is tuned in it."""
-    return list(dict.fromkeys([*titles(loaded), *titles(tuner.family)]))
+    return TunerPanel(host, store, presets, loras)
 
 
 def _progress(done: int, total: int) -> str:
     return progress(done, total, (done, "/", total, "pictures"), is_running=done < total)
-
-
-def _set_up(tuner: Tuner, fields: Fields) -> Tuner:
-    """Return `tuner` with the settings of a round.
-
-    Raises:
-        WeightsError: one of them cannot be understood.
-    """
-    low, high = sorted(parse_span(fields.bounds or ""))
-    return replace(
-        tuner, step=parse_step(fields.step), bounds=(low, high), seed=whole_number(fields.seed, "Seed", 0, 2**32 - 1),
-        groups=parse_groups(fields.groups or "", tuner.family, tuner.blocks),
-    )  # fmt: skip

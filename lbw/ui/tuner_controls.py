@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -16,20 +15,9 @@ from .gradio_versions import tooltips
 from .panel_host import PanelHost
 from .picture_fields import PictureFields
 from .trainer_fields import TrainerFields
-from .tuner_models import new_tuner, title_of, titles, titles_of
+from .tuner_fields import Fields
+from .tuner_models import new_tuner_of, title_of, titles
 from .tuner_views import Shown, state_view
-
-
-@dataclass(frozen=True)
-class Fields:
-    """What the controls say that stand beside the tuner's state, as it was written."""
-
-    name: str = "TUNED"
-    direction: str = BOTH
-    step: Any = str(STEPS[0])
-    bounds: str = "0,1"
-    seed: Any = "1"
-    groups: str = ""
 
 
 class TunerControls:
@@ -41,7 +29,7 @@ class TunerControls:
 
     def __init__(self, host: PanelHost, has_presets: bool) -> None:
         """Make them; has_presets: whether there is an editor to write into."""
-        tuner, first = new_tuner(titles_of(USUAL)[0]), Fields()
+        tuner, first = new_tuner_of(USUAL), Fields()
         self.state = gr.State(tuner)
         self.pictures = gr.State(Shown())
         self.picture = PictureFields(host)

@@ -46,3 +46,18 @@ def title_of(tuner: Tuner) -> str:
 def new_tuner(title: str) -> Tuner:
     """Return the tuner that begins with what `title` says in the list of models."""
     return start(*model_called(title))
+
+
+def new_tuner_of(architecture: Architecture) -> Tuner:
+    """Return the tuner that begins with the first layout of `architecture`."""
+    return new_tuner(titles_of(architecture)[0])
+
+
+def is_fresh(tuner: Tuner) -> bool:
+    """Tell whether nobody has sorted, moved or fixed a block of `tuner`."""
+    return not tuner.history and tuner.states == new_tuner(title_of(tuner)).states
+
+
+def titles_with(tuner: Tuner, first: Architecture | None) -> list[str]:
+    """Return the titles of all layouts, those of `first` before the others, with those of what `tuner` tunes."""
+    return list(dict.fromkeys([*titles(first), *titles(tuner.family)]))

@@ -53,7 +53,7 @@ class Tab:
                         presets_panel(self.store, "elements")
                 with gr.Tab("Tuner", elem_id="lbw_tab_tuner"):
                     tuner_buttons = self._take_buttons("tuner")
-                    tuner = tuner_panel(self.host, self.store, editor)
+                    tuner = tuner_panel(self.host, self.store, editor, self.host.hook)
                     hints_panel(self.store, tuner)
                 with analyze_tab:
                     buttons = self._take_buttons("analyze")

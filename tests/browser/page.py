@@ -98,7 +98,7 @@ def build(folder: Path) -> gr.Blocks:
             with gr.Tab("Elemental"):
                 presets_panel(store, "elements")
         with gr.Tab("Tuner"):
-            tuner = tuner_panel(host, store, presets)
+            tuner = tuner_panel(host, store, presets, host)
             hints_panel(store, tuner)
     with gr.Blocks(css=(ROOT / "style.css").read_text(encoding="utf-8"), analytics_enabled=False) as page:
         tab.render()

@@ -351,6 +351,21 @@ def test_the_loaded_model_decides_what_a_page_begins_with(page: sync_api.Page, a
     expect(field(page, "lbw_tuner_type")).to_have_value("Flux.1: 61 blocks")
 
 
+def test_a_fresh_tuner_follows_the_prompts_lora_and_the_model_that_was_loaded_meanwhile(
+    page: sync_api.Page, folder: Path
+) -> None:
+    tab(page, "Tuner")
+    expect(field(page, "lbw_tuner_type")).to_have_value("SDXL: 12 blocks")
+    (folder / "loaded.txt").write_text("flux")
+    field(page, "lbw_tuner_prompt").fill("a house")
+    expect(field(page, "lbw_tuner_type")).to_have_value("Flux.1: 61 blocks")
+    expect(field(page, "lbw_tuner_preset")).to_have_value("TUNED:" + ",".join(["0.5"] * 61))
+    shutil.copy(ROOT / "demo" / "loras" / "planted.safetensors", folder / "planted.safetensors")
+    field(page, "lbw_tuner_prompt").fill("a house <lora:planted:1:lbw=XYZ>")
+    expect(field(page, "lbw_tuner_type")).to_have_value("SDXL: 12 blocks")
+    expect(page.locator(".lbw-state")).to_have_count(12)
+
+
 def test_another_model_begins_anew_without_groups_that_it_lacks(tuner: sync_api.Page) -> None:
     tuner.locator("#lbw_tuner_usual_groups").click()
     expect(part(tuner, "lbw_tuner_view")).to_contain_text("4 groups")

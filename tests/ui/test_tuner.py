@@ -12,6 +12,8 @@ import pytest
 
 gr = pytest.importorskip("gradio")
 
+from safetensors.numpy import save_file  # noqa: E402
+
 from lbw.analysis.cells import Cell  # noqa: E402
 from lbw.analysis.effective_blocks import NOT_NEEDED  # noqa: E402
 from lbw.analysis.request import PictureRequest  # noqa: E402
@@ -24,7 +26,7 @@ from lbw.core.family import Architecture  # noqa: E402
 from lbw.files.user_presets import PresetStore  # noqa: E402
 from lbw.ui.presets import presets_panel  # noqa: E402
 from lbw.ui.tuner import TunerPanel, tuner_panel  # noqa: E402
-from lbw.ui.tuner_controls import Fields  # noqa: E402
+from lbw.ui.tuner_fields import Fields  # noqa: E402
 from lbw.ui.tuner_models import title_of  # noqa: E402
 from lbw.ui.tuner_views import Shown  # noqa: E402
 
@@ -37,9 +39,10 @@ class Host:
 
     def __init__(self, cells: Path) -> None:
         self.cells = cells
+        self.model: Architecture | None = SDXL
 
     def loaded(self) -> Architecture | None:
-        return SDXL
+        return self.model
 
     def samplers(self) -> list[str]:
         return []
@@ -229,3 +232,73 @@ def test_a_preset_goes_into_the_editor_and_both_panels_tell(tmp_path: Path, tune
     assert updates.keys() <= {panel.message, *editor.outputs}
     refused = panel._added({**held, panel.name: "a:b"})
     assert list(refused) == [panel.message]
+
+
+# The model that a fresh tuner is for -------------------------------------------------------------
+
+
+class Loras:
+    """LoRA files of one module each, for the models that its name and width tell."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        write_lora(folder / "painter.safetensors", "down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k", 768)
+        write_lora(folder / "poet.safetensors", "down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k", 2048)
+
+    def find(self, name: str) -> str | None:
+        return self.lora_files().get(name)
+
+    def lora_files(self) -> dict[str, str]:
+        return {path.stem: str(path) for path in self.folder.glob("*.safetensors")}
+
+
+def write_lora(path: Path, module: str, width: int) -> None:
+    down, up = np.zeros((2, width)), np.zeros((8, 2))
+    save_file({f"lora_unet_{module}.lora_down.weight": down, f"lora_unet_{module}.lora_up.weight": up}, path)
+
+
+@pytest.fixture
+def following(tmp_path: Path) -> TunerPanel:
+    """The tuner of a host that has not loaded a model, and whose LoRAs are for SD 1.x and SDXL."""
+    host = Host(tmp_path / "cells")
+    host.model = None
+    with gr.Blocks():
+        return tuner_panel(host, PresetStore(tmp_path), loras=Loras(tmp_path))
+
+
+def prompted(panel: TunerPanel, tuner: Tuner, prompt: str, **changed: Any) -> dict[Any, Any]:
+    """Return the updates after the prompt became another."""
+    return panel._followed({**values(panel, tuner, **changed), panel.picture.prompt: prompt})
+
+
+def test_a_fresh_tuner_follows_the_lora_of_the_prompt(following: TunerPanel) -> None:
+    opened = following._opened()[following.state]
+    assert title_of(opened) == "SDXL: 12 blocks"
+    updates = prompted(following, opened, "<lora:poet:1> a cat <lora:painter:1:lbw=XYZ>", step="0.1", groups="OUT01")
+    assert title_of(updates[following.state]) == "SD 1.x: 17 blocks"
+    assert updates[following.model]["value"] == "SD 1.x: 17 blocks"
+    assert updates[following.state].step == 0.1
+    updates = prompted(following, updates[following.state], "a cat <lora:poet:1>")
+    assert updates[following.state].architecture == "sdxl"
+    assert following._opened()[following.state].architecture == "sdxl"
+
+
+def test_a_fresh_tuner_follows_the_model_that_was_loaded_meanwhile(following: TunerPanel) -> None:
+    opened = following._opened()[following.state]
+    following.host.model = SD1  # type: ignore[attr-defined]
+    for prompt in ("a cat", "a cat <lora:nowhere:1:lbw=XYZ>", "a cat <lora:x:1:start=soon>"):
+        assert prompted(following, opened, prompt)[following.state].architecture == "sd1"
+
+
+def test_a_model_that_somebody_chose_gives_way_to_no_other_but_the_loras(following: TunerPanel) -> None:
+    following.host.model = SD1  # type: ignore[attr-defined]
+    held = values(following, following._opened()[following.state])
+    chosen = following._anew({**held, following.model: title_of(start(SDXL))})[following.state]
+    assert prompted(following, chosen, "a cat")[following.state] is chosen
+    assert prompted(following, chosen, "<lora:poet:1>")[following.state] is chosen
+    assert prompted(following, chosen, "<lora:painter:1>")[following.state].architecture == "sd1"
+
+
+def test_what_is_tuned_already_follows_nothing(following: TunerPanel, tuner: Tuner) -> None:
+    updates = prompted(following, tuner, "<lora:painter:1:lbw=XYZ>")
+    assert updates == {following.state: tuner}
