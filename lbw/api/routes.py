@@ -315,7 +315,7 @@ def _state(session: Session) -> AnalysisState:
         done=session.done,
         total=session.total,
         seconds_left=session.seconds_left,
-        error="; ".join(str(said) for said in session.messages if said.level == ERROR),
-        messages=[str(said) for said in session.messages],
+        error="; ".join(str(message) for message in session.messages if message.level == ERROR),
+        messages=[str(message) for message in session.messages],
         files=[str(path) for path in session.files],
     )

@@ -168,8 +168,8 @@ def _options(command: argparse.ArgumentParser, kind: type[PictureRequest], names
         if option.type == "tuple[str, ...]":
             command.add_argument(option.flag, dest=option.name, nargs="+", metavar="TEXT", help=option.meaning)
             continue
-        said = option.default not in (None, "", RANDOM) and option.name not in ("steps", "cfg_scale")
-        meaning = f"{option.meaning} (default: {option.default})" if said else option.meaning
+        has_default = option.default not in (None, "", RANDOM) and option.name not in ("steps", "cfg_scale")
+        meaning = f"{option.meaning} (default: {option.default})" if has_default else option.meaning
         metavar = "|".join(option.allowed) or {"int": "N", "str": "TEXT"}.get(option.type, "X")
         command.add_argument(option.flag, dest=option.name, metavar=metavar, help=meaning.replace("%", "%%"))
 

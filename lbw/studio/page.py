@@ -99,9 +99,9 @@ def _page(
             )  # fmt: skip
             render = gr.Button("Generate", variant="primary", elem_id="generate")
             shown = gr.HTML(elem_id="picture")
-            said = gr.Textbox(label="Infotext and messages", interactive=False, lines=4, elem_id="infotext")
+            infotext = gr.Textbox(label="Infotext and messages", interactive=False, lines=4, elem_id="infotext")
             render.click(
-                lambda *values: _picture(fresh(), *values), [prompt, size_box, steps, cfg, seed], [shown, said]
+                lambda *values: _picture(fresh(), *values), [prompt, size_box, steps, cfg, seed], [shown, infotext]
             )
         with gr.Tab("Analyze"):
             analyzer = gr.Column()

@@ -122,5 +122,5 @@ def scan_noise(maker: PictureRenderer, options: argparse.Namespace) -> AnalysisS
         session.progress = show
         session.run()
     if session.state == FAILED:
-        raise LbwError("; ".join(str(said) for said in session.messages if said.level == ERROR))
+        raise LbwError("; ".join(str(message) for message in session.messages if message.level == ERROR))
     return session

@@ -101,8 +101,8 @@ def head(language: str | None) -> str:
     words = ""
     if language is not None:
         scripts.insert(0, Path(__file__).with_name("words.js"))
-        said = {"language": language.replace("_", "-"), "words": load_words(language)}
-        table = json.dumps(said, ensure_ascii=False).replace("<", "\\u003c")
+        translation = {"language": language.replace("_", "-"), "words": load_words(language)}
+        table = json.dumps(translation, ensure_ascii=False).replace("<", "\\u003c")
         words = f'<script type="application/json" id="lbw-words">{table}</script>'
     return words + "".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in scripts)
 

@@ -97,7 +97,7 @@ def answer(p: Any, session: AnalysisSession | PlotSession) -> Any:
     for one in drawn:
         if one.path is not None:
             one.image.already_saved_as = str(one.path)  # the host's gallery shows this file, and makes no other
-    remarks = [str(said) for said in session.messages if said.level != INFO]
+    remarks = [str(message) for message in session.messages if message.level != INFO]
     if not drawn:
         remarks.append("no grid: no picture was finished")
     messages.tell(p, remarks)
@@ -117,7 +117,7 @@ def answer(p: Any, session: AnalysisSession | PlotSession) -> Any:
 
 def findings(session: AnalysisSession | PlotSession) -> list[str]:
     """Return what stands under the grids: the blocks that change most, the suggestion, and where the files lie."""
-    found = [str(said) for said in session.messages if said.level == INFO]
+    found = [str(message) for message in session.messages if message.level == INFO]
     if isinstance(session, AnalysisSession):
         best = [f"{result.choice.label} {result.mean:.2f} %" for result in ranking(session.results)[:5]]
         found = [
