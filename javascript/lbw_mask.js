@@ -17,7 +17,7 @@
  */
 (() => {
     const LARGEST = 1024; // pixels of the mask's longer side
-    const COLOUR = "#ff2d78";
+    const COLOR = "#ff2d78";
     const PEN_ERASER = 5; // the button that the other end of a pen presses
     const WORDS = {
         paint: "Paint",
@@ -25,7 +25,7 @@
         undo: "Undo",
         clear: "Clear",
         size: "Brush size",
-        hint: "Paint the region to look at; nothing painted: the whole picture.",
+        hint: "Paint the region to look at; leave it empty for the whole picture.",
     };
 
     /** @type {Map<string, LbwPainting>} by the id of their box. */
@@ -210,7 +210,7 @@
             const { width, height } = this.canvas;
             const points = stroke.points.slice(first).map(([x, y]) => /** @type {const} */ ([x * width, y * height]));
             pen.globalCompositeOperation = stroke.erases ? "destination-out" : "source-over";
-            pen.strokeStyle = COLOUR;
+            pen.strokeStyle = COLOR;
             pen.lineCap = pen.lineJoin = "round";
             pen.lineWidth = stroke.size * Math.max(width, height);
             pen.beginPath();

@@ -17,9 +17,9 @@
  */
 const lbwPanelView = (() => {
     const WORDS = {
-        hint: "Alt+L goes here from the tag, Esc closes. Arrows: 0.05, with Shift 0.01; keys 0 and 1 set just that.",
-        stuck: "These weights cannot be changed block by block; choose a preset, or correct their text.",
-        unusable: "cannot stand in a tag",
+        hint: "Alt+L moves here from the tag, Esc closes. Arrow keys: 0.05, with Shift 0.01; keys 0 and 1 set that value.",
+        stuck: "These weights cannot be edited block by block; choose a preset or correct the text.",
+        unusable: "not allowed in a tag",
     };
 
     /** @param {string} text */
@@ -51,8 +51,8 @@ const lbwPanelView = (() => {
             this.title = lbwPage.make("strong", { class: "lbw-name" });
             this.model = lbwPage.make("span", { class: "lbw-model" });
             this.status = lbwPage.make("div", { class: "lbw-status", role: "status", "aria-live": "polite" });
-            this.te = this.strength("Strength", "How strongly the LoRA works", (text) => this.setTe(text));
-            this.unet = this.strength("U-Net", "How strongly it works on the picture's model", (text) => this.setUnet(text));
+            this.te = this.strength("Strength", "How strongly the LoRA is applied", (text) => this.setTe(text));
+            this.unet = this.strength("U-Net", "How strongly it is applied to the image model", (text) => this.setUnet(text));
             this.unet.text.setAttribute("aria-label", word("U-Net strength"));
             this.same = lbwPage.make("input", { type: "checkbox" });
             this.preset = lbwPage.make("select");
@@ -80,14 +80,14 @@ const lbwPanelView = (() => {
                     make("button", { type: "button", class: "lbw-close", title: close, "aria-label": close,
                         textContent: "×", onclick: dismiss })),
                 this.status, this.te.field, this.unet.field,
-                make("label", { class: "lbw-check", title: word("One strength for both, as the tag's first number") },
+                make("label", { class: "lbw-check", title: word("One strength for both, the first number in the tag") },
                     this.same, make("span", { textContent: word("Same strength for text encoder and U-Net") })),
                 field("Preset", "The presets that fit this LoRA", this.preset),
-                field("Weights", "The block weights as the tag has them: a preset, numbers, or 0,OUT00=1", this.weights),
+                field("Weights", "The block weights as written in the tag: a preset, numbers, or 0,OUT00=1", this.weights),
                 this.xField,
                 make("div", { class: "lbw-steps" },
-                    field("From step", "No effect before this step; 30% is a share of the steps", this.start),
-                    field("Until step", "No effect from this step on; 30% is a share of the steps", this.stop)),
+                    field("From step", "No effect before this step; a number, or a percentage such as 30%", this.start),
+                    field("Until step", "No effect from this step on; a number, or a percentage such as 30%", this.stop)),
                 this.blocks.element,
                 make("div", { class: "lbw-buttons" },
                     button("All 0", "Every block 0", () => this.setWeights("0")),

@@ -12,8 +12,8 @@ const lbwServer = (() => {
     const FRESH = 10000; // milliseconds for which what the server said of a LoRA is not asked for again
     const PATIENCE = 8000; // milliseconds after which a request is given up
     const WORDS = {
-        offline: "The server does not answer. Strength, steps and the text of the weights can still be edited.",
-        login: "The server asks for the credentials of its API; open this address and log in:",
+        offline: "The server is not responding. You can still edit the strength, the steps and the text of the weights.",
+        login: "The server requires a login for its API; open this address and log in:",
     };
 
     /** @type {Map<string, { lora: LbwLora, time: number }>} what was said of each LoRA, by name. */

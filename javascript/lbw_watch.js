@@ -8,7 +8,7 @@
     const EVERY = 3000; // milliseconds between two looks at the server, while something runs
     const WAIT = 8000; // milliseconds after which no answer is one too
     const WORDS = {
-        gone: "The server does not answer. What was finished is kept: when it runs again, press the button again.",
+        gone: "The server is not responding. Finished pictures are kept: when it is running again, press the button again.",
     };
 
     async function answers() {

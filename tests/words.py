@@ -53,7 +53,7 @@ MORE: dict[str, tuple[str, ...]] = {
     ),
     "lbw/ui/tuner_controls.py": ("✓ Needed", "✗ Not needed", "? Unknown"),
     "lbw/webui/page.py": ("Take from txt2img", "Take from img2img"),
-    "lbw/webui/tab.py": ("Prompt, size, steps, CFG scale, sampler and the last seed, as they stand there.",),
+    "lbw/webui/tab.py": ("Copies the prompt, size, steps, CFG scale, sampler and last seed from there.",),
     "lbw/webui/analyzer.py": ("X Types", "Y Types", "Z Types", "X Values", "Y Values", "Z Values"),
     "lbw/analysis/effective_blocks.py": ("prompt",),
     "lbw/analysis/request.py": ("black", "white"),

@@ -1,1 +1,1 @@
-"""What to render, what to measure, how to draw it. Knows no host."""
+"""What to render, what to measure, how to draw it. Independent of the host."""

@@ -31,7 +31,7 @@ CHART = "chart.png"
 class AnalysisSession(Session):
     """An analysis, or a quick scan: which blocks of a LoRA change the picture.
 
-    results: what is known of each choice of blocks.
+    results: what is known about each choice of blocks.
     """
 
     name = "analysis"
@@ -56,7 +56,7 @@ class AnalysisSession(Session):
         self._remarks: list[str] = []
         mask = request.mask_of(self._remarks)
         if mask is not None and request.mask is not None:
-            mask(request.width, request.height)  # a region without anything in it is told before anything is rendered
+            mask(request.width, request.height)  # reports an empty region before anything is rendered
         self.analysis = Analysis(self.settings, made.architecture, made.tensors, made.store, mask)
         self.results: list[BlockResult] = self.analysis.results
         self.total = len(self.analysis.cells)
@@ -64,7 +64,7 @@ class AnalysisSession(Session):
 
     @property
     def suggestion(self) -> Suggestion:
-        """The blocks as the thresholds sort them."""
+        """The blocks, sorted by the thresholds."""
         return suggest(self.results, self.request.not_needed, self.request.needed)
 
     @property
@@ -80,7 +80,7 @@ class AnalysisSession(Session):
 
     @property
     def preset_name(self) -> str:
-        """A name that a preset can have, made of the LoRA's."""
+        """A valid preset name, made from the LoRA's name."""
         name = "".join(sign for sign in self.lora if sign not in ":#<>,\r\n").strip()
         try:
             return check_name(name)
@@ -88,20 +88,20 @@ class AnalysisSession(Session):
             return "SUGGESTION"
 
     def heading(self, sample: Sample) -> str:
-        """Return what stands above the grid of a source."""
+        """Return the heading of the grid of a source."""
         lora = self.loras[0]
         strength = f"{lora.unet:g}" if lora.te == lora.unet else f"{lora.te:g}:{lora.unet:g}"
         return analysis_head(lora.name, self.settings, sample, f"strength {strength}, {self.prepared.sampling}")
 
     def chart(self) -> Image.Image:
-        """Return the bars of all blocks."""
+        """Return the bar chart of all blocks."""
         count = len(self.settings.samples)
         head = f"{self.lora}: {count} sources" if count > 1 else self.lora
         unit = "of the predicted noise" if self.request.is_quick else "of the color values"
         return bar_chart(self.results, self.suggestion, head, self.prepared.font, unit)
 
     def figures(self) -> dict[str, Any]:
-        """Return every figure and every setting, as the JSON file has them."""
+        """Return all figures and settings, as in the JSON file."""
         about = {**self.prepared.about, **self.request.plain(), "lora": self.lora}
         grids = [path.name for path in self.files if path.stem.startswith("grid")]
         counts = {"rendered": self.rendered, "reused": self.reused, "stopped": self.analysis.stop_reason}
@@ -119,10 +119,10 @@ class AnalysisSession(Session):
             self.write()
 
     def take_report(self, folder: Path, figures: Mapping[str, Any]) -> None:
-        """Become the analysis that `figures`, what `figures` returned on an earlier day, tell of.
+        """Restore the analysis from `figures`, as returned by the method `figures` of an earlier session.
 
         Raises:
-            LookupError, TypeError, ValueError, OverflowError: they are none.
+            LookupError, TypeError, ValueError, OverflowError: they are not valid.
         """
         samples = self.settings.samples
         labels = {self.settings.label(sample): sample for sample in samples}
@@ -138,7 +138,7 @@ class AnalysisSession(Session):
             found.append(result)
         self.results = found
         self.id, self.folder, self.state = folder.name, folder, figures["state"]
-        # Written again after a threshold was moved, the report tells of the model that was loaded then.
+        # When it is written again after a threshold was moved, the report still names the original model.
         self.prepared = replace(self.prepared, about=figures["settings"])
         self.analysis.stop_reason = str(figures.get("stopped", ""))
         self.rendered, self.reused = int(figures["rendered"]), int(figures["reused"])
@@ -176,14 +176,14 @@ class AnalysisSession(Session):
             self._fail(analysis.stop_reason)
         if missing:
             self.state = STOPPED if self.state == RUNNING else self.state
-            self.say(("Stopped:", new, "pictures rendered,", old, "kept from before,", missing, "missing."), WARNING)
-            self.say("The same settings again go on from there.", WARNING)
+            self.say(("Stopped:", new, "pictures rendered,", old, "reused,", missing, "missing."), WARNING)
+            self.say("Run the same settings again to continue.", WARNING)
         elif failed:
-            self.say(("Done:", new, "pictures rendered,", old, "kept from before,", failed, "failed."), WARNING)
+            self.say(("Done:", new, "pictures rendered,", old, "reused,", failed, "failed."), WARNING)
             if not new and not old:
                 self.state = FAILED
         else:
-            self.say(("Done:", new, "pictures rendered,", old, "kept from before."))
+            self.say(("Done:", new, "pictures rendered,", old, "reused."))
         for sample, error in analysis.source_errors.items():
             *words, seed = self.settings.words(sample)
             self.say(("The source failed for", *words, f"{seed}:", error), ERROR)
@@ -197,11 +197,11 @@ class AnalysisSession(Session):
     def _scan(self) -> None:
         made = self.prepared
         if made.probe is None:
-            raise LbwError("this host cannot be asked for the predicted noise; choose the full scan")
+            raise LbwError("this host does not support the quick scan; choose the full scan")
         changes = noise_scan(self.settings, made.architecture, made.tensors, made.probe, self._scanned)
         self.results = scan_results(changes, self.settings.samples)
         self.version += 1
-        self.say("Done: how much each block changes the predicted noise, no picture rendered.")
+        self.say("Done: measured how much each block changes the predicted noise; no pictures were rendered.")
 
     def _scanned(self, done: int, total: int) -> None:
         self.done, self.total = done, total
@@ -211,7 +211,7 @@ class AnalysisSession(Session):
 
     def _say_stopped(self) -> None:
         if self.request.is_quick:
-            self.say("Stopped. A quick scan keeps nothing: the same settings again begin anew.", WARNING)
+            self.say("Stopped. A quick scan keeps nothing, so the same settings start over.", WARNING)
         else:
             super()._say_stopped()
 
@@ -236,7 +236,7 @@ class AnalysisSession(Session):
 
 
 def grid_name(settings: Settings, sample: Sample) -> str:
-    """Return the name of a grid's file: `grid.png`, and for further sources for example `grid-prompt2-seed3.png`."""
+    """Return the file name of a grid: `grid.png`, or for further sources for example `grid-prompt2-seed3.png`."""
     if sample == settings.samples[0]:
         return "grid.png"
     prompt = f"-prompt{sample.prompt + 1}" if len(settings.prompts) > 1 else ""
@@ -251,7 +251,7 @@ def _finite(value: Any) -> float:
 
 
 def scan_results(changes: Sequence[NoiseChange], samples: Sequence[Sample]) -> list[BlockResult]:
-    """Return what a quick scan found in the form of an analysis' results: percent of the predicted noise."""
+    """Return the changes of a quick scan as results of an analysis, in percent of the predicted noise."""
     return [
         BlockResult(one.choice, {sample: Change(100 * change) for sample, change in zip(samples, one.changes)})
         for one in changes

@@ -1,4 +1,4 @@
-"""A cell: what one picture of a grid is rendered with; and the blocks that a list of them chooses."""
+"""A cell: the settings of one picture of a grid; and parsing lists of blocks."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from lbw.core.weights import by_block_text
 
 AUTO = "auto"
 CHANGED, COMPLEMENT = "XYZ", "ZYX"
-"""What a tag says in place of block weights: those of the cell, or one minus those."""
+"""Placeholders for block weights in a tag: those of the cell, or one minus those."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What one picture is rendered with.
+    """The settings of one picture.
 
-    entries: for each block of `layout`, in its order, an entry of block weights. seed: of the picture.
-    elements: rules of an elemental preset, for tags that say `lbwe=XYZ`. prompt: in place of the renderer's own;
-    empty for that one.
+    entries: an entry of block weights for each block of `layout`, in order. seed: of the picture.
+    elements: rules of an elemental preset, for tags that say `lbwe=XYZ`. prompt: replaces the renderer's
+    own; empty to keep that.
     """
 
     layout: tuple[str, ...]
@@ -36,16 +36,16 @@ class Cell:
 
     @property
     def weights(self) -> str:
-        """The block weights as a tag takes them."""
+        """The block weights as written in a tag."""
         return by_block_text(dict(zip(self.layout, self.entries)))
 
     @property
     def complement(self) -> str:
-        """One minus the block weights; random and inherited entries stay."""
+        """One minus the block weights; entries with R, U or X stay the same."""
         return by_block_text({block: _complement(entry) for block, entry in zip(self.layout, self.entries)})
 
     def with_entry(self, blocks: Collection[str], entry: str) -> Cell:
-        """Return this cell with `entry` for `blocks`, those that its layout has not left aside."""
+        """Return this cell with `entry` for those of `blocks` that are in its layout."""
         entries = tuple(entry if block in blocks else old for block, old in zip(self.layout, self.entries))
         return replace(self, entries=entries)
 
@@ -71,21 +71,21 @@ def uniform_cell(architecture: Architecture, weight: float, seed: int) -> Cell:
 
 @dataclass(frozen=True)
 class Choice:
-    """One item of a list of blocks: as it was written, and the blocks that it means."""
+    """One item of a list of blocks: as it was written, and its blocks."""
 
     label: str
     blocks: tuple[str, ...]
 
 
 def choose(text: str, architecture: Architecture, touched: Collection[str]) -> list[Choice]:
-    """Return what a list of blocks chooses.
+    """Return the choices in a list of blocks.
 
-    text: `auto` for the blocks in `touched`; `12ALL` and the like for those of a layout; or items separated by
+    text: `auto` for the blocks in `touched`; `12ALL` etc. for those of a layout; or items separated by
         commas, each of ids, ranges and groups separated by spaces, with a leading `NOT` to invert.
     touched: the blocks that the LoRA has tensors in.
 
     Raises:
-        WeightsError: a block that `architecture` has not, or no block at all.
+        WeightsError: `architecture` does not have a block, or no block is chosen.
     """
     limits.check_length(text, limits.TAG_CHARACTERS, "Blocks", WeightsError)
     text = text.strip()
@@ -99,7 +99,7 @@ def choose(text: str, architecture: Architecture, touched: Collection[str]) -> l
     except LookupError as error:
         known = ", ".join(f"{count}ALL" for count in architecture.layouts)
         raise WeightsError(
-            f"Blocks: {architecture.title} has no layout {quote(text, 20)}; it has {known}, or write {AUTO}"
+            f"Blocks: {architecture.title} has no layout {quote(text, 20)}; choose {known} or {AUTO}"
         ) from error
     if layout is not None:
         return [Choice(block, (block,)) for block in layout]
@@ -112,21 +112,20 @@ def choose(text: str, architecture: Architecture, touched: Collection[str]) -> l
         raise WeightsError(f"Blocks: {error}") from error
     empty = next((choice.label for choice in chosen if not choice.blocks), None)
     if empty is not None:
-        raise WeightsError(f"Blocks: {quote(empty)} leaves no block of {architecture.title}")
+        raise WeightsError(f"Blocks: {quote(empty)} selects no block of {architecture.title}")
     return chosen
 
 
 _COMPARED = 500
-"""Sets of weights that are put in an order; the time for it goes with the square of their number."""
+"""The most sets of weights that are sorted; the time for it grows with the square of their number."""
 
 
 def ordered(cells: Iterable[Cell], tensors: Mapping[str, int]) -> list[Cell]:
-    """Return `cells`, each once, so that from one to the next the fewest tensors change.
+    """Return `cells`, each once, in an order in which few tensors change from one to the next.
 
     The first stays first. A step costs the tensors of the blocks that differ; a change of the text encoders' block
-    costs more than all others, because the text must be encoded anew; so does another prompt. Cells that differ in
-    their seed alone cost nothing and stand together. Of more cells than can be compared with each other, the order is
-    the one given.
+    costs more than all others, because the text must be encoded again; so does another prompt. Cells that differ only
+    in their seed cost nothing and are kept together. If there are too many cells to compare, the order is kept.
 
     tensors: how many tensors the LoRA has in each block.
     """
@@ -152,7 +151,7 @@ def ordered(cells: Iterable[Cell], tensors: Mapping[str, int]) -> list[Cell]:
         nearest = min(waiting, key=lambda cell: cost(last, cell))
         waiting.remove(nearest)
         order.append(nearest)
-    # Always going to the nearest may leave a long way at the end; then the order that was given is better.
+    # Going to the nearest cell each time may leave a long step at the end; then the given order is better.
     best = min(order, list(alike), key=lambda order: sum(map(cost, order, order[1:])))
     return [cell for one in best for cell in alike[one]]
 
@@ -165,10 +164,10 @@ def _blocks(cells: Iterable[Cell]) -> set[str]:
 
 
 def parse_span(text: str, field: str = "Range") -> tuple[float, float]:
-    """Return the two numbers of a range: the weight of the block that is looked at, and that of all others.
+    """Return the two numbers of a range: the weight of the analyzed block, and that of all others.
 
     Raises:
-        WeightsError: it is not two numbers, or one is larger than block weights are.
+        WeightsError: it is not two numbers, or one is out of range.
     """
     numbers = [parse_number(part) for part in text.split(",")]
     if len(numbers) != 2 or numbers[0] is None or numbers[1] is None:
@@ -180,13 +179,13 @@ def parse_span(text: str, field: str = "Range") -> tuple[float, float]:
 
 
 def check_count(count: int) -> None:
-    """Check how many pictures a grid or an analysis has, before they are counted out one by one.
+    """Check how many pictures a grid or an analysis has, before its cells are created.
 
     Raises:
-        WeightsError: it is more than anybody renders.
+        WeightsError: it is above the limit.
     """
     if count > limits.PICTURES:
-        raise WeightsError(f"these are {count:,} pictures, and {limits.PICTURES:,} are the most; choose less")
+        raise WeightsError(f"{count:,} pictures are too many; the limit is {limits.PICTURES:,}")
 
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,30}$")
@@ -196,10 +195,10 @@ def whole_number(value: object, field: str, low: int, high: int) -> int:
     """Return `value`, a number or text, as a whole number from `low` to `high`.
 
     Raises:
-        WeightsError: it is none.
+        WeightsError: it is not one.
     """
     text = str(value).strip()
-    number = int(text) if _WHOLE.match(text) else parse_number(text)  # seeds are longer than a float is exact
+    number = int(text) if _WHOLE.match(text) else parse_number(text)  # seeds may be too large for a float to be exact
     if number is None or number != int(number) or not low <= number <= high:
-        raise WeightsError(f"{field} {quote(str(value))} is no whole number from {low} to {high}")
+        raise WeightsError(f"{field} {quote(str(value))} is not a whole number from {low} to {high}")
     return int(number)

@@ -1,4 +1,4 @@
-"""How large a LoRA's changes are, and where two LoRAs collide; exact, and without a picture.
+"""The size of a LoRA's changes and the overlap of two LoRAs; exact, without rendering a picture.
 
 ‖ΔW‖ and ⟨ΔW, ΔW'⟩ of products of factors follow from the factors' small Gram matrices,
 ⟨UD, U'D'⟩ = Σ (UᵀU') ∘ (DD'ᵀ).
@@ -21,12 +21,12 @@ from lbw.files.lora import LoraFile
 from lbw.files.parameters import kind
 
 BaseWeight = Callable[[Site], "torch.Tensor | None"]
-"""Returns the base weight that a LoRA's module at a site changes; None where the model has none."""
+"""Returns the base weight that a LoRA's module at a site changes; None if the model has none."""
 
 
 @dataclass(frozen=True)
 class Factored:
-    """ΔW of one module: as the product of two factors where it is one, else whole."""
+    """ΔW of one module, as the product of two factors if possible, otherwise in full."""
 
     up: torch.Tensor
     down: torch.Tensor | None = None
@@ -51,7 +51,7 @@ class Factored:
 
 @dataclass(frozen=True)
 class Changes:
-    """All changes of a LoRA, by where they stand."""
+    """All changes of a LoRA, by site."""
 
     architecture: Architecture
     modules: Mapping[Site, Mapping[str, Factored]]
@@ -64,7 +64,7 @@ def read_changes(file: LoraFile, base: BaseWeight | None = None) -> Changes:
     base: needed for kinds whose change depends on the weight: DoRA, IA3, OFT, GLoRA.
 
     Raises:
-        HostError: the base weights are needed and not there. FileError: the file makes no sense.
+        HostError: the base weights are needed but missing. FileError: the file is not valid.
     """
     modules: dict[Site, dict[str, Factored]] = {}
     for name, parameters in file.parameters():
@@ -83,7 +83,7 @@ def _factored(name: str, parameters: Parameters, site: Site, base: BaseWeight | 
     if change is not None:
         return Factored(change)
     if base is None:
-        raise HostError(f"{name} is of the kind {kind(parameters)}, whose change depends on the model; give --model")
+        raise HostError(f"the change of {name} ({kind(parameters)}) depends on the model; pass --model")
     weight = base(site)
     return None if weight is None else Factored(delta(parameters, weight).weight.flatten(1))
 
@@ -92,7 +92,7 @@ def _factored(name: str, parameters: Parameters, site: Site, base: BaseWeight | 
 class BlockSize:
     """The size of a LoRA's change in one block.
 
-    norm: of ΔW over all its modules. base_norm: of the weights that they change, None without a model.
+    norm: of ΔW over all its modules. base_norm: of the weights they change, None without a model.
     """
 
     block: str
@@ -123,10 +123,10 @@ def sizes(changes: Changes, base: BaseWeight | None = None) -> list[BlockSize]:
 
 @dataclass(frozen=True)
 class Overlap:
-    """How far two LoRAs change one block in the same direction.
+    """How much two LoRAs change a block in the same direction.
 
-    cosine: ⟨ΔW, ΔW'⟩ / (‖ΔW‖ ‖ΔW'‖): 1 the same change, 0 independent ones, -1 opposite ones. shared: the weights
-    that both change.
+    cosine: ⟨ΔW, ΔW'⟩ / (‖ΔW‖ ‖ΔW'‖): 1 for the same change, 0 for independent ones, -1 for opposite ones. shared: the
+    number of weights that both change.
     """
 
     block: str
@@ -160,7 +160,7 @@ def _pairs(first: Mapping[str, Factored], second: Mapping[str, Factored]) -> lis
 
 
 def _part(name: str) -> str:
-    """Return which part of a fused weight a module changes, by its name in any naming; empty for all of it."""
+    """Return which part of a fused weight a module changes, by its name in any scheme; empty for the whole."""
     found = re.search(r"(?:to|add|self_attn)[._](?:q|k|v|[qkv]_proj)$|proj_mlp$", name)
     return found[0].replace(".", "_") if found else ""
 

@@ -1,7 +1,7 @@
 """The Effective Block Analyzer: which blocks of a LoRA change the picture, how much, and where.
 
-All blocks at the range's second number give the *source*; each block alone at the first number gives a changed
-picture. How much of the source changed is what the block does.
+The *source* has all blocks at the second number of the range; each changed picture has a single block at the first
+number. The difference between the two is the effect of the block.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .store import CellStore, Rendered
 
 
 class Sample(NamedTuple):
-    """One source picture, with which others are compared: its seed, and which of the prompts it has, from 0."""
+    """A source picture that others are compared with: its seed, and the index of its prompt."""
 
     seed: int
     prompt: int = 0
@@ -34,10 +34,10 @@ class Sample(NamedTuple):
 class Settings:
     """What to compare.
 
-    choices: the blocks, or groups of blocks, that are looked at. seeds, prompts: one source for each seed of each
-    prompt; an empty prompt is the renderer's own. span: the weight of the block that is looked at, and that of all
-    others. threshold: a difference of color values, 0 to 255, that counts as a change only when it is exceeded.
-    diff_color: background of the raw difference. swap_axes: blocks from left to right.
+    choices: the analyzed blocks, or groups of blocks. seeds, prompts: one source for each seed of each prompt; an empty
+    prompt is the renderer's own. span: the weight of the analyzed block, and that of all others. threshold: color
+    values that differ by more than this, 0 to 255, count as changed. diff_color: background of the difference image.
+    swap_axes: blocks in columns.
     """
 
     choices: tuple[Choice, ...]
@@ -50,7 +50,7 @@ class Settings:
 
     @property
     def samples(self) -> tuple[Sample, ...]:
-        """Every source, those of one prompt together."""
+        """All sources, grouped by prompt."""
         return tuple(Sample(seed, number) for number in range(len(self.prompts)) for seed in self.seeds)
 
     def words(self, sample: Sample) -> tuple[str | int, ...]:
@@ -70,14 +70,14 @@ class Settings:
 
 @dataclass
 class BlockResult:
-    """What is known of one choice: a change for each sample, None where its cell failed or was not reached."""
+    """What is known about one choice: a change for each sample, None if its cell failed or was not reached."""
 
     choice: Choice
     changes: dict[Sample, Change | None] = field(default_factory=dict)
     errors: dict[Sample, str] = field(default_factory=dict)
 
     def percents(self) -> list[float]:
-        """The percentages of the samples that are known."""
+        """The known percentages of the samples."""
         return [change.percent for change in self.changes.values() if change is not None]
 
     @property
@@ -98,7 +98,7 @@ class BlockResult:
 
 
 class Analysis:
-    """One analysis: its cells, and what came of them so far."""
+    """One analysis: its cells, and their results so far."""
 
     def __init__(
         self,
@@ -110,11 +110,11 @@ class Analysis:
     ) -> None:
         """Prepare an analysis; nothing is rendered yet.
 
-        tensors: how many tensors the LoRA has in each block. mask: the region that is looked at, or what returns
-        it for a width and a height.
+        tensors: how many tensors the LoRA has in each block. mask: the region to look at, or a function that
+        returns it for a width and a height.
 
         Raises:
-            WeightsError: there are more pictures than anybody renders.
+            WeightsError: there are too many pictures.
         """
         check_count((1 + len(settings.choices)) * len(settings.samples))
         self.settings = settings
@@ -148,9 +148,9 @@ class Analysis:
         return list(dict.fromkeys([*self.sources.values(), *self._wanted]))
 
     def run(self, renderer: CellRenderer) -> Iterator[Outcome]:
-        """Render what is missing and measure it; yield each outcome as it comes.
+        """Render and measure missing cells; yield each outcome as it arrives.
 
-        When a cell cannot be kept on disk, `stop_reason` says so and the analysis ends with what it has.
+        If a cell cannot be saved to disk, `stop_reason` says so and the analysis ends with the results so far.
         """
         waiting: list[Outcome] = []
         try:
@@ -170,7 +170,7 @@ class Analysis:
             self.stop_reason = str(error)
 
     def _take(self, outcome: Outcome) -> bool:
-        """Measure `outcome`; False if its source is not there yet."""
+        """Measure `outcome`; return False if its source is not rendered yet."""
         wanted = self._wanted.get(outcome.cell, [])
         if not wanted:
             return True
@@ -200,18 +200,18 @@ class Analysis:
         return self._mask
 
     def pictures(self, choice: Choice, sample: Sample) -> tuple[Rendered | None, Rendered | None]:
-        """Return source and changed picture, None for what is not there; a block without tensors changes nothing."""
+        """Return source and changed picture, None for missing ones; a block without tensors changes nothing."""
         source = self.store.load(self.sources[sample])
         cell = self.cell(choice, sample)
         return source, self.store.load(cell) if cell in self._wanted else source
 
     def ranking(self) -> list[BlockResult]:
-        """Return the choices of which something is known, those that change most first."""
+        """Return the results with data, those with the largest change first."""
         return ranking(self.results)
 
 
 def ranking(results: Sequence[BlockResult]) -> list[BlockResult]:
-    """Return the results of which something is known, those that change most first."""
+    """Return the results with data, those with the largest change first."""
     known = [result for result in results if result.mean is not None]
     return sorted(known, key=lambda result: -(result.mean or 0.0))
 
@@ -225,7 +225,7 @@ NOT_MEASURED = "not measured"
 
 @dataclass(frozen=True)
 class Suggestion:
-    """Each block sorted: `needed` where the mean percentage is at least `high`, `not needed` where at most `low`.
+    """The verdict for each block: `needed` if the mean percentage is at least `high`, `not needed` if at most `low`.
 
     verdicts: of the blocks that were measured.
     """
@@ -249,7 +249,7 @@ class Suggestion:
         """
         weights = {NOT_NEEDED: "0", UNKNOWN: "0.5"}
         reduced = [f"{block}={weights[verdict]}" for block, verdict in self.verdicts.items() if verdict in weights]
-        # What would make a comment of the line, or end the name, cannot stand in one.
+        # Characters that would make the line a comment, or end the name, are not allowed.
         name = re.sub(r"[#:\s]+", " ", name).strip() or "suggestion"
         return f"{name}:{','.join(['1', *reduced])}"
 
@@ -257,8 +257,8 @@ class Suggestion:
 def suggest(results: Sequence[BlockResult], low: float | None = None, high: float | None = None) -> Suggestion:
     """Sort the blocks of `results` by their mean percentages.
 
-    low, high: in percent of the picture's colour values; a tenth and a half of the largest mean if not given. A
-    block that several choices hold counts with the largest.
+    low, high: in percent of the picture's color values; a tenth and a half of the largest mean if not given. For a
+    block in several choices the largest counts.
     """
     means: dict[str, float] = {}
     for result in results:

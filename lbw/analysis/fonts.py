@@ -1,4 +1,4 @@
-"""A font that has the letters of a text, from what this machine has."""
+"""Finding a font on this machine that has the characters of a text."""
 
 from __future__ import annotations
 
@@ -59,20 +59,20 @@ def _system(name: str, size: int) -> ImageFont.FreeTypeFont | None:
 def _missing(font: Font, letter: str) -> bool:
     if not isinstance(font, ImageFont.FreeTypeFont):
         return ord(letter) > 255
-    mask_of: Any = font.getmask  # some versions of Pillow have no types for it
+    mask_of: Any = font.getmask  # untyped in some versions of Pillow
     drawn, nothing = mask_of(letter), mask_of(_NO_LETTER)
     return drawn.size == nothing.size and bytes(drawn) == bytes(nothing)
 
 
 def missing_letters(font: Font, text: str) -> set[str]:
-    """Return the letters of `text` that `font` has no picture of."""
+    """Return the characters of `text` that `font` does not have."""
     return {letter for letter in set(text) if not letter.isspace() and _missing(font, letter)}
 
 
 def font_for(text: str, size: int, preferred: str | None = None) -> Font:
-    """Return the font of `size` pixels that has the most letters of `text`.
+    """Return the font of `size` pixels that has the most characters of `text`.
 
-    preferred: a font file that comes first, for example the one that the user has set.
+    preferred: a font file to try first, for example from the user's settings.
     """
     first = _system(preferred, size) if preferred else None
     best = first or _default(size)
@@ -90,18 +90,18 @@ _PEN = ImageDraw.Draw(Image.new("L", (1, 1)))
 
 
 def width_of(text: str, font: Font) -> int:
-    """Return how many pixels wide a line is."""
+    """Return the width of a line in pixels."""
     return int(_PEN.textbbox((0, 0), text, font=font)[2])
 
 
 def line_height(font: Font) -> int:
-    """Return the distance of two lines in pixels."""
+    """Return the line height in pixels."""
     box = _PEN.textbbox((0, 0), "Åg漢|", font=font) if isinstance(font, ImageFont.FreeTypeFont) else (0, 0, 0, 11)
     return int(box[3]) + 2
 
 
 def wrap(text: str, font: Font, width: int) -> list[str]:
-    """Return `text` in lines no wider than `width` pixels: broken at spaces and commas, else between letters."""
+    """Return `text` in lines no wider than `width` pixels: broken at spaces and commas, or between characters."""
     lines: list[str] = []
     for line in text.split("\n"):
         rest = line

@@ -1,4 +1,4 @@
-"""Groups of blocks that move together in the tuner, and how a list of them is written."""
+"""Groups of blocks that move together in the tuner, and their text form."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from lbw.core.selectors import select
 Group = tuple[str, ...]
 _DIGITS = "0123456789"
 _LONG = 3
-"""Blocks in a row that are written as a range."""
+"""How many consecutive blocks are written as a range."""
 
 
 def parse_groups(text: str, architecture: Architecture, blocks: Sequence[str]) -> tuple[Group, ...]:
-    """Return the groups of `text`: as in the analyzer's field Blocks, between commas ids and ranges with spaces.
+    """Return the groups in `text`: as in the analyzer's field Blocks, ids and ranges separated by spaces, groups by
+    commas.
 
-    blocks: those of the layout; what else a range holds is left out. A semicolon serves as a comma.
+    blocks: those of the layout; others in a range are left out. Semicolons work like commas.
 
     Raises:
-        WeightsError: an id does not exist or is none of `blocks`, or a block is in two groups.
+        WeightsError: an id does not exist or is not in `blocks`, or a block is in two groups.
     """
     owners: dict[str, str] = {}
     groups = []
@@ -32,18 +33,18 @@ def parse_groups(text: str, architecture: Architecture, blocks: Sequence[str]) -
             raise WeightsError(f"Groups: {error}") from error
         group = tuple(block for block in blocks if block in selected)
         if not group:
-            raise WeightsError(f"Groups: {quote(part)} is none of the {len(blocks)} blocks: {listing(blocks)}")
+            raise WeightsError(f"Groups: {quote(part)} is not among the {len(blocks)} blocks: {listing(blocks)}")
         twice = next((block for block in group if block in owners), None)
         if twice:
             both = f"{quote(owners[twice])} and {quote(part)}"
-            raise WeightsError(f"Groups: {twice} is in {both}; a block moves with one group only")
+            raise WeightsError(f"Groups: {twice} is in {both}; a block can be in one group only")
         owners |= dict.fromkeys(group, part)
         groups.append(group)
     return tuple(groups)
 
 
 def usual_groups(architecture: Architecture, blocks: Collection[str]) -> tuple[Group, ...]:
-    """Return the usual groups of `architecture`, without those that have no two of `blocks`."""
+    """Return the usual groups of `architecture` that have at least two of `blocks`."""
     groups = (
         tuple(block for block in select(text, architecture) if block in blocks) for text in architecture.usual_groups
     )
@@ -51,7 +52,7 @@ def usual_groups(architecture: Architecture, blocks: Collection[str]) -> tuple[G
 
 
 def apart(groups: Iterable[Collection[str]], blocks: Collection[str]) -> tuple[Group, ...]:
-    """Return those of `groups` that hold two or more of `blocks`, and none of a group before them."""
+    """Return those of `groups` with two or more of `blocks` and without blocks of earlier groups."""
     found: list[Group] = []
     for group in groups:
         members = tuple(block for block in blocks if block in group)
@@ -61,12 +62,12 @@ def apart(groups: Iterable[Collection[str]], blocks: Collection[str]) -> tuple[G
 
 
 def groups_text(groups: Iterable[Collection[str]], architecture: Architecture) -> str:
-    """Return `groups` as `parse_groups` and the analyzer's field Blocks read them."""
+    """Return `groups` in the form read by `parse_groups` and the analyzer's field Blocks."""
     return ",".join(selector_text(group, architecture) for group in groups)
 
 
 def selector_text(blocks: Collection[str], architecture: Architecture) -> str:
-    """Return `blocks` as a selector, in layout order; three and more in a row as a range: `IN04 OUT00-OUT02`."""
+    """Return `blocks` as a selector, in layout order, three or more in a row as a range: `IN04 OUT00-OUT02`."""
     runs: list[list[str]] = []
     last = ""
     for block in architecture.blocks:

@@ -1,4 +1,4 @@
-"""A part of ai-toolkit's configuration that trains the chosen blocks alone; see `lbw.core.trainers.AiToolkit`."""
+"""The part of ai-toolkit's configuration that trains only the chosen blocks; see `lbw.core.trainers.AiToolkit`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .training import Training, chosen, outside_paths, stack_of, unet_paths
 def layer_words(
     weights: Mapping[str, float], architecture: Architecture, trainer: AiToolkit, training: Training
 ) -> str:
-    """Return the sections `network` and `train`, as YAML, with which ai-toolkit trains the blocks above 0, all alike.
+    """Return the sections `network` and `train`, as YAML, with which ai-toolkit trains the blocks above 0, all in full.
 
-    By itself it leaves out what stands outside of the main stacks (`transformer_only`), and it reads an alpha for
-    U-Nets only.
+    By default it leaves out everything outside of the main stacks (`transformer_only`), and it only reads an alpha for
+    U-Nets.
 
     Raises:
         WeightsError: nothing is left to train.
@@ -27,7 +27,9 @@ def layer_words(
     by_block = {block: _words(block, architecture, trainer, training) for block in chosen(weights)}
     words = list(dict.fromkeys(word for words in by_block.values() for word in words))
     if not words and not has_encoder:
-        raise WeightsError("nothing to train: no block above 0 has attention; choose another, or convolutions too")
+        raise WeightsError(
+            "nothing to train: no block above 0 has attention; choose another block, or train convolutions too"
+        )
     lines = ["network:", "  type: lora", f"  linear: {training.rank}"]
     if trainer.unet:
         lines.append(f"  linear_alpha: {format_number(training.alpha)}")
@@ -44,7 +46,7 @@ def layer_words(
 
 
 def _words(block: str, architecture: Architecture, trainer: AiToolkit, training: Training) -> list[str]:
-    """Return what the names of the modules in `block` begin with."""
+    """Return the beginnings of the names of the modules in `block`."""
     family = architecture.family
     if trainer.unet:
         paths: Iterable[str] = unet_paths(block, trainer.unet, training.has_convolutions)

@@ -1,4 +1,4 @@
-"""A preset of LyCORIS that trains the chosen blocks and no other; see `lbw.core.trainers.LyCORIS`."""
+"""A LyCORIS preset that trains only the chosen blocks; see `lbw.core.trainers.LyCORIS`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .training import Training, outside_paths, stack_of, unet_paths
 def lycoris_preset(
     weights: Mapping[str, float], architecture: Architecture, trainer: LyCORIS, training: Training
 ) -> str:
-    """Return a preset of LyCORIS, as TOML, that trains the blocks above 0 and no other.
+    """Return a LyCORIS preset, as TOML, that trains only the blocks above 0.
 
-    A block that is not at 1 gets its share of the rank. Of text encoders the layers that `trainer` names are trained;
-    the time embeddings of U-Nets are left out, as in LyCORIS' own presets for SDXL.
+    A block that is not at 1 gets a proportional rank. In text encoders the layers that `trainer` names are trained; the
+    time embeddings of U-Nets are left out, as in LyCORIS' own presets for SDXL.
 
     Raises:
         WeightsError: nothing is left to train.
@@ -31,7 +31,9 @@ def lycoris_preset(
             names |= dict.fromkeys(_names(block, architecture, trainer, training), weight)
             layers |= {layer: max(weight, layers.get(layer, 0.0)) for layer in trainer.encoders.get(block, ())}
     if not names and not layers:
-        raise WeightsError("nothing to train: no block above 0 has attention; choose another, or convolutions too")
+        raise WeightsError(
+            "nothing to train: no block above 0 has attention; choose another block, or train convolutions too"
+        )
     alpha = format_number(training.alpha)
     lines = [
         f"# --network_module lycoris.kohya --network_dim {training.rank} --network_alpha {alpha}"
@@ -53,7 +55,7 @@ def lycoris_preset(
 
 
 def _names(block: str, architecture: Architecture, trainer: LyCORIS, training: Training) -> Iterable[str]:
-    """Return the names of the denoiser's modules in `block`, as patterns of file names."""
+    """Return the names of the denoiser's modules in `block`, as glob patterns."""
     family = architecture.family
     if trainer.unet:
         paths = unet_paths(block, trainer.unet, training.has_convolutions)

@@ -13,18 +13,18 @@ from lbw.core.numbers import parse_number
 Pixels = NDArray[np.uint8]
 """One picture, (height, width, 3), or a batch of them, (count, height, width, 3)."""
 Mask = NDArray[np.bool_]
-"""The region that is looked at, (height, width)."""
+"""The region to look at, (height, width)."""
 
-# Dark to light, so that it can be read in grey too: violet, red, orange, yellow.
+# Dark to light, so that it is readable in grayscale too: violet, red, orange, yellow.
 _HEAT = np.array([(0, 0, 4), (60, 10, 100), (145, 35, 105), (220, 60, 60), (250, 140, 30), (252, 252, 165)], np.float32)
 
 
 @dataclass(frozen=True)
 class Change:
-    """How much of a picture changed, in percent of its colour values.
+    """How much of a picture changed, in percent of its color values.
 
-    inside, outside: the same within and without the mask; None without a mask. focus: 1 where all change is within
-    the mask, 0 where all is outside, 0.5 where both change alike; None without a mask, or without any change.
+    inside, outside: the same inside and outside of the mask; None without a mask. focus: 1 if all change is inside the
+    mask, 0 if all is outside, 0.5 if both change equally; None without a mask, or without any change.
     """
 
     percent: float
@@ -45,12 +45,12 @@ def difference(source: Pixels, changed: Pixels) -> Pixels:
 
 
 def percent_changed(source: Pixels, changed: Pixels, threshold: int) -> float:
-    """Return 100·n / (width·height·3), n being the colour values that differ by more than `threshold`."""
+    """Return 100·n / (width·height·3), n being the number of color values that differ by more than `threshold`."""
     return float(100 * np.count_nonzero(difference(source, changed) > threshold) / source.size)
 
 
 def measure(source: Pixels, changed: Pixels, threshold: int, mask: Mask | None = None) -> Change:
-    """Return how much of `source` changed, all in all and within `mask`."""
+    """Return how much of `source` changed, in total and inside `mask`."""
     percent = percent_changed(source, changed, threshold)
     if mask is None:
         return Change(percent)
@@ -62,7 +62,7 @@ def measure(source: Pixels, changed: Pixels, threshold: int, mask: Mask | None =
 
 
 def heat_map(source: Pixels, changed: Pixels) -> Pixels:
-    """Return the largest difference of the three colours as a colour from black (0) to yellow (128 and more)."""
+    """Return the largest difference of the three channels as a color from black (0) to yellow (128 and more)."""
     strength = difference(source, changed).max(axis=-1).astype(np.float32) / 128
     position = np.clip(strength, 0, 1) * (len(_HEAT) - 1)
     below = np.minimum(position.astype(np.intp), len(_HEAT) - 2)
@@ -78,25 +78,25 @@ def rectangle_mask(text: str, width: int, height: int) -> Mask:
     """Return the mask of a rectangle `LEFT,TOP,RIGHT,BOTTOM` in percent of the picture.
 
     Raises:
-        WeightsError: it is not four numbers from 0 to 100, or holds nothing.
+        WeightsError: it is not four numbers from 0 to 100, or is empty.
     """
     numbers = [parse_number(part) for part in text.split(",")]
     values = [number for number in numbers if number is not None and 0 <= number <= 100]
     if len(numbers) != 4 or len(values) != 4:
         raise WeightsError(
-            f"mask {quote(text)} is no rectangle; write left,top,right,bottom in percent, for example 25,0,75,50"
+            f"mask {quote(text)} is not a rectangle; write left,top,right,bottom in percent, for example 25,0,75,50"
         )
     left, right = (round(value / 100 * width) for value in values[0::2])
     top, bottom = (round(value / 100 * height) for value in values[1::2])
     mask = np.zeros((height, width), np.bool_)
     mask[top:bottom, left:right] = True
     if not mask.any():
-        raise WeightsError(f"mask {quote(text)} is empty; right must be more than left, and bottom more than top")
+        raise WeightsError(f"mask {quote(text)} is empty; right must be greater than left, and bottom greater than top")
     return mask
 
 
 def picture_mask(picture: NDArray[np.uint8], width: int, height: int) -> tuple[Mask, str | None]:
-    """Return the mask that a grey picture paints (128 and lighter is inside), and a remark if it was scaled.
+    """Return the mask of a grayscale picture (128 and lighter is inside), and a remark if it was scaled.
 
     picture: (height, width). Raises WeightsError: nothing, or everything, is painted.
     """
@@ -108,7 +108,7 @@ def picture_mask(picture: NDArray[np.uint8], width: int, height: int) -> tuple[M
         picture = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
     mask: Mask = picture >= 128
     if not mask.any():
-        raise WeightsError("the mask is empty; paint the region white, and leave the rest black")
+        raise WeightsError("the mask is empty; paint the region white and leave the rest black")
     if mask.all():
-        raise WeightsError("the mask covers the whole picture; leave black what is not the region")
+        raise WeightsError("the mask covers the whole picture; leave everything outside the region black")
     return mask, remark

@@ -1,6 +1,6 @@
 """Arguments of sd-scripts and musubi-tuner for the blocks to train; see `NetworkArguments` of `lbw.core.trainers`.
 
-Patterns are written without backslashes, which shells and TOML read each in a way of its own.
+Patterns are written without backslashes, which shells and TOML interpret differently.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from lbw.core.trainers import Musubi, NetworkArguments, UNetArguments
 from .training import LEARNING_RATES, RANKS, Training, chosen, outside_paths, stack_of
 
 _WHOLE = "([.].*)?"
-"""Behind the name of a module: the module, and all below it."""
+"""After the name of a module: the module and everything below it."""
 
 
 def unet_arguments(weights: Mapping[str, float], trainer: UNetArguments, says: str, training: Training) -> str:
-    """Return the arguments with which sd-scripts trains each block of a U-Net at its share.
+    """Return the arguments with which sd-scripts trains each block of a U-Net according to its weight.
 
-    says: LEARNING_RATES or RANKS; with ranks each block has the alpha that keeps it at one strength.
+    says: LEARNING_RATES or RANKS; with ranks, each block has an alpha that keeps the strength the same.
     """
     base = weights.get(trainer.encoder, 0.0)
     only_unet = [] if base > 0 else ["--network_train_unet_only"]
@@ -35,7 +35,7 @@ def unet_arguments(weights: Mapping[str, float], trainer: UNetArguments, says: s
     arguments = [f"block_dims={dims}", f"block_alphas={alphas}"]
     if training.has_convolutions:
         arguments += [f"conv_block_dims={dims}", f"conv_block_alphas={alphas}"]
-    # The text encoder's own, as each block of the U-Net has its own; without one they count for nothing.
+    # The text encoder's own rate, like those of the U-Net blocks; without it they would have no effect.
     whole = base if base > 0 else 1.0
     rank, alpha = training.rank_of(whole), format_number(training.alpha_of(whole))
     return _command([module, f"--network_dim {rank}", f"--network_alpha {alpha}", *only_unet], arguments)
@@ -46,7 +46,7 @@ def network_arguments(
 ) -> str:
     """Return the arguments with which sd-scripts or musubi-tuner trains the blocks above 0.
 
-    says: LEARNING_RATES or RANKS, of which each block gets its share; empty where all are trained alike.
+    says: LEARNING_RATES or RANKS, in proportion to the weight of each block; empty if all are trained in full.
     """
     rate = format_number(training.rate)
     options = [f"--network_module {trainer.module}"]
@@ -74,7 +74,7 @@ def network_arguments(
 
 
 def _encoders(weights: Mapping[str, float], trainer: NetworkArguments, says: str, training: Training) -> list[str]:
-    """Return the options of the text encoders, which have the learning rate of the rest where ranks are said."""
+    """Return the options of the text encoders; with ranks they have the same learning rate as the rest."""
     shares = [max(0.0, weights.get(block, 0.0)) for block in trainer.encoders]
     if not any(shares):
         return ["--network_train_unet_only"]
@@ -93,7 +93,7 @@ def _left_out(weights: Mapping[str, float], architecture: Architecture) -> list[
 
 
 def _selection(weights: Mapping[str, float], architecture: Architecture, trainer: NetworkArguments) -> list[str]:
-    """Return the arguments that leave out blocks, but for those left out by a rank of 0."""
+    """Return the arguments that leave out blocks, except those left out by rank 0."""
     if trainer.indices:
         return [
             f"{argument}={_indices(architecture.stacks[letter], weights)}"
@@ -116,7 +116,7 @@ def _selection(weights: Mapping[str, float], architecture: Architecture, trainer
 
 
 def _included(blocks: Iterable[str], architecture: Architecture, trainer: NetworkArguments) -> list[tuple[str, str]]:
-    """Return blocks that the trainer leaves out by itself, each with a pattern that brings modules of it in."""
+    """Return blocks that the trainer leaves out by default, each with a pattern that includes modules of it."""
     found = []
     for block in blocks:
         numbered = stack_of(block, architecture.family)
@@ -126,7 +126,7 @@ def _included(blocks: Iterable[str], architecture: Architecture, trainer: Networ
 
 
 def _indices(blocks: Sequence[str], weights: Mapping[str, float]) -> str:
-    """Return the places of the blocks that are trained as sd-scripts reads them: `0,8-12`, `all` or `none`."""
+    """Return the indices of the trained blocks in the form that sd-scripts reads: `0,8-12`, `all` or `none`."""
     numbers = [index for index, block in enumerate(blocks) if weights.get(block, 0.0) > 0]
     if len(numbers) in (0, len(blocks)):
         return "all" if numbers else "none"
@@ -143,7 +143,7 @@ def _indices(blocks: Sequence[str], weights: Mapping[str, float]) -> str:
 
 
 def _dims(weights: Mapping[str, float], trainer: NetworkArguments, says: str, training: Training) -> Iterable[int]:
-    """Return the rank of each module outside of the stacks: its block's share where ranks are said, else the whole."""
+    """Return the rank of each module outside of the stacks: in proportion to its block with ranks, else in full."""
     shares = [weights.get(block, 0.0) for _, block in trainer.in_dims]
     return [training.rank_of(share if says == RANKS else float(share > 0)) for share in shares]
 
@@ -151,7 +151,7 @@ def _dims(weights: Mapping[str, float], trainer: NetworkArguments, says: str, tr
 def _shares(
     weights: Mapping[str, float], architecture: Architecture, trainer: NetworkArguments, says: str
 ) -> dict[str, float]:
-    """Return patterns of the modules of blocks that are trained at another weight than 1, and those weights."""
+    """Return patterns for the modules of blocks trained at a weight other than 1, with these weights."""
     alike: dict[float, list[str]] = {}
     for block in architecture.numbered_blocks:
         if 0 < (weight := weights.get(block, 0.0)) != 1:
@@ -170,7 +170,7 @@ def _shares(
 
 
 def _patterns(blocks: Iterable[str], architecture: Architecture, shares: str) -> list[str]:
-    """Return a pattern of the modules of `blocks` for each stack that some of them are of."""
+    """Return a pattern for the modules of `blocks` for each stack that contains some of them."""
     numbers: dict[str, list[str]] = {}
     for block in blocks:
         if numbered := stack_of(block, architecture.family):

@@ -1,6 +1,6 @@
 """The quick scan: what each block does to the noise that the model predicts.
 
-The denoiser is asked once for each block, at a step of the source's own trajectory, and nothing is decoded.
+The denoiser is called once for each block, at a step of the source's own trajectory, and nothing is decoded.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from .effective_blocks import Settings
 
 Noise = NDArray[np.float32]
 AT = (0.3,)
-"""Where on the source's trajectory the noise is compared, as shares of its steps: one place about a third along it
-ranks the blocks as the pictures do (bench/scan.py)."""
+"""Where on the source's trajectory the noise is compared, as fractions of its steps: a single point about a third of
+the way ranks the blocks in the same way as the pictures (bench/scan.py)."""
 
 
 class Probe(Protocol):
-    """What a host does for the noise scan."""
+    """What a host provides for the quick scan."""
 
     def noise(self, cell: Cell) -> Noise:
         """Return the guided noise that is predicted with the weights of `cell`, at each kept step of the source of its

@@ -70,7 +70,7 @@ class PlotSession(Session):
         if self.done < self.total and self.state != FAILED:
             self.state = STOPPED
             self.say(("Stopped:", self.total - self.done, "cells are missing."), WARNING)
-            self.say("The same settings again go on from there.", WARNING)
+            self.say("Run the same settings again to continue.", WARNING)
         for reason in dict.fromkeys(self.errors.values()):
             self.say(("A cell failed:", reason), WARNING)
         if first_rendered(self.grid, made.store) is None:

@@ -9,7 +9,7 @@ from lbw.core.tag import LoraRequest, find_tags, requests_in
 
 from .cells import CHANGED, COMPLEMENT, Cell
 
-_EXAMPLE = "write it at the LoRA to look at: <lora:name:1:lbw=XYZ>"
+_EXAMPLE = "write it in the tag of the LoRA to analyze: <lora:name:1:lbw=XYZ>"
 
 
 def tags_for_cells(prompt: str) -> list[LoraRequest]:
@@ -34,7 +34,7 @@ def tag_to_analyze(prompt: str) -> LoraRequest:
     found = [request for request in tags_for_cells(prompt) if request.weights == CHANGED]
     if len(found) != 1:
         count = f"{len(found)} tags" if found else "no tag"
-        raise TagError(f"{count} with lbw=XYZ in the prompt; {_EXAMPLE}, and at no other")
+        raise TagError(f"{count} with lbw=XYZ in the prompt; {_EXAMPLE}, and in no other")
     return found[0]
 
 
@@ -61,7 +61,7 @@ def with_tag_of(first: str, prompt: str) -> str:
         tags = [match[0] for match in find_tags(first) if request_of(match[0]).weights == CHANGED]
         return f"{prompt.rstrip()} {tags[0]}"
     if [request.name for request in mine] != [asked.name]:
-        raise TagError(f"{quote(prompt)} looks at another LoRA than {quote(asked.name)}; one analysis looks at one")
+        raise TagError(f"{quote(prompt)} analyzes another LoRA than {quote(asked.name)}; an analysis is for one LoRA")
     return prompt
 
 

@@ -29,7 +29,7 @@ def split(text: str) -> list[str]:
         rows = csv.reader(lines, skipinitialspace=True)
         values = [value.strip() for row in rows for value in row if value.strip()]
     except csv.Error as error:
-        raise WeightsError(f"{quote(text)} is no list of values: {error}") from error
+        raise WeightsError(f"{quote(text)} is not a list of values: {error}") from error
     _check_count(values)
     return values
 
@@ -63,7 +63,7 @@ def expand(value: str, whole: bool = False) -> list[str] | None:
         first, last = _float(count[1]), _float(count[2])
         many = int(count[3]) if len(count[3]) < 10 else MOST + 1
         if not 1 <= many <= MOST:
-            raise WeightsError(f"{quote(value)} would have {quote(count[3])} values; 1 to {MOST}")
+            raise WeightsError(f"{quote(value)} would have {quote(count[3])} values; 1 to {MOST} are allowed")
         numbers = [first + (last - first) * i / max(1, many - 1) for i in range(many)]
         return [format_number(float(int(n)) if whole else _exact(n)) for n in numbers]
     steps = _STEPS.fullmatch(spaced)
@@ -75,7 +75,7 @@ def expand(value: str, whole: bool = False) -> list[str] | None:
         raise WeightsError(f"{quote(value)} never gets from {first:g} to {last:g} in steps of {step:g}")
     length = (last - first) / step + 1e-9
     if length >= MOST:
-        raise WeightsError(f"{quote(value)} would have {length + 1:.0f} values; 1 to {MOST}")
+        raise WeightsError(f"{quote(value)} would have {length + 1:.0f} values; 1 to {MOST} are allowed")
     return [format_number(_exact(first + step * i)) for i in range(int(length) + 1)]
 
 

@@ -73,7 +73,7 @@ class Option:
         if self.allowed:
             chosen = next((choice for choice in self.allowed if choice == text.strip().lower()), None)
             if chosen is None:
-                raise WeightsError(f"{called} {quote(text)} is none; it may be {' or '.join(self.allowed)}")
+                raise WeightsError(f"{called} {quote(text)} is not valid; it can be {' or '.join(self.allowed)}")
             return chosen
         return text
 
@@ -82,7 +82,7 @@ class Option:
         if number is None or not math.isfinite(number):
             raise WeightsError(f"{called} {quote(str(value))} is not a number; write for example {self.default or 1:g}")
         if (self.low is not None and number < self.low) or (self.high is not None and number > self.high):
-            raise WeightsError(f"{called} {number:g} is out of range; it may be {self.low:g} to {self.high:g}")
+            raise WeightsError(f"{called} {number:g} is out of range; it can be {self.low:g} to {self.high:g}")
         return number
 
 
@@ -107,7 +107,7 @@ class PictureRequest:
     cfg_scale: float = option(
         7.0, "CFG scale", "how closely to follow the prompt", "--cfg", low=-limits.GUIDANCE, high=limits.GUIDANCE
     )
-    sampler_name: str = option("", "Sampler", "of the pictures; empty where the host has no choice of them")
+    sampler_name: str = option("", "Sampler", "for the pictures; empty if the host has only one")
 
     _cached: ClassVar[dict[type, dict[str, Option]]] = {}
 
@@ -153,7 +153,7 @@ class PictureRequest:
         """Check what can be checked without a model, before anything is done for it.
 
         Raises:
-            TagError: a prompt is too long. WeightsError: an option is out of range, or cannot be understood.
+            TagError: a prompt is too long. WeightsError: an option is out of range, or is not valid.
         """
         for what, text in (("the prompt", self.prompt), ("the negative prompt", self.negative_prompt)):
             limits.check_length(text, limits.PROMPT_CHARACTERS, what, TagError)
@@ -172,42 +172,46 @@ class PictureRequest:
 class AnalysisRequest(PictureRequest):
     """An analysis: a prompt with `lbw=XYZ` at the LoRA to look at, and how to look at it.
 
-    mask: the region as a grey picture, (height, width), light inside; None where `region` says it, or for everywhere.
+    mask: the region as a grayscale picture, (height, width), light inside; None if `region` is used, or for everywhere.
     """
 
     mode: str = option(
-        FULL, "Scan", "full renders a picture for each block; quick asks the model only what it predicts", "--mode",
+        FULL, "Scan", "full renders a picture for each block; quick only compares the model's predictions", "--mode",
         allowed=(FULL, QUICK),
     )  # fmt: skip
-    range: str = option("0,1", "Range", "the weight of the block that is looked at, and that of all others", "--range")
+    range: str = option("0,1", "Range", "the weight of the analyzed block, and that of all others", "--range")
     blocks: str = option(AUTO, "Blocks", "auto, 12ALL, or for example IN04-IN08,OUT01", "--blocks")
     seeds: int = option(
-        1, "number of seed", "how many seeds, a source picture each", "--seeds", low=1, high=limits.SEEDS
+        1, "number of seed", "how many seeds, each with its own source picture", "--seeds", low=1, high=limits.SEEDS
     )
     more_prompts: tuple[str, ...] = option(
-        (), "More prompts", "analyze these too; each gets the tag of the first where it has none", "--more-prompts"
+        (), "More prompts", "analyze these too; those without the tag get that of the first", "--more-prompts"
     )
     threshold: int = option(
-        20, "difference threshold", "a color value counts as changed if it differs by more, 0 to 255", "--threshold",
-        low=0, high=255,
+        20, "difference threshold", "a color value counts as changed if it differs by more than this, 0 to 255",
+        "--threshold", low=0, high=255,
     )  # fmt: skip
     diff_color: str = option(
         BLACK, "diff image color", "background of the difference images", "--diff", allowed=(BLACK, WHITE)
     )
-    swap_axes: bool = option(False, "change X-Y", "blocks from left to right", "--swap-axes")
+    swap_axes: bool = option(False, "change X-Y", "blocks in columns", "--swap-axes")
     region: str = option(
-        "", "Region", "a rectangle to look at: left,top,right,bottom in percent, for example 25,0,75,50", "--region"
+        "", "Region", "the rectangle to look at: left,top,right,bottom in percent, for example 25,0,75,50", "--region"
     )
     needed: float | None = option(
-        None, "Needed at least", "suggest blocks from this mean percentage on (half of the largest)",
+        None, "Needed at least",
+        "suggest keeping blocks with at least this mean percentage (default: half of the largest)",
         "--needed", low=0, high=LARGEST_MEAN,
     )  # fmt: skip
     not_needed: float | None = option(
-        None, "Not needed at most", "suggest dropping blocks up to this mean percentage (a tenth of the largest)",
+        None, "Not needed at most",
+        "suggest dropping blocks with at most this mean percentage (default: a tenth of the largest)",
         "--not-needed", low=0, high=LARGEST_MEAN,
     )  # fmt: skip
-    at: str = option("0.3", "At", "quick scan: where on the way from noise to picture, as shares of the steps", "--at")
-    fresh: bool = option(False, "Render anew", "render again what an earlier run has finished", "--fresh")
+    at: str = option(
+        "0.3", "At", "quick scan: at which points of the sampling to compare, as fractions of the steps", "--at"
+    )
+    fresh: bool = option(False, "Render again", "render again what earlier runs have finished", "--fresh")
     mask: NDArray[np.uint8] | None = field(default=None, compare=False, repr=False)
 
     def check(self, by_flag: bool = False) -> None:
@@ -216,9 +220,7 @@ class AnalysisRequest(PictureRequest):
         parse_span(self.range, self.options()["range"].flag if by_flag else "Range")
         _shares(self.at, self.option("at").flag if by_flag else "At")
         if len(self.more_prompts) >= limits.PROMPTS:
-            raise WeightsError(
-                f"{len(self.more_prompts) + 1} prompts are more than the {limits.PROMPTS} that one analysis may have"
-            )
+            raise WeightsError(f"{len(self.more_prompts) + 1} prompts are too many; the limit is {limits.PROMPTS}")
         if self.region.strip():
             rectangle_mask(self.region, 100, 100)
 
@@ -278,7 +280,7 @@ class PlotRequest(PictureRequest):
     y_values: str = option("", "Y Values", "its values, separated by commas")
     z_type: str = option("none", "Z Types", "what changes from grid to grid")
     z_values: str = option("", "Z Values", "its values, separated by commas")
-    fresh: bool = option(False, "Render anew", "render again what an earlier run has finished", "--fresh")
+    fresh: bool = option(False, "Render again", "render again what earlier runs have finished", "--fresh")
 
     def axis(self, name: str) -> tuple[str, str]:
         """Return the type and the values of the axis `x`, `y` or `z`."""
@@ -294,7 +296,7 @@ def _shares(text: str, called: str = "At") -> tuple[float, ...]:
     found = [parse_number(part) for part in text.split(",")]
     shares = tuple(share for share in found if share is not None and 0 <= share < 1)
     if len(shares) != len(found):
-        raise WeightsError(f"{called} {quote(text)} is not a share of the steps; write for example 0.3, or 0.1,0.4")
+        raise WeightsError(f"{called} {quote(text)} is not a fraction of the steps; write for example 0.3, or 0.1,0.4")
     return shares
 
 

@@ -37,7 +37,7 @@ Text = str | tuple[str | int, ...]
 WAITING, RUNNING, DONE, STOPPED, FAILED = "waiting", "running", "done", "stopped", "failed"
 INFO, WARNING, ERROR = "info", "warning", "error"
 
-GUESS = "The model is not known: its blocks are numbered as its tensors' names are, which is a guess."
+GUESS = "Unknown model: its blocks are numbered according to the names of its tensors, which is a guess."
 """Said wherever blocks of such a model are shown."""
 
 

@@ -57,7 +57,7 @@ class Sessions:
         """
         with self._lock:
             if sum(session.state == WAITING for session in self._sessions.values()) >= ANALYSES:
-                raise HostError(f"{ANALYSES} analyses wait already; stop one of them, or ask again later")
+                raise HostError(f"{ANALYSES} analyses are already waiting; stop one of them, or try again later")
         session: Session
         if isinstance(request, PlotRequest):
             from .plot_session import PlotSession  # here, because few need it
@@ -75,7 +75,7 @@ class Sessions:
         """Return the session of an id: one of this server, or one of an earlier day; None if there is none.
 
         Raises:
-            LbwError: the LoRA or the model of an earlier one is not there, or its report cannot be understood.
+            LbwError: the LoRA or the model of an earlier one does not exist, or its report is not valid.
         """
         with self._lock:
             known = self._sessions.get(key)
@@ -145,7 +145,7 @@ class Earlier:
         """Return it as a session that has ended; its pictures are there as far as their cells are still kept.
 
         Raises:
-            LbwError: its LoRA or its model is not there, or the report cannot be understood.
+            LbwError: its LoRA or its model does not exist, or the report is not valid.
         """
         try:
             asked = {name: self.report["request"].get(name) for name in AnalysisRequest.options()}
@@ -153,7 +153,7 @@ class Earlier:
             session = AnalysisSession(_Elsewhere(host), request)
             session.take_report(self.folder, self.report)
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise FileError(f"{self.folder / REPORT} cannot be understood: {error}") from error
+            raise FileError(f"{self.folder / REPORT} is not valid: {error}") from error
         return session
 
 
@@ -204,4 +204,4 @@ def _is_figure(value: Any) -> bool:
 
 
 def _not_json(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not valid JSON")

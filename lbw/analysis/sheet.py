@@ -109,7 +109,7 @@ def grid(
     remark = ""
     if shrink < 1:
         remark = f"the grid would have more than {largest // 1_000_000} megapixels; its pictures are scaled to "
-        remark += f"{shrink * enlarged:.0%}, the cells themselves are kept in full size"
+        remark += f"{shrink * enlarged:.0%}, the original pictures are kept at full size"
     return Sheet(sheet, remark)
 
 
@@ -188,7 +188,7 @@ def bar_chart(
     suggestion: Suggestion,
     head: str,
     font: str | None = None,
-    unit: str = "of the colour values",
+    unit: str = "of the color values",
 ) -> Image.Image:
     """Return a bar for each block, with the seeds' deviation, and the thresholds of the suggestion as lines.
 

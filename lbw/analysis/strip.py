@@ -1,4 +1,4 @@
-"""Draws block weights as a strip: one field a block, its id, its number, and a colour that goes with the number."""
+"""Draws block weights as a strip: one field for each block, with its id, its number, and a color for the number."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from lbw.core.numbers import format_number
 from .fonts import font_for, line_height, width_of
 
 PER_ROW = 20
-"""Fields that stand in one row."""
+"""Fields in a row."""
 
 _FIELD = 58
 _PAPER, _LINE, _INK, _LIGHT = (250, 250, 250), (150, 150, 150), (20, 20, 20), (255, 255, 255)
 _FULL, _OVER, _MINUS = (37, 99, 165), (88, 28, 135), (190, 60, 20)
 
 
-def colour(weight: float) -> tuple[int, int, int]:
-    """Return the colour of a weight: white at 0, blue at 1, violet at 2 and beyond, red at -1 and below."""
+def color(weight: float) -> tuple[int, int, int]:
+    """Return the color of a weight: white at 0, blue at 1, violet at 2 and beyond, red at -1 and below."""
     if weight < 0:
         return _between(_LIGHT, _MINUS, -weight)
     if weight <= 1:
@@ -31,7 +31,7 @@ def colour(weight: float) -> tuple[int, int, int]:
 def strip(weights: Mapping[str, float], scale: int = 1) -> Image.Image:
     """Return the picture of `weights`, a number for each block in order, `PER_ROW` blocks in a row.
 
-    scale: pixels for each pixel of the page, for screens that have more of them.
+    scale: pixels for each pixel of the page, for high-resolution screens.
     """
     fields = [_field(block, weight, scale) for block, weight in weights.items()] or [_field("", 0.0, scale)]
     width, height = fields[0].width - 1, fields[0].height - 1
@@ -42,13 +42,13 @@ def strip(weights: Mapping[str, float], scale: int = 1) -> Image.Image:
     return picture
 
 
-@lru_cache(maxsize=256)  # a slider changes one field of many, and letters are slow to draw
+@lru_cache(maxsize=256)  # a slider changes only one of many fields, and text is slow to draw
 def _field(block: str, weight: float, scale: int) -> Image.Image:
     """Return the picture of one block, with a line around it."""
     face = font_for("", 13 * scale)
     high = line_height(face)
     width, height = _FIELD * scale, 2 * high + 8 * scale
-    fill = colour(weight)
+    fill = color(weight)
     ink = _LIGHT if sum(fill) < 400 else _INK
     picture = Image.new("RGB", (width + 1, height + 1))
     pen = ImageDraw.Draw(picture)
@@ -65,6 +65,6 @@ def _between(low: tuple[int, int, int], high: tuple[int, int, int], share: float
 
 
 def _short(weight: float) -> str:
-    """Return the number as it fits into a field; a number that was cut ends with an ellipsis."""
+    """Return the number shortened to fit into a field; a shortened number ends with an ellipsis."""
     words = format_number(weight)
     return words if len(words) <= 6 else f"{words[:5]}…"

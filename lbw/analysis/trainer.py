@@ -1,6 +1,6 @@
-"""What was tuned, for the next training: how much of it each block gets, and which trainers can be told so.
+"""Tuned weights as training settings: how much training each block gets, and which trainers support that.
 
-What a family's trainers are told is data of the family (`lbw.core.trainers`); the modules beside this one write it.
+How to configure the trainers of a family is part of its data (`lbw.core.trainers`); neighboring modules generate it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ __all__ = ["Training", "Way", "remarks", "settings", "way_called", "ways"]
 
 @dataclass(frozen=True)
 class Way:
-    """A trainer, and what its settings say of each block: its learning rate, its rank, or whether it is trained at all.
+    """A trainer, and what its settings control for each block: learning rate, rank, or only whether it is trained.
 
-    says: LEARNING_RATES or RANKS; empty where the settings can say but which blocks are trained, or where one form says
-    everything.
+    says: LEARNING_RATES or RANKS; empty if the settings only select blocks, or if one form covers everything.
     """
 
     trainer: Trainer
@@ -33,13 +32,13 @@ class Way:
 
     @property
     def title(self) -> str:
-        """What people choose it by: `sd-scripts: learning rates`."""
+        """Its title in lists: `sd-scripts: learning rates`."""
         name = "LyCORIS preset" if isinstance(self.trainer, LyCORIS) else self.trainer.program
         return f"{name}: {self.says}" if self.says else name
 
 
 def ways(architecture: Architecture) -> list[Way]:
-    """Return how blocks of `architecture` can be trained, the trainer most used first; none where none is known."""
+    """Return how blocks of `architecture` can be trained, the most popular trainer first; empty if unknown."""
     found = []
     for trainer in architecture.family.trainers:
         if trainer.sizes and architecture.name not in trainer.sizes:
@@ -50,7 +49,7 @@ def ways(architecture: Architecture) -> list[Way]:
 
 
 def way_called(title: str, architecture: Architecture) -> Way:
-    """Return the way that people choose by `title`; the name of a program alone is its first.
+    """Return the way with this title; the name of a program alone means its first.
 
     Raises:
         WeightsError: there is none for `architecture`.
@@ -60,13 +59,13 @@ def way_called(title: str, architecture: Architecture) -> Way:
     if found is not None:
         return found
     if not known:
-        raise WeightsError(f"no trainer is known that trains single blocks of {architecture.title}")
+        raise WeightsError(f"no known trainer can train single blocks of {architecture.title}")
     others = listing(list(dict.fromkeys(way.trainer.program for way in known)))
-    raise WeightsError(f"{quote(title)} has no settings for single blocks of {architecture.title}; there are {others}")
+    raise WeightsError(f"{quote(title)} has no settings for single blocks of {architecture.title}; choose {others}")
 
 
 def settings(weights: Mapping[str, float], architecture: Architecture, way: Way, training: Training) -> str:
-    """Return the settings with which a trainer trains each block of `weights`, as text.
+    """Return the settings with which a trainer trains the blocks of `weights`, as text.
 
     weights: of the blocks; one at 0 or below, or without a weight, is not trained.
 
@@ -87,25 +86,25 @@ def settings(weights: Mapping[str, float], architecture: Architecture, way: Way,
         return layer_words(weights, architecture, trainer, training)
     if isinstance(trainer, LyCORIS):
         return lycoris_preset(weights, architecture, trainer, training)
-    raise AssertionError(f"{trainer.program} has settings of a kind that nothing writes")
+    raise AssertionError(f"{trainer.program} has settings of an unsupported kind")
 
 
 def remarks(weights: Mapping[str, float], architecture: Architecture, way: Way) -> list[str]:
-    """Return what of `weights` the settings cannot say, and what else is to be known of them."""
+    """Return remarks about parts of `weights` that the settings cannot express, and about the trainer."""
     trainer, program = way.trainer, way.trainer.program
     found = [trainer.remark] if trainer.remark else []
     if negative := [block for block, weight in weights.items() if weight < 0]:
-        found.append(f"nothing is trained below 0; as 0 count: {listing(negative)}")
+        found.append(f"weights below 0 cannot be trained and count as 0: {listing(negative)}")
     left_out = untrained(weights, architecture, trainer)
     if left_out:
         found.append(f"{program} does not train {listing(left_out)}")
     between = [block for block, weight in weights.items() if 0 < weight != 1 and block not in left_out]
     if between and isinstance(trainer, AiToolkit | NetworkArguments) and not way.says:
-        found.append(f"{program} trains all chosen blocks alike; as 1 count: {listing(between)}")
+        found.append(f"{program} trains all chosen blocks in full; these count as 1: {listing(between)}")
     if between and isinstance(trainer, NetworkArguments) and way.says == RANKS:
         encoders = [block for block in between if block in trainer.encoders]
         if encoders:
-            found.append(f"{program} has one rank for text encoders; as 1 count: {listing(encoders)}")
+            found.append(f"{program} has one rank for all text encoders; these count as 1: {listing(encoders)}")
         if len(between) > len(encoders):
             found.append(f"{program} has one alpha for all blocks of {architecture.family.title}, whatever their ranks")
     return found

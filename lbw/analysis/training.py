@@ -1,4 +1,4 @@
-"""How much training each block gets, and where its modules stand in the model of a trainer."""
+"""How much training each block gets, and where its modules are in the model of a trainer."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from lbw.core.family import PART, Architecture, Family, Stack
 from lbw.core.trainers import AiToolkit, LyCORIS, NetworkArguments, Trainer, UNetArguments, UNetPaths
 
 LEARNING_RATES, RANKS = "learning rates", "ranks"
-"""What settings may say of each block."""
+"""What settings may control for each block."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a block at 1 is trained with.
+    """The training settings of a block at 1.
 
-    rank, alpha: of the LoRA. rate: the learning rate. has_convolutions: convolutions of 3×3 are trained too (LoCon).
+    rank, alpha: of the LoRA. rate: the learning rate. has_convolutions: whether 3×3 convolutions are trained too
+    (LoCon).
     """
 
     rank: int = 16
@@ -25,11 +26,11 @@ class Training:
     has_convolutions: bool = False
 
     def rank_of(self, weight: float) -> int:
-        """Return the rank of a block at `weight`: in proportion, 0 for one that is not trained, else 1 at least."""
+        """Return the rank of a block at `weight`: in proportion, 0 if it is not trained, otherwise at least 1."""
         return max(1, round(self.rank * weight)) if weight > 0 else 0
 
     def alpha_of(self, weight: float) -> float:
-        """Return the alpha with which the rank of a block at `weight` has the strength that the whole rank has."""
+        """Return the alpha that gives the rank of a block at `weight` the same strength as the full rank."""
         return round(self.alpha * self.rank_of(weight) / self.rank, 6)
 
     def rate_of(self, weight: float) -> float:
@@ -43,7 +44,7 @@ def chosen(weights: Mapping[str, float]) -> list[str]:
 
 
 def untrained(weights: Mapping[str, float], architecture: Architecture, trainer: Trainer) -> list[str]:
-    """Return the blocks that are to be trained, and that `trainer` does not train."""
+    """Return the blocks that should be trained but that `trainer` does not train."""
     trained = set(_trained(architecture, trainer))
     return [block for block in chosen(weights) if block not in trained]
 
@@ -69,7 +70,7 @@ def _trained(architecture: Architecture, trainer: Trainer) -> Iterable[str]:
 
 
 def stack_of(block: str, family: Family) -> tuple[Stack, int] | None:
-    """Return the stack that `block` is of, and its number there; None for one that stands outside of all stacks."""
+    """Return the stack of `block` and its number there; None for a block outside of all stacks."""
     letter = block.rstrip("0123456789")
     if letter not in family.letters or letter == block:
         return None
@@ -79,9 +80,9 @@ def stack_of(block: str, family: Family) -> tuple[Stack, int] | None:
 
 
 def outside_paths(block: str, family: Family, is_renamed: bool = False) -> list[str]:
-    """Return the modules of a block that stands outside of the stacks, or what their names begin with.
+    """Return the modules of a block outside of the stacks, or the beginnings of their names.
 
-    is_renamed: in diffusers' names too, which are some of them the original's.
+    is_renamed: also with diffusers' names, some of which are the same as the original's.
     """
     names = family.outside.get(block, "").split()
     renamed = [
@@ -95,6 +96,6 @@ def outside_paths(block: str, family: Family, is_renamed: bool = False) -> list[
 
 
 def unet_paths(block: str, paths: UNetPaths, has_convolutions: bool) -> tuple[str, ...]:
-    """Return where the modules of a U-Net's block stand: those below a path that ends with a dot."""
+    """Return where the modules of a U-Net's block are: below each path that ends with a dot."""
     attention = (paths.attention[block],) if block in paths.attention else ()
     return attention + (paths.convolutions.get(block, ()) if has_convolutions else ())

@@ -1,7 +1,8 @@
-"""The tuner: block weights found by sorting blocks and rendering the open ones a step less and a step more.
+"""The tuner: finds block weights by sorting blocks and rendering the open ones one step lower and higher.
 
-Each block is needed, not needed or unknown, and fixed or open. A round renders every open block at its value minus
-and plus the step, those of a group together; what looks better is accepted, and the next round may take a smaller step.
+Each block is needed, not needed or unknown, and fixed or open. A round renders every open block at its value minus and
+plus the step, blocks of a group together; the user accepts what looks better, and the next round may use a smaller
+step.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from .groups import Group, groups_text, selector_text
 
 MINUS, PLUS, BOTH = "minus", "plus", "both"
 STEPS = (0.5, 0.25, 0.1)
-"""The steps that people take one after the other; any other is possible too."""
+"""The usual steps, in order; any other is possible too."""
 
 _DIGITS = 10
-"""Places that a value keeps after a step, so that 0.1 + 0.2 is 0.3."""
+"""Decimal places of a value after a step, so that 0.1 + 0.2 is 0.3."""
 
 
 @dataclass(frozen=True)
 class BlockState:
-    """What is known of one block: its verdict, whether it is fixed, and the weight that it stands at."""
+    """The state of one block: its verdict, whether it is fixed, and its weight."""
 
     verdict: str = UNKNOWN
     is_fixed: bool = False
@@ -46,12 +47,12 @@ VERDICTS = {
     UNKNOWN: BlockState(),
     NOT_MEASURED: BlockState(NOT_MEASURED, False, 1.0),
 }
-"""Where a block stands that was sorted so."""
+"""The state of a block with this verdict."""
 
 
 @dataclass(frozen=True)
 class Move:
-    """One block's way from a value to another."""
+    """The change of one block from one value to another."""
 
     block: str
     old: float
@@ -60,7 +61,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Proposal:
-    """One picture of a round: its cell, what accepting it moves, and that in words. No move: everything as it is."""
+    """One picture of a round: its cell, the moves if it is accepted, and their description; no moves: unchanged."""
 
     cell: Cell
     moves: tuple[Move, ...] = ()
@@ -69,12 +70,12 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Tuner:
-    """The state of a tuning: never changed, each step gives a new one.
+    """The state of the tuner: immutable, each change gives a new one.
 
-    architecture: its name. layout: the count of numbers of the layout that is tuned. states: one a block, in the
-    layout's order. step: between values of a round. bounds: values that a round does not go beyond. seed: of the
-    pictures. history: the states before each change, with its words, the oldest first. groups: blocks that a round
-    moves together.
+    architecture: its name. layout: the count of numbers of the layout that is tuned. states: one for each block, in the
+    layout's order. step: between values of a round. bounds: limits for the values of a round. seed: of the pictures.
+    history: the states before each change, with its description, the oldest first. groups: blocks that a round moves
+    together.
     """
 
     architecture: str
@@ -113,7 +114,7 @@ class Tuner:
 
     @property
     def units(self) -> list[Group]:
-        """The open blocks as they move: each by itself, or with the other open ones of its group."""
+        """The open blocks as they move: alone, or with the other open blocks of their group."""
         opened = self.open_blocks
         units = {
             block: next((tuple(b for b in group if b in opened) for group in self.groups if block in group), (block,))
@@ -123,24 +124,24 @@ class Tuner:
 
     @property
     def open_text(self) -> str:
-        """The open blocks as the analyzer's field Blocks takes them, those of a group as one item."""
+        """The open blocks in the form of the analyzer's field Blocks, those of a group as one item."""
         return groups_text(self.units, self.family)
 
     # Changes -------------------------------------------------------------------------------------
 
     def with_states(self, changed: Mapping[str, BlockState], words: str) -> Tuner:
-        """Return the tuner with `changed` states; what is no change is not remembered in the history."""
+        """Return the tuner with `changed` states; without a change nothing is added to the history."""
         states = tuple(changed.get(block, state) for block, state in self.by_block.items())
         if states == self.states:
             return self
         return replace(self, states=states, history=(*self.history, (words, self.states)))
 
     def sorted_as(self, blocks: Collection[str], verdict: str) -> Tuner:
-        """Return the tuner with `blocks` sorted: needed ones fixed at 1, others fixed at 0, unknown open at 0.5."""
+        """Return the tuner with `blocks` sorted: needed fixed at 1, not needed fixed at 0, unknown open at 0.5."""
         return self.with_states(dict.fromkeys(blocks, VERDICTS[verdict]), f"{' '.join(blocks)}: {verdict}")
 
     def fixed(self, blocks: Collection[str], is_fixed: bool = True) -> Tuner:
-        """Return the tuner with `blocks` fixed where they stand, or opened."""
+        """Return the tuner with `blocks` fixed at their values, or opened."""
         states = {block: replace(self.by_block[block], is_fixed=is_fixed) for block in blocks if block in self.blocks}
         return self.with_states(states, f"{' '.join(blocks)}: {'fixed' if is_fixed else 'opened'}")
 
@@ -152,10 +153,10 @@ class Tuner:
     def with_weights(self, text: str, fill: float, presets: Mapping[str, str]) -> Tuner:
         """Return the tuner with the values that `text` means: block weights of any layout of this kind of model.
 
-        fill: for blocks that the layout of `text` leaves out. Verdicts, and what is fixed, stay.
+        fill: for blocks that the layout of `text` leaves out. Verdicts and fixed blocks stay the same.
 
         Raises:
-            WeightsError, PresetError: the text cannot be understood or does not fit.
+            WeightsError, PresetError: the text is not valid or does not fit.
         """
         entries = parse_block_weights(text).entries_for(self.family, presets, unlisted=fill)
         weights = entries.resolve(RandomSource(self.seed)).blocks
@@ -165,7 +166,7 @@ class Tuner:
     def accepted(self, proposal: Proposal, fix: bool = False) -> Tuner:
         """Return the tuner with the change of `proposal`; others of its round can be accepted beside it.
 
-        fix: the blocks that it moves are not looked at any more.
+        fix: also fix the blocks that it moves.
         """
         states = {
             move.block: replace(old, value=move.new, is_fixed=fix or old.is_fixed)
@@ -175,7 +176,7 @@ class Tuner:
         return self.with_states(states, proposal.label)
 
     def undone(self) -> Tuner:
-        """Return the tuner before the last change; the same where there was none."""
+        """Return the tuner before the last change; the same if there was none."""
         if not self.history:
             return self
         return replace(self, states=self.history[-1][1], history=self.history[:-1])
@@ -184,13 +185,13 @@ class Tuner:
 
     @property
     def cell(self) -> Cell:
-        """The cell of the values as they are."""
+        """The cell of the current values."""
         return Cell(self.blocks, tuple(format_number(state.value) for state in self.states), self.seed)
 
     def next_round(self, direction: str = BOTH) -> tuple[Proposal, ...]:
-        """Return the pictures of a round: everything as it is, then each unit a step less, a step more, or both.
+        """Return the pictures of a round: everything unchanged, then each unit a step lower, a step higher, or both.
 
-        A value stays within the bounds, unless it stands beyond them already; what would be no change is left out.
+        A value stays within the bounds, unless it is outside already; moves without a change are omitted.
         """
         signs = {MINUS: (-1,), PLUS: (1,), BOTH: (-1, 1)}[direction]
         proposals = [Proposal(self.cell)]
@@ -210,7 +211,7 @@ class Tuner:
         return Move(block, old, min(max(round(old + sign * self.step, _DIGITS), low), high))
 
     def _words(self, moves: Iterable[Move]) -> str:
-        """Return `moves` in words, those of blocks that go the same way together."""
+        """Return the description of `moves`; blocks with the same change are grouped."""
         alike: dict[str, list[str]] = {}
         for move in moves:
             alike.setdefault(f"{format_number(move.old)} → {format_number(move.new)}", []).append(move.block)
@@ -224,7 +225,7 @@ class Tuner:
         return weight_line(self.values, self.blocks)
 
     def weight_lines(self) -> dict[int, str]:
-        """Return the values as a list of numbers, for each layout that can say them."""
+        """Return the values as a list of numbers, for each layout that can express them."""
         architecture = self.family
         unlisted = architecture.unlisted.get(self.layout, 0.0)
         values = {**dict.fromkeys(architecture.blocks, unlisted), **self.values}
@@ -239,14 +240,14 @@ class Tuner:
         """Return a line of the preset file.
 
         Raises:
-            PresetError: no preset can have that name.
+            PresetError: the name is not valid.
         """
         return f"{check_name(name)}:{self.weights}"
 
     def prompt_sr(self, direction: str = BOTH) -> str:
         """Return the round as values for the axis Prompt S/R of the host's X/Y/Z plot.
 
-        The first value is what the prompt has to hold, behind `lbw=`; all are in double quotes, as they hold commas.
+        The first value must be in the prompt, after `lbw=`; all are in double quotes because they contain commas.
         """
         lines = [weight_line(dict(zip(p.cell.layout, p.cell.entries)), self.blocks) for p in self.next_round(direction)]
         return ",".join(f'"{line}"' for line in lines)
@@ -254,7 +255,7 @@ class Tuner:
     # As JSON -------------------------------------------------------------------------------------
 
     def to_json(self) -> str:
-        """Return the whole state, history included, as JSON that `from_json` reads."""
+        """Return the whole state, including the history, as JSON for `from_json`."""
         return json.dumps(
             {
                 "architecture": self.architecture,
@@ -291,7 +292,7 @@ def parse_step(value: object) -> float:
     """
     number = parse_number(str(value))
     if number is None or number <= 0:
-        raise WeightsError(f"Step {quote(str(value))} is no number above 0; write for example 0.25")
+        raise WeightsError(f"Step {quote(str(value))} is not a number above 0; write for example 0.25")
     return number
 
 

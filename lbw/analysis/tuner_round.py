@@ -1,4 +1,4 @@
-"""The pictures of a round of the tuner, rendered as they are asked for."""
+"""The pictures of a round of the tuner, rendered on demand."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from .sheet import beside
 
 
 def round_pictures(host: Host, todo: Sequence[Cell], request: PictureRequest) -> Iterator[tuple[Cell, Pixels]]:
-    """Yield each of the cells with its picture, in any order, as it is rendered; kept ones are used again.
+    """Yield each cell with its picture, in any order, as it is rendered; existing pictures are reused.
 
     Raises:
-        WeightsError: the tuner is set to another model. HostError: a picture failed. LbwError: something in the
+        WeightsError: the tuner is for another model. HostError: a picture failed. LbwError: something in the
             request is wrong.
     """
     request.check()
     made = host.prepare(request, [tag_to_analyze(request.prompt)], lambda done, total, left: None, lambda: False)
     if not set(todo[0].layout) <= set(made.architecture.blocks):
-        raise WeightsError(f"the model is {made.architecture.title}: choose it at Weights type")
+        raise WeightsError(f"the model is {made.architecture.title}: choose it in Weights type")
     for outcome in run(todo, made.renderer, made.store, made.tensors):
         if outcome.rendered is None:
             raise HostError(f"a picture failed: {outcome.error}")

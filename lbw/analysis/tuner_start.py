@@ -1,4 +1,4 @@
-"""How a tuner begins: anew, with the analyzer's suggestion, or where it was left another day."""
+"""How a tuner starts: from scratch, from the analyzer's suggestion, or from a saved state."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .tuner import VERDICTS, BlockState, Tuner
 
 
 def tunable_layouts(architecture: Architecture) -> list[int]:
-    """Return the layouts made for `architecture`, and not for a smaller one of its kind, by their counts of numbers."""
+    """Return the layouts made for `architecture`, not for a smaller one of its kind, by their counts of numbers."""
     is_listed = architecture.name in ARCHITECTURES
     kin = [a for a in ARCHITECTURES.values() if a.kind == architecture.kind] if is_listed else [architecture]
 
@@ -41,7 +41,7 @@ def start(architecture: Architecture, layout: int | None = None) -> Tuner:
     layout = architecture.full_layout if layout is None else layout
     if layout not in tunable_layouts(architecture):
         counts = ", ".join(map(str, tunable_layouts(architecture)))
-        raise WeightsError(f"{architecture.title} has no layout of {layout} numbers; it has {counts}")
+        raise WeightsError(f"{architecture.title} has no layout of {layout} numbers; choose {counts}")
     return Tuner(architecture.name, layout, (BlockState(),) * len(architecture.layouts[layout]))
 
 
@@ -69,21 +69,21 @@ def from_suggestion(
 
 
 def suggestion_in(text: str) -> Suggestion:
-    """Return the suggestion in `text`, the JSON that the analyzer writes beside its grid.
+    """Return the suggestion in `text`, the JSON that the analyzer saves with its grid.
 
     Raises:
-        WeightsError: it is none.
+        WeightsError: it is not valid.
     """
-    wanted = "paste the .json that the analyzer writes beside its grid"
+    wanted = "paste the analysis.json that the analyzer saves with its grid"
     try:
         found = json.loads(text)["suggestion"]
         verdicts = {str(block): str(verdict) for block, verdict in found["blocks"].items()}
         suggestion = Suggestion(float(found["not_needed_at_most"]), float(found["needed_at_least"]), verdicts)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        raise WeightsError(f"this holds no suggestion of the analyzer; {wanted}") from error
+        raise WeightsError(f"this is not a suggestion of the analyzer; {wanted}") from error
     unknown = sorted(set(verdicts.values()) - VERDICTS.keys())
     if unknown:
-        raise WeightsError(f"{quote(unknown[0])} is no verdict; there are {', '.join(VERDICTS)}")
+        raise WeightsError(f"{quote(unknown[0])} is not a verdict; the verdicts are {', '.join(VERDICTS)}")
     return suggestion
 
 
@@ -91,7 +91,7 @@ def from_json(text: str) -> Tuner:
     """Return the tuner that `to_json` wrote.
 
     Raises:
-        WeightsError: the text is none.
+        WeightsError: the text is not valid.
     """
     try:
         data = json.loads(text)
@@ -104,7 +104,7 @@ def from_json(text: str) -> Tuner:
             groups=parse_groups(str(data.get("groups", "")), tuner.family, tuner.blocks),
         )  # fmt: skip
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        raise WeightsError("this is no state of the tuner") from error
+        raise WeightsError("this is not a state of the tuner") from error
 
 
 def _states(plain: Sequence[tuple[str, bool, float]], tuner: Tuner) -> tuple[BlockState, ...]:

@@ -25,7 +25,7 @@ LARGEST_SEED = 4294967294
 
 
 class AxisType(Enum):
-    """What an axis changes; the values are the names that users know."""
+    """What an axis changes; the values are the names familiar to users."""
 
     NONE = "none"
     BLOCKS = "Block ID"
@@ -37,7 +37,7 @@ class AxisType(Enum):
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis: what it changes, and its values as they are written on the grid."""
+    """One axis: what it changes, and its values as shown on the grid."""
 
     type: AxisType = AxisType.NONE
     values: tuple[str, ...] = ("",)
@@ -45,7 +45,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Grid:
-    """A plot: for each place (z, y, x), in that order of nesting, the cell that is shown there."""
+    """A plot: for each position (z, y, x), in that order of nesting, the cell shown there."""
 
     x: Axis
     y: Axis
@@ -54,7 +54,7 @@ class Grid:
 
 
 def axis_type(text: str, field: str) -> AxisType:
-    """Return the type that `text` names; empty is none.
+    """Return the type that `text` names; empty means none.
 
     Raises:
         WeightsError: there is no such type.
@@ -65,11 +65,13 @@ def axis_type(text: str, field: str) -> AxisType:
     for kind in AxisType:
         if kind.value.lower() == wanted:
             return kind
-    # Shorter spellings that requests to the predecessor's API use.
+    # Shorter names used in requests to the predecessor's API.
     short = {"id": AxisType.BLOCKS, "value": AxisType.VALUES, "base weights": AxisType.WEIGHTS}
     if wanted in short:
         return short[wanted]
-    raise WeightsError(f"{field} {quote(text)} is no axis; there are {', '.join(kind.value for kind in AxisType)}")
+    raise WeightsError(
+        f"{field} {quote(text)} is not an axis type; choose {', '.join(kind.value for kind in AxisType)}"
+    )
 
 
 def parse_axis(
@@ -80,12 +82,12 @@ def parse_axis(
     presets: Mapping[str, str],
     draw: Callable[[], int],
 ) -> Axis:
-    """Return an axis, checked: everything on it can be rendered.
+    """Return an axis whose values have been checked, so that all of them can be rendered.
 
     name: "X", "Y" or "Z", for the messages. draw: returns a seed for a value of -1.
 
     Raises:
-        LbwError: a value that is none; the message names the axis and what would be right.
+        LbwError: a value is not valid; the message names the axis and gives an example.
     """
     field = f"{name} type"
     which = axis_type(kind, field)
@@ -109,7 +111,7 @@ def _values(
             layout = architecture.layout_called(text)
         except LookupError as error:
             known = ", ".join(f"{count}ALL" for count in architecture.layouts)
-            raise WeightsError(f"{architecture.title} has no layout {quote(text, 20)}; it has {known}") from error
+            raise WeightsError(f"{architecture.title} has no layout {quote(text, 20)}; choose {known}") from error
         items = list(layout) if layout else split(text)
         for item in items:
             select(item, architecture)
@@ -118,7 +120,9 @@ def _values(
         found = numbers(text)
         for value in found:
             if not parse_entry(value).is_valid:
-                raise WeightsError(f"{quote(value)} is no number; write for example 0,0.5,1 or 0-1 (+0.25) or 0-1 [5]")
+                raise WeightsError(
+                    f"{quote(value)} is not a number; write for example 0,0.5,1 or 0-1 (+0.25) or 0-1 [5]"
+                )
         return found
     if which is AxisType.SEED:
         return [str(_seed(value, draw)) for value in numbers(text, whole=True)]
@@ -138,21 +142,21 @@ def _values(
 def _seed(value: str, draw: Callable[[], int]) -> int:
     number = parse_number(value)
     if number is None or number != int(number) or not -1 <= number < 2**63:
-        raise WeightsError(f"{quote(value)} is no seed; write whole numbers, -1 for a random one")
+        raise WeightsError(f"{quote(value)} is not a seed; write whole numbers, -1 for a random one")
     exact = int(value) if re.fullmatch(r"[+-]?\d+", value.strip(), re.ASCII) else int(number)
     return draw() if exact == -1 else exact
 
 
 def random_seed() -> int:
-    """Return a seed as the WebUIs draw it."""
+    """Return a random seed, in the same range as in the WebUIs."""
     return random.randrange(LARGEST_SEED)
 
 
 def entries_of(text: str, architecture: Architecture, presets: Mapping[str, str], seed: int) -> Cell:
     """Return the cell of the block weights `text`.
 
-    A list of numbers keeps its own layout: blocks that it leaves out, and that get 0 from it, are not changed by the
-    axes either. Entries stay as they are written: `R`, `U` and `X` are resolved with the tag's own seed and `x=`.
+    A list of numbers keeps its own layout: blocks that it leaves out at 0 are not changed by the axes either. Entries
+    stay as written: `R`, `U` and `X` are resolved with the tag's own seed and `x=`.
     """
     entries = parse_block_weights(text).entries_for(architecture, presets)
     left_out = frozenset() if entries.layout in architecture.unlisted else entries.left_out
@@ -161,7 +165,7 @@ def entries_of(text: str, architecture: Architecture, presets: Mapping[str, str]
 
 
 def combined(first: Cell, second: Cell) -> Cell:
-    """Return two original weights in one: the sum, and where neither is 0 the first alone."""
+    """Return the combination of two original weights: the sum, but only the first if neither is 0."""
     mine, theirs = dict(zip(first.layout, first.entries)), dict(zip(second.layout, second.entries))
     layout = tuple(dict.fromkeys((*first.layout, *second.layout)))
 
@@ -182,12 +186,12 @@ def build(
 ) -> Grid:
     """Return the plot of three axes.
 
-    presets: with `XYZ` the weights that the axes begin with; without it, every block begins with 1. seed: of cells
-    on whose axes there is none.
+    presets: `XYZ` among them is the starting value of the axes; without it, every block starts at 1. seed: for cells
+    without a seed axis.
 
     Raises:
         WeightsError: a Block ID axis without values, or values without a Block ID; two axes of one type, except
-            Original Weights on X and Y; more pictures than anybody renders.
+            Original Weights on X and Y; too many pictures.
     """
     _check(x, y, z)
     check_count(len(x.values) * len(y.values) * len(z.values))
@@ -219,16 +223,18 @@ def _check(*axes: Axis) -> None:
         there, lacking = (
             (AxisType.BLOCKS, AxisType.VALUES) if AxisType.BLOCKS in types else (AxisType.VALUES, AxisType.BLOCKS)
         )
-        raise WeightsError(f"an axis {there.value} needs an axis {lacking.value} beside it")
+        raise WeightsError(f"an axis of type {there.value} also needs one of type {lacking.value}")
     for kind in set(types):
         count = types.count(kind)
         both = kind is AxisType.WEIGHTS and count == 2 and axes[2].type is not kind
         if count > 1 and not both:
-            raise WeightsError(f"{count} axes are {kind.value}; one axis of a type, or Original Weights on X and Y")
+            raise WeightsError(
+                f"{count} axes have the type {kind.value}; use each type once, or Original Weights on both X and Y"
+            )
 
 
 def labels(axis: Axis) -> list[str]:
-    """Return what is written along an axis."""
+    """Return the labels of an axis."""
     return list(axis.values) if axis.type is not AxisType.NONE else [""]
 
 

@@ -1,4 +1,4 @@
-"""What a request may hold, whoever's application the routes stand in: what is past it gets a 4xx at once."""
+"""Limits for requests, in any application that has the routes: requests beyond them get a 4xx at once."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from fastapi.routing import APIRoute
 
 from lbw.core.limits import BODY_BYTES
 
-_TOO_LARGE = f"the request's body is larger than {BODY_BYTES:,} bytes, which is the most that is read"
+_TOO_LARGE = f"the request body is larger than {BODY_BYTES:,} bytes, the limit"
 
 
 class BoundedRequest(Request):
-    """A request whose body is read up to a limit, and whose JSON holds what all other programs can read."""
+    """A request whose body is read up to a limit, and whose JSON must be valid for other programs too."""
 
     async def body(self) -> bytes:
         """Return the body.
 
         Raises:
-            HTTPException: 413, it is too large; no more of it is kept.
+            HTTPException: 413, it is too large; the rest is not read.
         """
         if not hasattr(self, "_body"):
             length = self.headers.get("content-length", "")
@@ -42,7 +42,7 @@ class BoundedRequest(Request):
         """Return the body's JSON.
 
         Raises:
-            HTTPException: 422, it holds half a character, or a number that is none.
+            HTTPException: 422, it contains a lone surrogate or a number that is not finite.
         """
         value = await super().json()
         if problem := _problem(value):
@@ -51,17 +51,17 @@ class BoundedRequest(Request):
 
 
 class BoundedRoute(APIRoute):
-    """A route that takes a `BoundedRequest`, and says what is wrong with one without repeating it."""
+    """A route that takes a `BoundedRequest`, and reports what is wrong with it without echoing it."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what answers a request."""
+        """Return the handler of a request."""
         handler = super().get_route_handler()
 
         async def bounded(request: Request) -> Response:
             try:
                 return await handler(BoundedRequest(request.scope, request.receive))
             except RequestValidationError as error:
-                # Not what was sent: it may be long, or nothing that an answer can hold.
+                # Without the input: it may be long, or impossible to encode in the response.
                 said = [{key: entry[key] for key in ("loc", "msg", "type")} for entry in error.errors()]
                 return JSONResponse({"detail": said}, 422)
 
@@ -69,7 +69,7 @@ class BoundedRoute(APIRoute):
 
 
 def is_text(value: str) -> bool:
-    """Tell whether `value` is text that UTF-8 can hold: it has no half characters."""
+    """Return whether `value` is text that UTF-8 can encode, without lone surrogates."""
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
@@ -78,7 +78,7 @@ def is_text(value: str) -> bool:
 
 
 def _problem(value: Any) -> str:
-    """Return what is wrong with a value of JSON that Python's reader lets pass; empty if nothing is."""
+    """Return what is wrong with a JSON value that Python's parser accepts; empty if nothing is."""
     left = [value]
     while left:
         one = left.pop()
@@ -87,7 +87,7 @@ def _problem(value: Any) -> str:
         elif isinstance(one, list):
             left += one
         elif isinstance(one, str) and not is_text(one):
-            return f"a text holds half a character: {one[:40]!a}; send whole ones"
+            return f"a text contains half of a surrogate pair: {one[:40]!a}; send valid Unicode"
         elif isinstance(one, float) and not math.isfinite(one):
-            return f"{one} is no number that can be computed with; send a finite one"
+            return f"{one} is not a finite number"
     return ""

@@ -1,4 +1,4 @@
-"""What the routes are sent and what they answer."""
+"""The requests and responses of the routes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Seed = Annotated[int, Field(ge=-1, le=limits.SEED)]
 
 
 class PresetText(BaseModel):
-    """A preset file as somebody edited it, and the version that was read before."""
+    """A preset file as edited, and the version that was read before."""
 
     text: str
     version: str
@@ -29,7 +29,7 @@ class Presets(BaseModel):
 
 
 class Conflict(BaseModel):
-    """The file as it stands on the disk, changed since the version that was sent, and the text that was sent."""
+    """The file on disk, which has changed since the version that was sent, and the text that was sent."""
 
     detail: str
     text: str
@@ -38,14 +38,14 @@ class Conflict(BaseModel):
 
 
 class TagText(BaseModel):
-    """A tag, and the image's seed that `R` and `U` are drawn with."""
+    """A tag, and the image's seed for `R` and `U`."""
 
     tag: str
     seed: Seed = 0
 
 
 class Explained(BaseModel):
-    """What a tag means for its LoRA's file: each block's weight, and how many modules the file has there."""
+    """What a tag means for its LoRA file: each block's weight, and how many modules the file has there."""
 
     lora: str
     architecture: str
@@ -68,7 +68,7 @@ class MissingLora(BaseModel):
 
 
 class LoraEntry(BaseModel):
-    """One LoRA of the list; `pending` where its file was not looked into yet."""
+    """One LoRA of the list; `pending` if its file has not been read yet."""
 
     name: str
     architecture: str | None
@@ -78,9 +78,9 @@ class LoraEntry(BaseModel):
 
 
 class Lora(BaseModel):
-    """What a LoRA's file holds, and how its blocks can be weighted.
+    """The contents of a LoRA file, and how its blocks can be weighted.
 
-    shape: where the blocks stand when they are drawn, as `lbw.core.shape` gives it: parts of columns of blocks.
+    shape: how the blocks are arranged when they are drawn, as `lbw.core.shape` gives it: parts of columns of blocks.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Lora(BaseModel):
 
 
 class MapBlock(BaseModel):
-    """One block: what it is, its path in the original checkpoint, and how much of a LoRA lies in it, in percent too."""
+    """One block: what it is, its path in the original checkpoint, and how much of a LoRA is in it, also in percent."""
 
     id: str
     what: str
@@ -118,7 +118,7 @@ class BlockMapForm(BaseModel):
 
 
 def _model(kind: type[PictureRequest], name: str, meaning: str) -> type[BaseModel]:
-    """Return the model of a request, with the types, defaults, bounds and meanings that its options have."""
+    """Return the model of a request, with the types, defaults, bounds and meanings of its options."""
     types = {"int": int, "float": float, "bool": bool, "str": str, "float | None": float | None}
     types["tuple[str, ...]"] = list[str]
     made: dict[str, Any] = {}
@@ -137,13 +137,16 @@ def _model(kind: type[PictureRequest], name: str, meaning: str) -> type[BaseMode
     return form
 
 
-AnalysisForm: Any = _model(AnalysisRequest, "Analysis", "What to analyze: a prompt with `lbw=XYZ` at one LoRA.")
+AnalysisForm: Any = _model(
+    AnalysisRequest, "Analysis", "What to analyze: a prompt with `lbw=XYZ` in the tag of one LoRA."
+)
 
 
 class AnalysisState(BaseModel):
-    """How far an analysis is: `waiting`, `running`, `done`, `stopped` or `failed`; pictures done, and in all.
+    """The state of an analysis: `waiting`, `running`, `done`, `stopped` or `failed`; finished pictures, and all
+    pictures.
 
-    error: what failed. messages: all that there is to say. files: what was written, on the server's disk.
+    error: what failed. messages: all messages. files: the files written, on the server's disk.
     """
 
     id: str
@@ -157,7 +160,7 @@ class AnalysisState(BaseModel):
 
 
 class EarlierAnalysis(BaseModel):
-    """One analysis of the list, by whose id its result can be asked for."""
+    """One analysis of the list; its id gives access to its result."""
 
     id: str
     lora: str

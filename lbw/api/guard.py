@@ -1,7 +1,7 @@
-"""Credentials, demanded exactly where the host demands them.
+"""Credentials, required exactly when the host requires them.
 
-Those of `--api-auth` as the host's API does, or a login of `--gradio-auth` as its page does, either being enough
-where both are set; none where the host demands none.
+Those of `--api-auth`, as for the host's API, or a login of `--gradio-auth`, as for its page; either is enough if both
+are set, and none are needed if the host needs none.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fastapi import FastAPI, HTTPException, Request
 
 
 def guard(app: FastAPI, api_auth: str | None) -> Callable[[Request], None]:
-    """Return what lets a request pass, or raises HTTPException 401.
+    """Return a function that accepts a request or raises HTTPException 401.
 
     api_auth: the host's `--api-auth`, `user:password`, several separated by commas.
     """
@@ -29,7 +29,7 @@ def guard(app: FastAPI, api_auth: str | None) -> Callable[[Request], None]:
             return
         if page_is_guarded and _is_logged_in(app, request):
             return
-        # A script of the page says the reason itself; for everybody else the browser asks for the credentials.
+        # Scripts of the page show the reason themselves; otherwise the browser asks for the credentials.
         asks = accounts and "X-Requested-With" not in request.headers
         headers = {"WWW-Authenticate": "Basic"} if asks else None
         raise HTTPException(401, "Incorrect username or password" if accounts else "Not authenticated", headers)

@@ -50,12 +50,12 @@ from .guard import guard
 
 PREFIX = "/lbw/v1"
 FILES = {"weights": user_presets.WEIGHTS, "elements": user_presets.ELEMENTS}
-PLACEHOLDERS = {CHANGED: "1", COMPLEMENT: "0"}  # as the source of an analysis and of a plot has them
-LIST_SECONDS = 1.0  # how long one listing may read headers that were never read before
+PLACEHOLDERS = {CHANGED: "1", COMPLEMENT: "0"}  # as for the source of an analysis or a plot
+LIST_SECONDS = 1.0  # how long one listing may spend reading new headers
 
 
 class Server(Protocol):
-    """What the routes ask of the program in whose server they stand."""
+    """What the routes need from the program that serves them."""
 
     @property
     def store(self) -> PresetStore:
@@ -68,15 +68,15 @@ class Server(Protocol):
         """Return the files of all LoRAs, by name.
 
         Raises:
-            HostError: the host is not known.
+            HostError: the host is unknown.
         """
 
     def loaded(self) -> Architecture | None:
-        """Return the architecture of the model that is loaded, None if it is not known; nothing is loaded for it."""
+        """Return the architecture of the loaded model, None if it is unknown; never loads a model."""
 
 
 class Api:
-    """The routes' work."""
+    """The implementation of the routes."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -86,7 +86,7 @@ class Api:
     def presets(self, kind: str) -> Presets:
         """Return a preset file."""
         store, name = self.server.store, FILES[kind]
-        read = version(store.folder / name)  # before the text: a change in between is noticed
+        read = version(store.folder / name)  # before the text, so that a change in between is noticed
         with answering():
             text = user_presets.read_text(store.path(name))
             presets = parse_presets(text).presets if kind == "weights" else parse_elements(text)
@@ -108,7 +108,7 @@ class Api:
         return self.presets(kind)
 
     def explain(self, sent: TagText) -> Explained | JSONResponse:
-        """Return what a tag means for its LoRA's file; what is wrong with it also where there is no such file."""
+        """Return what a tag means for its LoRA file, and what is wrong with it, even if there is no such file."""
         store = self.server.store
         with answering():
             presets, elements = {**PLACEHOLDERS, **store.presets()}, store.elements()
@@ -122,14 +122,14 @@ class Api:
         for module in report.pop("modules"):
             modules[module["block"]] = modules.get(module["block"], 0) + 1
         problems = report.pop("warnings")
-        del report["problems"]  # which stand among the warnings
+        del report["problems"]  # which are among the warnings
         return Explained(**report, modules=modules, problems=problems)
 
     def path(self, name: str) -> str:
         """Return the file of the LoRA that the host knows by `name`.
 
         Raises:
-            HTTPException: 404, there is none. HostError: the host is not known.
+            HTTPException: 404, there is none. HostError: the host is unknown.
         """
         path = self.server.find(name)
         if path is None:
@@ -137,11 +137,11 @@ class Api:
         return path
 
     def loras(self) -> list[LoraEntry]:
-        """Return all LoRAs; files that were never read are read for a second at most, the others are `pending`."""
+        """Return all LoRAs; files that have not been read yet are read for at most a second, the rest are `pending`."""
         until = time.monotonic() + LIST_SECONDS
         with answering():
             files = self.server.lora_files().items()
-            # A name that is no text cannot be written in a tag.
+            # A name that is not valid text cannot be in a tag.
             return [self._entry(name, path, until) for name, path in files if is_text(name)]
 
     def _entry(self, name: str, path: str, until: float) -> LoraEntry:
@@ -159,7 +159,7 @@ class Api:
         return entry
 
     def lora(self, name: str) -> Lora:
-        """Return what one LoRA's file holds."""
+        """Return the contents of a LoRA file."""
         with answering():
             summary: Summary = self.summaries.of(self.path(name), self.server.loaded())
             fitting = self.fitting(summary.architecture)
@@ -180,7 +180,7 @@ class Api:
     def blocks(self, lora: str | None, architecture: str | None) -> BlockMapForm:
         """Return the map of a LoRA's blocks, or of an architecture's."""
         if (lora is None) == (architecture is None):
-            raise HTTPException(422, "name a lora or an architecture, for example ?lora=NAME or ?architecture=flux")
+            raise HTTPException(422, "pass a lora or an architecture, for example ?lora=NAME or ?architecture=flux")
         with answering():
             if lora is not None:
                 found = map_of_lora(self.path(lora), self.server.loaded())
@@ -189,7 +189,7 @@ class Api:
         return BlockMapForm(**found.report())
 
     def fitting(self, architecture: Architecture) -> list[str]:
-        """Return the names of the presets that a LoRA of `architecture` takes, in the order of the file."""
+        """Return the names of the presets that a LoRA of `architecture` accepts, in the order of the file."""
         presets = self.server.store.presets()
         if self._fitting[0] != presets:
             self._fitting = (presets, {})
@@ -205,7 +205,7 @@ def _missing(name: str) -> str:
 
 @contextmanager
 def answering() -> Iterator[None]:
-    """Turn our errors into answers: 503 where the host is not known, 422 for what cannot be read or understood."""
+    """Turn our errors into responses: 503 if the host is unknown, 422 for what cannot be read or is not valid."""
     try:
         yield
     except LbwError as error:
@@ -213,7 +213,7 @@ def answering() -> Iterator[None]:
 
 
 def add_routes(app: FastAPI, server: Server, api_auth: str | None, sessions: Sessions | None = None) -> None:
-    """Add the routes to the host's `app`, which may have those of an earlier load.
+    """Add the routes to the host's `app`, replacing those of an earlier load.
 
     sessions: runs analyses; without it there are no routes for them.
     """
@@ -234,7 +234,7 @@ def add_routes(app: FastAPI, server: Server, api_auth: str | None, sessions: Ses
         "/presets",
         response_model=Presets,
         responses={409: {"model": Conflict}},
-        summary="Replace the presets' text; 409 with both texts where the file has changed since that version",
+        summary="Replace the text of the presets; 409 with both texts if the file has changed since that version",
     )
     def put_presets(sent: PresetText, kind: Literal["weights", "elements"] = "weights") -> Any:
         return api.save(kind, sent)
@@ -243,12 +243,12 @@ def add_routes(app: FastAPI, server: Server, api_auth: str | None, sessions: Ses
         "/explain",
         response_model=Explained,
         responses={404: {"model": MissingLora}},
-        summary="What a tag means for its LoRA's file; 404 with what else is wrong with it where there is no such file",
+        summary="What a tag means for its LoRA file; if there is no such file, 404 with everything else that is wrong",
     )
     def post_explain(sent: TagText) -> Any:
         return api.explain(sent)
 
-    @router.get("/loras", response_model=list[LoraEntry], summary="All LoRAs that the host knows")
+    @router.get("/loras", response_model=list[LoraEntry], summary="All LoRAs known to the host")
     def get_loras() -> Any:
         return api.loras()
 
@@ -260,7 +260,7 @@ def add_routes(app: FastAPI, server: Server, api_auth: str | None, sessions: Ses
         "/blocks",
         response_model=BlockMapForm,
         response_model_exclude_none=True,
-        summary="The blocks of an architecture, or how much of a LoRA lies in each",
+        summary="The blocks of an architecture, or how much of a LoRA is in each",
     )
     def get_blocks(lora: str | None = None, architecture: str | None = None) -> Any:
         return api.blocks(lora, architecture)
@@ -268,7 +268,7 @@ def add_routes(app: FastAPI, server: Server, api_auth: str | None, sessions: Ses
     if sessions is not None:
         _add_analyses(router, sessions)
     app.include_router(router)
-    app.openapi_schema = None  # made anew with these, if somebody has asked for it already
+    app.openapi_schema = None  # generate it again with these routes, if it was already requested
 
 
 def _add_analyses(router: APIRouter, sessions: Sessions) -> None:
@@ -286,22 +286,24 @@ def _add_analyses(router: APIRouter, sessions: Sessions) -> None:
         with answering():
             return _state(sessions.start(AnalysisRequest.read(dict(sent))))
 
-    @router.get("/analyze", response_model=list[EarlierAnalysis], summary="The analyses that have results on the disk")
+    @router.get("/analyze", response_model=list[EarlierAnalysis], summary="The analyses with saved results")
     def get_analyses() -> Any:
         return [
             EarlierAnalysis(id=one.id, lora=one.lora, prompt=one.prompt, state=str(one.report.get("state", "")))
             for one in sessions.earlier()
         ]
 
-    @router.get("/analyze/{key}", response_model=AnalysisState, summary="How far an analysis is")
+    @router.get("/analyze/{key}", response_model=AnalysisState, summary="The progress of an analysis")
     def get_analyze(key: str) -> Any:
         return _state(session_of(key))
 
-    @router.get("/analyze/{key}/result", summary="The figures of an analysis, so far")
+    @router.get("/analyze/{key}/result", summary="The figures of an analysis so far")
     def get_result(key: str) -> Any:
         return session_of(key).figures()
 
-    @router.post("/analyze/{key}/stop", response_model=AnalysisState, summary="Stop an analysis; what is done is kept")
+    @router.post(
+        "/analyze/{key}/stop", response_model=AnalysisState, summary="Stop an analysis; finished pictures are kept"
+    )
     def post_stop(key: str) -> Any:
         found = session_of(key)
         found.stop()

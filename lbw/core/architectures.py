@@ -1,4 +1,4 @@
-"""Every model that is known, by name, and models of a known family in other sizes."""
+"""All known models, by name, and models of a known family in other sizes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ARCHITECTURES = {
 
 
 USUAL = ARCHITECTURES["sdxl"]
-"""What pages begin with where no model is loaded."""
+"""What pages start with if no model is loaded."""
 
 
 @lru_cache(maxsize=256)
@@ -43,7 +43,7 @@ def _other_size(family: Family, counts: tuple[tuple[str, int], ...]) -> Architec
 
 
 def sized(family: Family, counts: Mapping[str, int]) -> Architecture:
-    """Return the model of `family` whose stacks have `counts` blocks, by letter: a known one where it is one."""
+    """Return the model of `family` whose stacks have `counts` blocks, by letter; a known size if there is one."""
     counts = {letter: counts.get(letter, 0) for letter in family.letters}
     for size in family.sizes:
         if all(size.counts.get(letter, 0) == count for letter, count in counts.items()):
@@ -82,12 +82,12 @@ def layout_owners(count: int) -> list[Architecture]:
 
 _UNKNOWN = Family(
     name="unknown",
-    title="a model that is not known",
+    title="an unknown model",
     released="",
     order=("TE", "IN", "B*", "OUT"),
     stacks=(Stack("B", "blocks"),),
     outside={},
-    sizes=(Size("unknown", "a model that is not known"),),
+    sizes=(Size("unknown", "an unknown model"),),
     encoders={"clip": "TE", "t5": "TE", "llm": "TE"},
     is_guess=True,
 )
@@ -95,9 +95,9 @@ _UNKNOWN = Family(
 
 @lru_cache(maxsize=64)
 def guessed(stacks: tuple[tuple[str, int], ...]) -> Architecture:
-    """Return an architecture for a model that is not known, its blocks numbered as its stacks follow each other.
+    """Return an architecture for an unknown model, its blocks numbered through in the order of its stacks.
 
-    stacks: of each the flat path that its names begin with, and how many blocks it has.
+    stacks: for each stack, the flat path that its names begin with and the number of its blocks.
     """
     first = 0
     found = []
@@ -115,4 +115,4 @@ def guessed(stacks: tuple[tuple[str, int], ...]) -> Architecture:
         encoders=_UNKNOWN.encoders,
         is_guess=True,
     )
-    return Architecture(f"unknown:B{first}", f"{_UNKNOWN.title}, {first} blocks", family, {"B": first})
+    return Architecture(f"unknown:B{first}", f"{_UNKNOWN.title} with {first} blocks", family, {"B": first})

@@ -1,4 +1,4 @@
-"""What each block of a model is, in a few words, and where it stands in the original checkpoint."""
+"""What each block of a model is, in a few words, and where it is in the original checkpoint."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ STACKS = {
     "D": "double stream block", "S": "single stream block", "J": "joint block", "B": "block",
     "CR": "context refiner", "NR": "noise refiner", "TF": "text fusion", "IN": "input block", "OUT": "output block",
 }  # fmt: skip
-"""What the blocks of a stack are called, by its letter."""
+"""The words for the blocks of a stack, by its letter."""
 
 ENCODERS = {"clip": "CLIP text encoder", "t5": "T5 text encoder", "llm": "text encoder", "adapter": "text adapter"}
-"""What the block of one sort of text encoder is called."""
+"""The words for the block of a kind of text encoder."""
 
 SEVERAL, WITH_EMBEDDERS = "text encoders", "text encoders and embedders"
 BEFORE, MIDDLE, BEHIND = "embedders and shared modulation", "middle block", "final layer"
-"""Blocks that are no stack's: before the stacks, between them, behind them."""
+"""Blocks outside of all stacks: before, between and after them."""
 
 
 class Described(NamedTuple):
     """What a block is.
 
-    words: what it is called. number: which one of its stack, None where it is of none. path: of its modules in the
-    original checkpoint, where they have names of their own.
+    words: the words for it. number: its number within its stack, None if it belongs to none. path: the path of its
+    modules in the original checkpoint, if they have names of their own.
     """
 
     words: str

@@ -1,4 +1,4 @@
-"""Which block a tensor belongs to, whatever naming its file or host uses."""
+"""Which block a tensor belongs to, whatever naming scheme its file or host uses."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _OPEN_CLIP = (
 
 
 class Site(NamedTuple):
-    """Where a tensor stands in its model.
+    """Where a tensor is in its model.
 
     block: the id of its block. path: its path in the original checkpoint, written with underscores.
     encoder: which text encoder it belongs to, from 1; 0 for the denoiser.
-    parts: of a module that the original has fused, the parts that this one is; none where it is the whole.
-    is_known: False for a tensor that belongs to no block of the architecture; it counts as one of `Family.rest`.
+    parts: the parts of a fused module of the original that this one is; empty for the whole module.
+    is_known: False for a tensor that belongs to no block of the architecture; it is counted as `Family.rest`.
     """
 
     block: str
@@ -49,7 +49,7 @@ class Site(NamedTuple):
 
 @lru_cache(maxsize=1 << 15)
 def locate(name: str, architecture: Architecture) -> Site:
-    """Return where the tensor or module `name` stands, in any naming that files or hosts use."""
+    """Return where the tensor or module `name` is, in any naming scheme that files or hosts use."""
     module = flat_name(module_name(name))
     encoder = ENCODER.match(module)
     if encoder:
@@ -59,7 +59,7 @@ def locate(name: str, architecture: Architecture) -> Site:
 
 
 def encoder_sort(flat_name: str) -> str:
-    """Return the sort of text encoder that a module's flat name is of: "clip", "t5" or "llm"."""
+    """Return the kind of text encoder that a module with this flat name belongs to: "clip", "t5" or "llm"."""
     prefix = ENCODER.match(flat_name)
     rest = flat_name[prefix.end() if prefix else 0 :]
     if _T5.search(flat_name) or _BARE_T5.match(rest):
@@ -114,7 +114,7 @@ def _in_denoiser(path: str, architecture: Architecture) -> Site:
 
 
 def _order(parts: tuple[str, ...], path: str, family: Family) -> tuple[str, ...]:
-    """Return `parts`, none where they are the whole of the original's module at `path` in its own order."""
+    """Return `parts`, or () if they are the whole module of the original at `path`, in its own order."""
     if not parts:
         return ()
     whole = next((tuple(p.split()) for module, p in family.fused.items() if path.endswith(flat(module))), ())

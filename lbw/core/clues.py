@@ -1,4 +1,4 @@
-"""What the tensors of a LoRA file or a model say of the family and the size that they are of."""
+"""What the tensors of a LoRA file or a model reveal about its family and size."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from .names import (
 Shapes = Mapping[str, tuple[int, ...]]
 
 _ENOUGH = 0.9
-"""The share of a file's denoiser modules that must be named as in a family, for it to be a candidate."""
+"""The share of a file's denoiser modules that must have a family's names for it to be a candidate."""
 
 _METADATA = ("modelspec.architecture", "ss_base_model_version")
 
 
 @dataclass
 class Clues:
-    """The modules of a file or model, sorted for the questions above."""
+    """The modules of a file or model, sorted for the methods below."""
 
     shapes: Shapes
     denoiser: dict[str, str] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Clues:
     outer: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Sort the names: by module, by stack and by what stands within a block, each counted once."""
+        """Sort the names by module, by stack and by their place within a block, counting each once."""
         for key in self.shapes:
             if not is_module(key):
                 continue
@@ -62,9 +62,9 @@ class Clues:
     # Candidates -----------------------------------------------------------------------------------
 
     def candidates(self, is_packed: bool = False) -> list[Family]:
-        """Return the families that the file can be of, the likeliest first; none where it is of no known one.
+        """Return the families that the file may belong to, the most likely first; empty if it fits none.
 
-        is_packed: the tensors may be quantised, so that shapes that fit no family rule none out.
+        is_packed: the tensors may be quantized, so shapes that do not match rule no family out.
         """
         if not self.denoiser:
             return self._by_encoders()
@@ -87,14 +87,14 @@ class Clues:
         told = [f for f in FAMILIES if f.tells_encoder and any(re.search(f.tells_encoder, n) for n in self.encoders)]
         telling = [family for family in told if sorts <= family.encoders.keys()]
         if telling:
-            return telling[-1:]  # the newest: a file of two encoders has the names of those with one, too
+            return telling[-1:]  # the newest: a file with two encoders also has the names of those with one
         found = [family for family in FAMILIES if family.kind != "unet" and sorts <= family.encoders.keys()]
         hosts = {match[1] for match in map(HOST_ENCODER.match, self.encoders) if match}
         owners = [family for family in found if hosts and hosts <= {flat(name) for name in family.host_encoders}]
         return owners or found
 
     def _share(self, family: Family) -> float:
-        """Return the share of the denoiser's modules that are named as in `family`."""
+        """Return the share of the denoiser's modules that have names of `family`."""
         names = names_of(family)
         known = 0
         for (path, module), count in self.inner.items():
@@ -107,7 +107,7 @@ class Clues:
         return known / len(self.denoiser)
 
     def _tells(self, family: Family) -> int:
-        """Tell whether a name is there that of the candidates only some have."""
+        """Return whether there is a name that only some of the candidates have."""
         if not family.tells:
             return 0
         pattern = re.compile(family.tells)
@@ -115,7 +115,7 @@ class Clues:
         return int(any(pattern.search(name) for name in names))
 
     def _ratios(self, family: Family) -> int:
-        """Return 1 where shapes of modules are as in `family`, 0 where nothing is known, -1 where they are not."""
+        """Return 1 if the shapes of modules match `family`, 0 if unknown, -1 if they do not match."""
         wanted = {flat(name): ratio for name, ratio in family.ratios.items()}
         answers = set()
         for name, path in self.denoiser.items():
@@ -129,7 +129,7 @@ class Clues:
         return 0 if not answers else 1 if answers == {True} else -1
 
     def _counts(self, family: Family) -> int:
-        """Return 2 where a model of `family` has just the blocks that the file speaks of, 1 where more, else 0."""
+        """Return 2 if a model of `family` has exactly the blocks of the file, 1 if it has more, otherwise 0."""
         counts = self.counts(family)
         holding = [size for size in family.sizes if _holds(size, counts)]
         main = family.main_letters
@@ -137,7 +137,7 @@ class Clues:
         return 2 if exact else int(bool(holding))
 
     def _widths(self, family: Family) -> int:
-        """Return 1 where the width is that of a model of `family`, 0 where it is not known, -1 where it is another."""
+        """Return 1 if the width is that of a model of `family`, 0 if it is unknown, -1 if it is another."""
         width = self.width(family)
         if not width:
             return 0
@@ -146,7 +146,7 @@ class Clues:
     # Sizes ----------------------------------------------------------------------------------------
 
     def counts(self, family: Family) -> dict[str, int]:
-        """Return how many blocks each stack of `family` has, as far as the names say."""
+        """Return how many blocks each stack of `family` has, according to the names."""
         counts: dict[str, int] = {}
         for path, highest in self.highest.items():
             naming = names_of(family).stacks.get(path)
@@ -156,7 +156,7 @@ class Clues:
         return counts
 
     def width(self, family: Family) -> int:
-        """Return the width of what passes from block to block, 0 if no tensor tells."""
+        """Return the width of the hidden states between blocks, 0 if no tensor reveals it."""
         wanted = {flat(name) for name in family.width_at.split()}
         endings = tuple(f"_{name}" for name in wanted)
         for name, path in self.denoiser.items():
@@ -186,7 +186,7 @@ class Clues:
         return ARCHITECTURES[(wide or told or fitting)[0].name]
 
     def _size(self, name: str) -> tuple[int, int] | None:
-        """Return the output's and the input's width of the module `name`, 0 for what its tensors do not say."""
+        """Return the output and input width of the module `name`, 0 for what its tensors do not reveal."""
         shape = self._shape
         for down, up in ((".lora_down.weight", ".lora_up.weight"), (".lora_A.weight", ".lora_B.weight"),
                          (".lora_A.default.weight", ".lora_B.default.weight"), (".lora_A", ".lora_B"),
@@ -218,7 +218,7 @@ class Clues:
         return [name for name in self.denoiser if not locate(name, architecture).is_known]
 
     def guess(self) -> Architecture | None:
-        """Return numbered blocks for what is not known, from the stacks that its names show; None if there are none."""
+        """Return numbered blocks for an unknown model, from the stacks in its names; None if there are none."""
         counts: dict[str, set[int]] = {}
         for path in self.denoiser.values():
             if match := _NUMBERED.search(path):
@@ -240,7 +240,7 @@ def _in_adapter(family: Family, path: str) -> bool:
 
 
 def metadata_values(metadata: Mapping[str, str]) -> list[str]:
-    """Return what the metadata of a file say of its model."""
+    """Return what the metadata of a file says about its model."""
     values = [metadata[key] for key in _METADATA if metadata.get(key)]
     if str(metadata.get("ss_v2", "")) == "True" and not any("v2" in value for value in values):
         values.append("sd_v2")
@@ -248,7 +248,7 @@ def metadata_values(metadata: Mapping[str, str]) -> list[str]:
 
 
 def is_fixed(family: Family) -> bool:
-    """Tell whether all models of `family` have the same blocks, and differ in other things."""
+    """Return whether all models of `family` have the same blocks and differ in other respects."""
     return family.kind == "unet"
 
 

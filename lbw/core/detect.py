@@ -1,9 +1,8 @@
-"""Which model a LoRA file is for, or a checkpoint is, told from names, shapes and metadata (MODELS.md).
+"""Which model a LoRA file is for, or a checkpoint is, detected from names, shapes and metadata (MODELS.md).
 
-Every family whose names are those of the file is a candidate. What only one of them has, the width, the counts of
-blocks, other shapes and the metadata then rule candidates out, in this order; the loaded model decides between those
-that are left.
-Nothing is taken for the nearest: where the names are of no family, there is no candidate.
+Every family whose names match those of the file is a candidate. Names that only one of them has, the width, the block
+counts, other shapes and the metadata then rule candidates out, in this order; the loaded model decides between the
+remaining ones. There is no closest match: if the names fit no family, there is no candidate.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ _SHOWN = 3
 class Detection:
     """What a file is for.
 
-    architecture: None where it is of no model that is known, and not even numbered blocks were found.
-    candidates: all that the file may be for as far as it tells; several where it does not say.
-    remarks: what is to be told: contradictions, a choice between candidates, tensors without a block.
+    architecture: None for an unknown model in which not even numbered blocks were found.
+    candidates: all models that the file may be for; several if its contents do not decide.
+    remarks: messages for the user about contradictions, a choice between candidates, tensors without a block.
     """
 
     architecture: Architecture | None
@@ -35,15 +34,16 @@ class Detection:
     remarks: tuple[str, ...] = ()
 
     def decided(self, fits: Callable[[Architecture], bool]) -> Detection:
-        """Return this detection, where the candidates are several, with the first of those that `fits` holds for."""
+        """Return this detection; of several candidates, the first that `fits` accepts is chosen."""
         fitting = [candidate for candidate in self.candidates if fits(candidate)]
         if len(self.candidates) < 2 or not fitting or self.architecture in fitting:
             return self
         others = [a.title for a in self.candidates if a is not fitting[0]]
-        said = (
-            f"taken for {fitting[0].title}, whose blocks these weights fit; by its names it could be {_or(others)} too"
+        remark = (
+            f"treated as a LoRA for {fitting[0].title}, because these weights fit its blocks; the tensor names would "
+            f"also fit {_or(others)}"
         )
-        return replace(self, architecture=fitting[0], remarks=(said,))
+        return replace(self, architecture=fitting[0], remarks=(remark,))
 
 
 def detect_lora(
@@ -51,7 +51,7 @@ def detect_lora(
 ) -> Detection:
     """Return what a LoRA file is for.
 
-    shapes: of its tensors, by name. metadata: of the file. loaded: the model that it is to be applied to.
+    shapes: of its tensors, by name. metadata: of the file. loaded: the model that it will be applied to.
     """
     found = Clues(shapes)
     metadata = metadata or {}
@@ -63,8 +63,8 @@ def detect_lora(
     remarks = []
     if told and not agreeing:
         remarks.append(
-            f"its metadata says {quote(' '.join(metadata_values(metadata)))}, but its tensors are named and shaped as "
-            f"those of {_or([family.title for family in candidates])}"
+            f"its metadata says {quote(' '.join(metadata_values(metadata)))}, but its tensors have the names and "
+            f"shapes of {_or([family.title for family in candidates])}"
         )
     sizes = {family: found.size(family, metadata, loaded) for family in candidates}
     best = agreeing or candidates
@@ -83,9 +83,9 @@ def detect_lora(
 
 
 def detect_model(shapes: Shapes) -> Architecture | None:
-    """Return the architecture of a model all of whose tensors are there, with as many blocks as it has.
+    """Return the architecture of a complete model, with as many blocks as it has.
 
-    For a model of no known family its numbered blocks, which is a guess; None where it has none.
+    For an unknown family, its numbered blocks, as a guess; None if it has none.
     """
     found = Clues(shapes)
     family = next(iter(found.candidates(is_packed=True)), None)
@@ -109,35 +109,34 @@ def metadata_families(metadata: Mapping[str, str]) -> list[Family]:
 
 
 def unplaced_message(names: list[str], architecture: Architecture) -> str:
-    """Return what is to be told of tensors that belong to no block of the model."""
+    """Return the message about tensors that belong to no block of the model."""
     shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
     count = f"{len(names)} module{'s' * (len(names) != 1)} of this LoRA"
-    belong = "belongs" if len(names) == 1 else "belong"
+    belong, are = ("belongs", "is") if len(names) == 1 else ("belong", "are")
     return (
-        f"{count} {belong} to no block of {architecture.title}, and count{'s' * (len(names) == 1)} as "
-        f"{architecture.family.rest}: {shown}"
+        f"{count} {belong} to no block of {architecture.title} and {are} counted as {architecture.family.rest}: {shown}"
     )
 
 
 def guess_message(guess: Architecture) -> str:
-    """Return what is to be told of a model whose blocks are a guess."""
+    """Return the message about a model whose blocks are a guess."""
     return t(
-        "a model that is not known: its blocks are called {first} to {last}, which is a guess from the tensors' names",
+        "unknown model: its blocks are called {first} to {last}, a guess based on the names of its tensors",
         first=guess.numbered_blocks[0],
         last=guess.numbered_blocks[-1],
     )
 
 
 def not_known(path: object) -> str:
-    """Return the message for a file that holds a LoRA of no model that is known."""
+    """Return the message for the file of a LoRA for an unknown model."""
     known = listing([f.title for f in FAMILIES])
-    return t("{path} holds a LoRA of a model that is not known; known are {models}", path=path, models=known)
+    return t("{path} is a LoRA for an unknown model; the known ones are {models}", path=path, models=known)
 
 
 def _ambiguous(chosen: Architecture, others: list[Architecture]) -> str:
     return (
-        f"by its names it could be for {chosen.title} or {_or([a.title for a in others])}; taken for {chosen.title} as "
-        "long as no loaded model decides"
+        f"its tensor names fit {_or([chosen.title, *(a.title for a in others)])}; treated as a LoRA for {chosen.title} "
+        "unless the loaded model says otherwise"
     )
 
 

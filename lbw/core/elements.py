@@ -1,4 +1,4 @@
-"""Elemental presets: rules that set the weight of tensors by block and by a piece of their path."""
+"""Elemental presets: rules that set the weight of tensors by block and by parts of their path."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .texts import t
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule: tensors of `blocks` whose path holds one of `pieces` (or none of them, if `inverted`) get `weight`.
+    """One rule: tensors of `blocks` whose path contains one of `pieces` (or none of them, if `inverted`) get `weight`.
 
     blocks: as written, empty for all. pieces: empty for all.
     """
@@ -27,7 +27,7 @@ class Rule:
     weight: float
 
     def matches(self, site: Site, architecture: Architecture) -> bool:
-        """Tell whether this rule sets the weight of the tensor at `site`."""
+        """Return whether this rule sets the weight of the tensor at `site`."""
         if self.blocks:
             if "ENCODER" in self.blocks.upper().split() and not site.encoder and site.block == "BASE":
                 return False
@@ -36,7 +36,7 @@ class Rule:
         return not self.pieces or any(piece in site.path for piece in self.pieces) != self.inverted
 
     def text(self) -> str:
-        """Return the rule in the form that a tag can hold, with `;` for `:`."""
+        """Return the rule in the form used in tags, with `;` instead of `:`."""
         pieces = " ".join((["NOT"] if self.inverted else []) + list(self.pieces))
         return f"{self.blocks};{pieces};{format_number(self.weight)}"
 
@@ -45,7 +45,7 @@ def parse_rules(text: str, separator: str = ":") -> tuple[Rule, ...]:
     """Return the rules `BLOCKS:ELEMENTS:WEIGHT` of `text`, separated by commas or line ends.
 
     Raises:
-        PresetError: a rule has not three parts, or its weight is no number.
+        PresetError: a rule does not have three parts, or its weight is not a number.
     """
     rules = []
     for written in re.split(r"[,\n\r]", text):
@@ -65,7 +65,7 @@ def parse_rules(text: str, separator: str = ":") -> tuple[Rule, ...]:
         words = parts[1].split()
         inverted = bool(words) and words[0] == "NOT"
         pieces = tuple(words[inverted:])
-        # `NOT` with nothing behind it excludes nothing, as in the extension that people come from.
+        # `NOT` on its own excludes nothing, as in the extension we are compatible with.
         rules.append(Rule("" if parts[0] == "NOT" else parts[0], pieces, inverted and bool(pieces), weight))
     return tuple(rules)
 
@@ -74,7 +74,7 @@ def parse_rules(text: str, separator: str = ":") -> tuple[Rule, ...]:
 class ElementalPreset:
     """One entry of an elemental preset file: the number of its first line, from 1; its name; its rules' text.
 
-    name: empty for lines that are no preset.
+    name: empty for lines that are not a preset.
     """
 
     number: int
@@ -100,16 +100,16 @@ def elemental_presets(text: str) -> list[ElementalPreset]:
 
 
 def parse_elements(text: str) -> dict[str, str]:
-    """Return the rules' text by name, of an elemental preset file; of two with one name the last counts."""
+    """Return the rules of an elemental preset file as text, by name; of two with the same name, the last is used."""
     return {entry.name: entry.rules for entry in elemental_presets(text) if entry.name}
 
 
 def resolve_elements(text: str, presets: Mapping[str, str], architecture: Architecture) -> tuple[Rule, ...]:
-    """Return the rules that `lbwe=text` means: an elemental preset's name, or rules written out with `;` for `:`.
+    """Return the rules that `lbwe=text` means: an elemental preset's name, or rules with `;` instead of `:`.
 
     Raises:
-        PresetError: there is no such preset, or it cannot be understood.
-        WeightsError: a rule names a block that `architecture` has not.
+        PresetError: there is no such preset, or it is not valid.
+        WeightsError: a rule names a block that `architecture` does not have.
     """
     if text in presets:
         rules = parse_rules(presets[text])

@@ -14,11 +14,11 @@ from .texts import t
 
 _DYNAMIC = re.compile(rf"^X(?:([+-])({DECIMAL}))?$", re.ASCII)
 _SHORT = 32
-"""Characters of an entry that is kept for the next text that has it; lists of numbers have few different ones."""
+"""Length up to which parsed entries are cached; lists of numbers repeat the same few."""
 
 
 class EntryKind(Enum):
-    """What an entry is; `INVALID` is text that is none."""
+    """What an entry is; `INVALID` is text that is not an entry."""
 
     NUMBER = "number"
     RANDOM = "R"
@@ -32,16 +32,16 @@ _RANGES = {EntryKind.RANDOM: (0.0, 1.0), EntryKind.WIDE_RANDOM: (-0.5, 1.5)}
 
 @dataclass(frozen=True)
 class RandomSource:
-    """What `R` and `U` are drawn from: the image's seed and the LoRA's name.
+    """What `R` and `U` depend on: the image's seed and the LoRA's name.
 
-    Each block has a generator of its own, so that the same seed gives the same image, whatever the other entries are.
+    Each block has its own generator, so the same seed gives the same number whatever the other entries are.
     """
 
     seed: int = 0
     name: str = ""
 
     def uniform(self, low: float, high: float, block: str) -> float:
-        """Return the number of `block` from `low` to `high`, with three decimals."""
+        """Return the random number of `block` between `low` and `high`, with three decimals."""
         import random  # here, because it is slow to import and few weights need it
 
         # As bytes: the name of a file that is no UTF-8 holds half characters.
@@ -53,7 +53,7 @@ class RandomSource:
 class Entry:
     """One entry of block weights.
 
-    text: as written, without spaces around it. number: the number that it is, or of `X` the offset; 0 for the others.
+    text: as written, without surrounding spaces. number: the value of a number, or the offset of `X`; otherwise 0.
     """
 
     text: str
@@ -62,14 +62,14 @@ class Entry:
 
     @property
     def is_valid(self) -> bool:
-        """Whether the text is an entry at all."""
+        """Whether the text is a valid entry."""
         return self.kind is not EntryKind.INVALID
 
     def value(self, block: str, random_source: RandomSource, x: float) -> float:
         """Return the number that a valid entry stands for in `block`. x: the value of `X`.
 
         Raises:
-            WeightsError: `X` and its offset are more than weights are computed with.
+            WeightsError: the sum of `X` and its offset is out of range.
         """
         if self.kind in _RANGES:
             return random_source.uniform(*_RANGES[self.kind], block)
@@ -77,10 +77,10 @@ class Entry:
 
 
 def check_range(value: float, written: str, block: str) -> float:
-    """Return `value`, which the entry `written` is in `block`.
+    """Return `value`, the number that the entry `written` stands for in `block`.
 
     Raises:
-        WeightsError: it is larger than weights are computed with.
+        WeightsError: it is out of range.
     """
     if not abs(value) <= limits.WEIGHT:
         most = format_number(limits.WEIGHT)
@@ -96,7 +96,7 @@ def check_range(value: float, written: str, block: str) -> float:
 
 
 def parse_entry(text: str) -> Entry:
-    """Return the entry that `text` writes; it is not valid where it writes none."""
+    """Return the entry written as `text`, which may be invalid."""
     text = text.strip()
     return _kept(text) if len(text) <= _SHORT else _parsed(text)
 

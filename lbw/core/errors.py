@@ -1,4 +1,4 @@
-"""The errors of this project, and the sentences in which they reach the user."""
+"""The errors of this project, and the building blocks of their messages."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from .texts import t
 
 
 class LbwError(Exception):
-    """Base of all errors of this project. Its text is a sentence meant for the user.
+    """Base of all errors of this project. Its text is a sentence for the user.
 
-    Errors that say the same are equal, so that requests and plans that hold them can be compared.
+    Errors of the same type and text are equal, so that requests and plans that contain them can be compared.
     """
 
     def __eq__(self, other: object) -> bool:
@@ -21,19 +21,19 @@ class LbwError(Exception):
 
 
 class TagError(LbwError):
-    """A tag, or a part of it, that cannot be understood."""
+    """A tag that is not valid, as a whole or in part."""
 
 
 class WeightsError(LbwError):
-    """Block weights that cannot be understood or that do not fit the LoRA."""
+    """Block weights that are not valid or do not fit the LoRA."""
 
 
 class PresetError(LbwError):
-    """A preset that does not exist, or that cannot be understood."""
+    """A preset that does not exist or is not valid."""
 
 
 class FileError(LbwError):
-    """A file that cannot be read or written, or that is not what its name says."""
+    """A file that cannot be read or written, or is not of the expected format."""
 
 
 class HostError(LbwError):
@@ -47,11 +47,11 @@ def quote(text: str, limit: int = 80) -> str:
 
 
 _COMPARED = 100
-"""Characters of a name that is compared with others; what is longer is no name that somebody mistyped."""
+"""Longest name that is compared with others; anything longer is not a mistyped name."""
 
 
 def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
-    """Return up to `count` of `names` that look like `name`; one that differs only in case comes first."""
+    """Return up to `count` of `names` that resemble `name`; those that differ only in case come first."""
     import difflib  # here, because it is slow to import and few prompts need it
 
     if len(name) > _COMPARED:
@@ -64,7 +64,7 @@ def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
 
 
 def unknown_preset(name: str, names: Iterable[str], kind: str = "preset") -> PresetError:
-    """Return the error for a preset that does not exist, naming the nearest that do."""
+    """Return the error for a preset that does not exist, with the most similar names."""
     is_elemental = kind != "preset"
     unknown = t("unknown elemental preset {name}" if is_elemental else "unknown preset {name}", name=quote(name))
     return PresetError(did_you_mean(unknown, map(quote, nearest(name, names))))
@@ -83,7 +83,7 @@ def did_you_mean(message: str, names: Iterable[str]) -> str:
 
 
 def listing(items: Sequence[str]) -> str:
-    """Return `items` as text, the middle left out where there are many."""
+    """Return `items` as text; if there are many, the middle is left out."""
     if len(items) <= 30:
         return ", ".join(items)
     return ", ".join([*items[:24], "…", *items[-3:]])

@@ -1,7 +1,7 @@
-"""What a family of models is, as data: its stacks of blocks, its names, its sizes; and one model of it.
+"""A family of models as data: its stacks of blocks, its names, its sizes; and a single model of it.
 
-`lbw/core/families` holds one file a family. Names are written there as in the sources they come from, with dots;
-they are compared with underscores, as the kohya format writes them, which cannot tell the two apart.
+`lbw/core/families` has one file per family. Names are written there as in their sources, with dots; they are compared
+with underscores, as in the kohya format, which does not distinguish the two.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from itertools import pairwise
 from .trainers import Trainer
 
 PART = ":"
-"""In a table of other names: what stands before it is the original's module, and behind it the part of it."""
+"""In a table of other names, it separates the original's module from the part of it."""
 
 
 _ALL = re.compile(r"(\d+)ALL", re.ASCII | re.IGNORECASE)
@@ -23,17 +23,17 @@ _DIGITS = 4
 
 
 def flat(name: str) -> str:
-    """Return `name` as it is compared: dots written as underscores."""
+    """Return `name` in the form that is compared: with underscores instead of dots."""
     return name.replace(".", "_")
 
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """Blocks of one sort that stand one after the other, under one path of the original checkpoint.
+    """Consecutive blocks of one kind, under one path of the original checkpoint.
 
-    letter: what their ids begin with. path: `double_blocks`. modules: the names within a block, separated by spaces;
-    empty where any name may stand there. first: the number in the id of block 0. is_main: whether these are among the
-    numbered blocks of the short layout, and of `EARLY`, `MIDDLE` and `LATE`.
+    letter: the beginning of their ids. path: `double_blocks`. modules: the names within a block, separated by spaces;
+    empty if any name is allowed. first: the number in the id of block 0. is_main: whether they are among the numbered
+    blocks of the short layout and of `EARLY`, `MIDDLE` and `LATE`.
     """
 
     letter: str
@@ -45,11 +45,11 @@ class Stack:
 
 @dataclass(frozen=True, eq=False)
 class Renamed:
-    """What another naming calls the modules of a stack, or those outside of all stacks.
+    """The names that another naming scheme uses for the modules of a stack, or for those outside of all stacks.
 
-    path: of the stack in that naming; empty for what stands outside. original: of the stack in the original
-    checkpoint. modules: their names, or beginnings of names, and the original's. `attn.to_q` at `img_attn.qkv:q` is
-    the part q of a module that the original has fused (`Family.fused`).
+    path: of the stack in that scheme; empty for modules outside of stacks. original: of the stack in the original
+    checkpoint. modules: from their names, or beginnings of names, to the original's. `attn.to_q` to `img_attn.qkv:q`
+    means the part q of a module that is fused in the original (`Family.fused`).
     """
 
     path: str
@@ -59,10 +59,10 @@ class Renamed:
 
 @dataclass(frozen=True, eq=False)
 class Size:
-    """A model of the family that people run.
+    """A published model of the family.
 
-    counts: how many blocks each stack has, by letter. width: of what passes from block to block (Family.width_at);
-    0 if it is not known. metadata: a regular expression that finds it in a file's metadata.
+    counts: how many blocks each stack has, by letter. width: of the hidden states between blocks (Family.width_at); 0
+    if unknown. metadata: a regular expression that matches it in a file's metadata.
     """
 
     name: str
@@ -74,30 +74,30 @@ class Size:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Family:
-    """A family of models: everything that the program knows of it.
+    """Everything the program knows about a family of models.
 
-    name, title: for programs, and for people. released: year and month, by which families are listed.
-    kind: families of one kind understand each other's block ids and layouts.
+    name, title: for programs and for people. released: year and month, which determines the order of families.
+    kind: families of one kind accept each other's block ids and layouts.
     order: the blocks of the full layout in order; `D*` is all of stack D.
     stacks: the numbered blocks.
-    outside: by block, the modules that stand outside of all stacks, or what their names begin with.
-    sizes: the models that there are, smallest first.
-    renamed: other namings.
-    fused: modules that other namings split, and the parts of their output in order.
-    encoders: the block of each sort of text encoder: "clip", "t5", "llm"; "adapter" for what the host keeps with it.
-    adapter: the path of a module between the text encoder and the denoiser, wherever a file or a host puts it.
-    host_encoders: the names that hosts give to the text encoders.
-    rest: the block of a tensor that nothing else places.
+    outside: by block, the modules outside of all stacks, or the beginnings of their names.
+    sizes: the published models, smallest first.
+    renamed: other naming schemes.
+    fused: modules that other schemes split, and the parts of their output in order.
+    encoders: the block of each kind of text encoder: "clip", "t5", "llm"; "adapter" for what the host keeps with it.
+    adapter: the path of a module between the text encoder and the denoiser, wherever files and hosts put it.
+    host_encoders: the hosts' names for the text encoders.
+    rest: the block of tensors that belong to no other.
     width_at: modules of a block whose input has the width of `Size.width`.
-    ratios: of modules of a block, the width of the output by that of the input, where it tells families apart.
-    metadata: a regular expression that finds the family in a file's metadata.
-    tells: a regular expression that finds a name that, of the families with the same names, no other has.
-    tells_encoder: the same, for the names of text encoders where a file holds nothing else.
-    layouts: by the count of numbers, layouts beside the full and the short one.
-    groups: beside those that every family has.
-    usual_groups: selectors of blocks that are usually set alike; thirds of each stack where none are given.
-    trainers: how each trainer is told which blocks to train, the one most used first.
-    pipeline: the classes of diffusers that run it, the usual one first. picture_size: the usual one, in pixels.
+    ratios: output width divided by input width of modules of a block, if that distinguishes families.
+    metadata: a regular expression that matches the family in a file's metadata.
+    tells: a regular expression for a name that no other family with otherwise the same names has.
+    tells_encoder: the same for names of text encoders, for files that contain nothing else.
+    layouts: by the count of numbers, layouts other than the full and the short one.
+    groups: in addition to those that every family has.
+    usual_groups: selectors of blocks that are usually set together; thirds of each stack if none are given.
+    trainers: how to tell each trainer which blocks to train, the most popular trainer first.
+    pipeline: the diffusers classes that run it, the usual one first. picture_size: the usual one, in pixels.
     """
 
     name: str
@@ -148,12 +148,12 @@ class Family:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Architecture:
-    """One model of a family: its blocks, in layout order, and the lists of numbers that it takes.
+    """One model of a family: its blocks in layout order, and the lists of numbers that it accepts.
 
-    `by_name` and `sized` of `lbw.core.architectures` make the one object of each.
+    Get it from `by_name` or `sized` of `lbw.core.architectures`: there is one object for each model.
 
     counts: how many blocks each stack has, by letter. layouts: by the count of numbers, the blocks that such a list
-    fills. unlisted: by the count of numbers, what a block gets that the layout leaves out; 0 where absent.
+    sets. unlisted: by the count of numbers, what blocks get that the layout leaves out; 0 if absent.
     groups: names that stand for several blocks in a selector.
     """
 
@@ -168,12 +168,12 @@ class Architecture:
 
     @property
     def kind(self) -> str:
-        """What architectures have in common that understand each other's layouts."""
+        """Architectures of the same kind accept each other's layouts."""
         return self.family.kind or self.family.name
 
     @property
     def encoders(self) -> Mapping[str, str]:
-        """The block of each sort of text encoder."""
+        """The block of each kind of text encoder."""
         return self.family.encoders
 
     @cached_property
@@ -196,7 +196,7 @@ class Architecture:
 
     @cached_property
     def layouts(self) -> Mapping[int, tuple[str, ...]]:
-        """By the count of numbers, the blocks that such a list fills."""
+        """By the count of numbers, the blocks that such a list sets."""
         if self.family.layouts and len(self.blocks) in self.family.layouts:
             return self.family.layouts
         layouts = {len(self.blocks): self.blocks}
@@ -204,7 +204,7 @@ class Architecture:
             layouts.setdefault(len(self.numbered_blocks), self.numbered_blocks)
         others = dict(self.family.layouts)
         if self.family.named(self.name) is None:
-            # A model cut down from a known one takes the lists that are written for it.
+            # A model with blocks removed accepts the lists for the original.
             for size in self.family.sizes:
                 whole = Architecture(size.name, size.title, self.family, size.counts)
                 if set(self.blocks) <= set(whole.blocks):
@@ -215,7 +215,7 @@ class Architecture:
 
     @cached_property
     def unlisted(self) -> Mapping[int, float]:
-        """By the count of numbers, what a block gets that the layout leaves out; 0 where absent."""
+        """By the count of numbers, what blocks get that the layout leaves out; 0 if absent."""
         numbers = set(self.family.main_letters)
         return {
             count: 1.0
@@ -224,10 +224,10 @@ class Architecture:
         }
 
     def layout_called(self, text: str) -> tuple[str, ...] | None:
-        """Return the blocks of the layout that `text` calls: `12ALL` and the like; None if it calls none.
+        """Return the blocks of the layout that `text` names, such as `12ALL`; None if it does not name one.
 
         Raises:
-            LookupError: it calls a layout that this architecture has not.
+            LookupError: this architecture does not have the layout.
         """
         match = _ALL.fullmatch(text.strip())
         if match is None:
@@ -256,7 +256,7 @@ class Architecture:
 
     @cached_property
     def usual_groups(self) -> tuple[str, ...]:
-        """Selectors of blocks that are usually set alike, as they stand beside each other in the model."""
+        """Selectors of neighboring blocks that are usually set together."""
         if self.family.usual_groups:
             return self.family.usual_groups
         parts = (part for letter in self.family.main_letters for part in thirds(self.stacks[letter]))
@@ -269,6 +269,6 @@ def numbered(letter: str, numbers: Iterable[int]) -> tuple[str, ...]:
 
 
 def thirds(blocks: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    """Return `blocks` in three runs of the same length, or as nearly as can be, the outer two alike."""
+    """Return `blocks` in three runs of nearly the same length; the outer two have the same."""
     ends = [0, *(int(len(blocks) * part / 3 + 0.5) for part in (1, 2)), len(blocks)]
     return tuple(blocks[a:b] for a, b in pairwise(ends))

@@ -1,4 +1,4 @@
-"""Which architectures take block weights, and why none does."""
+"""Which architectures accept given block weights, and why others do not."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .selectors import can_select_in_kind
 from .weights import parse_block_weights
 
 _ASKED = 200
-"""Selectors of one text that tell which model it is meant for: more than any model has blocks."""
+"""How many selectors of one text are used to find the model it is meant for: more than any model has blocks."""
 
 
 def fits(text: str, architecture: Architecture, presets: Mapping[str, str]) -> bool:
     """Tell whether a LoRA of `architecture` takes the block weights `text`."""
     weights = parse_block_weights(text)
     if not weights.names_preset(presets):
-        # Most lines of most preset files: told without the words of an error for each model.
+        # Most lines of most preset files: decided without composing an error message for each model.
         is_listed = len(weights.positional) in architecture.layouts
         is_number = weights.default is not None and weights.default.is_valid
         if not (weights.by_block or is_listed or is_number):
@@ -35,7 +35,7 @@ def fits(text: str, architecture: Architecture, presets: Mapping[str, str]) -> b
 def fitting_architectures(text: str, presets: Mapping[str, str]) -> tuple[Architecture, ...]:
     """Return the known architectures that take the block weights `text`, oldest first.
 
-    What names no preset is looked at once, however often it is asked.
+    The answer is cached for texts that name no preset.
     """
     if parse_block_weights(text).names_preset(presets):
         return tuple(a for a in ARCHITECTURES.values() if fits(text, a, presets))
@@ -48,9 +48,9 @@ def _fitting_without_presets(text: str) -> tuple[Architecture, ...]:
 
 
 def misfit_reason(text: str, presets: Mapping[str, str], model: str = "") -> str:
-    """Return what is wrong with the block weights `text`, told of the architecture that they come nearest to.
+    """Return what is wrong with the block weights `text` for the architecture that fits them best.
 
-    model: the one that they are meant for, empty for any. Returns "" where that architecture takes them.
+    model: the model they are meant for, empty for any. Returns "" if that architecture accepts them.
     """
     weights = parse_block_weights(text)
     selectors = list(dict.fromkeys(selector for selector, entry in weights.by_block if entry is not None))[:_ASKED]
@@ -61,7 +61,7 @@ def misfit_reason(text: str, presets: Mapping[str, str], model: str = "") -> str
         owners = layout_owners(count)
         if not owners:
             counts = sorted({count for a in meant for count in a.layouts})
-            return f"{count} numbers are no layout; there are {', '.join(map(str, counts))}"
+            return f"no layout has {count} numbers; the layouts have {', '.join(map(str, counts))}"
         nearest = nearest if model else owners[0]
     try:
         weights.resolve(nearest, presets)

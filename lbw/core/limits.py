@@ -1,6 +1,6 @@
-"""What a text, a file or a request may hold: far above real use, and below what would keep a program busy.
+"""Limits on texts, files and requests: far above real use, and low enough to keep the program responsive.
 
-Each limit is told by an error that names it where something is past it.
+If one is exceeded, the error message names it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ PRESET_FILE_BYTES = 16 << 20
 """Of a preset file: fifty thousand presets of 61 numbers."""
 
 WEIGHT = 1_000.0
-"""The largest block weight, and what `X` may be; beyond it half precision overflows."""
+"""The largest block weight, and the largest `X`; beyond it half precision overflows."""
 
 HEADER_BYTES = 100_000_000
 """Of a safetensors header; the limit of the format's own library."""
 
 TENSORS = 100_000
-"""Of a safetensors file; the largest checkpoints have some thousands, a LoRA of one with LoKr some ten thousand."""
+"""Of a safetensors file; the largest checkpoints have a few thousand, a LoKr for one of them about ten thousand."""
 
 TENSOR_NAME_CHARACTERS = 512
 TENSOR_DIMENSIONS = 8
@@ -55,13 +55,13 @@ PROMPTS = 100
 """Of an analysis."""
 
 BODY_BYTES = 2 * PRESET_FILE_BYTES
-"""Of a request: a preset file, its signs written as JSON."""
+"""Of a request: a preset file, encoded as JSON."""
 
 ANALYSES = 20
-"""That wait for their turn."""
+"""Analyses that wait for their turn."""
 
 
 def check_length(text: str, most: int, what: str, error: type[LbwError]) -> None:
-    """Raise `error` where `text` has more than `most` characters."""
+    """Raise `error` if `text` has more than `most` characters."""
     if len(text) > most:
-        raise error(f"{what} has {len(text):,} characters, and may have {most:,}: {quote(text, 40)}")
+        raise error(f"{what} has {len(text):,} characters; the limit is {most:,}: {quote(text, 40)}")

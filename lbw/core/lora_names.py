@@ -1,4 +1,4 @@
-"""The names that people write for LoRAs, and the one that a host knows."""
+"""Finding the LoRA that a user means among the names the host knows."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _ENDINGS = (".safetensors", ".ckpt", ".pt")
 
 
 def bare_name(name: str) -> str:
-    """Return `name` without folders before it and the ending of a file behind it."""
+    """Return `name` without its folders and file extension."""
     name = name.replace("\\", "/").rpartition("/")[2].strip()
     ending = next((ending for ending in _ENDINGS if name.lower().endswith(ending)), "")
     return name[: len(name) - len(ending)]
 
 
 def meant_name(name: str, known: Collection[str]) -> str | None:
-    """Return the name in `known` that `name` means: itself, or what it is without its folder, ending and case.
+    """Return the name in `known` that `name` means: the same, or the same apart from folder, extension and case.
 
-    None where it means none, or several.
+    None if there is none, or more than one.
     """
     if name in known:
         return name
@@ -32,6 +32,6 @@ def meant_name(name: str, known: Collection[str]) -> str | None:
 
 
 def not_found(name: str, known: Collection[str]) -> str:
-    """Return the message for a LoRA that there is none of, with the nearest names that there are."""
+    """Return the message for a LoRA that does not exist, with the most similar names."""
     close = nearest(bare_name(name), known)
     return did_you_mean(t("LoRA {name} was not found", name=quote(name)), map(quote, close))

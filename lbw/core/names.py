@@ -1,4 +1,4 @@
-"""The names of tensors as files and hosts write them: without suffixes and prefixes, text encoders apart."""
+"""The names of tensors in files and hosts: stripping suffixes and prefixes, recognizing text encoders."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import lru_cache
 from .architectures import FAMILIES
 from .family import PART, Family, Stack, flat
 
-# What follows a module's name in a key of a file: parameters of LoRA, LoCon, LoHa, LoKr, IA3, (Diag-)OFT, OFTv2,
+# What follows a module's name in the keys of a file: parameters of LoRA, LoCon, LoHa, LoKr, IA3, (Diag-)OFT, OFTv2,
 # BOFT, GLoRA, full differences, norms, DoRA, and of the spellings of PEFT, diffusers, ai-toolkit, OneTrainer and XLabs.
 _PARAMETER = re.compile(
     r"""(?:\.(?:
@@ -47,9 +47,9 @@ ENCODER = re.compile(
     r"\d_(?:model_|transformer_)|transformer_text_model_|text_model_|model_transformer_resblocks_|"
     r"transformer_resblocks_|embedders_\d_)"
 )
-"""What the flat name of a text encoder's module begins with."""
+"""The beginning of the flat name of a text encoder's module."""
 HOST_ENCODER = re.compile(rf"^(?:text_encoders_)?({_HOST_ENCODERS})_")
-"""The name that a host gives to a text encoder, at the beginning of a module's flat name."""
+"""A host's name for a text encoder, at the beginning of a module's flat name."""
 
 
 def module_name(key: str) -> str:
@@ -59,25 +59,25 @@ def module_name(key: str) -> str:
 
 
 def flat_name(module: str) -> str:
-    """Return the name of a module as it is compared.
+    """Return the name of a module in the form that is compared.
 
-    In Wan's `transformer.blocks.0`, as diffusers' files have it, the first word is a prefix; flat, nothing would tell
-    it from the `transformer_blocks.0` of others.
+    In Wan's `transformer.blocks.0`, in diffusers' files, the first word is a prefix; with underscores it would look
+    like the `transformer_blocks.0` of other models.
     """
     return flat(_TRANSFORMER_DOT.sub("", module))
 
 
 def is_module(key: str) -> bool:
-    """Tell whether `key` of a LoRA file is a weight; bundled embeddings and what trainers note beside are none."""
+    """Return whether `key` of a LoRA file is a weight, not a bundled embedding or a note of the trainer."""
     return not key.startswith(_NO_MODULES)
 
 
 @dataclass(frozen=True, eq=False)
 class Naming:
-    """How one path of a stack, in one naming of a family, leads to the original.
+    """How a path of a stack, in one naming scheme of a family, maps to the original.
 
-    stack: the stack of the original. modules: the flat names within a block, and for each the original's and the parts
-    of it that are meant, none where it is whole. is_open: whether other names may stand there too.
+    stack: the stack of the original. modules: from the flat names within a block to the original's and the parts of it,
+    () for the whole. is_open: whether other names are allowed too.
     """
 
     stack: Stack
@@ -86,7 +86,7 @@ class Naming:
 
 
 class FamilyNames:
-    """The names of a family, made ready to look a tensor up."""
+    """The names of a family, prepared for looking up tensors."""
 
     def __init__(self, family: Family) -> None:
         self.stacks: dict[str, Naming] = {}
@@ -109,12 +109,12 @@ class FamilyNames:
         self.pattern = re.compile(rf"^({paths})_(\d+)(?:_(.*))?$", re.ASCII)
 
     def knows(self, path: str) -> bool:
-        """Tell whether a tensor at `path` may belong to a stack, or stand outside of all, in any of the namings."""
+        """Return whether a tensor at `path` may be in a stack, or outside of all, in any of the naming schemes."""
         return bool(self.pattern.match(path) or longest(self.renamed, path) or longest(self.outside, path))
 
 
 def _targets(modules: Mapping[str, str]) -> list[tuple[str, tuple[str, tuple[str, ...]]]]:
-    """Return flat names, and for each the original's module and its parts."""
+    """Return a map from flat names to the original's module and its parts."""
     found = []
     for theirs, ours in modules.items():
         module, _, parts = ours.partition(PART)
@@ -132,7 +132,7 @@ def names_of(family: Family) -> FamilyNames:
 
 
 def longest(table: Mapping[str, object], path: str) -> str:
-    """Return the longest key of `table` that `path` begins with, and ends at or goes on after an underscore; or ""."""
+    """Return the longest key of `table` that is `path`, or is followed by an underscore in it; or ""."""
     while path:
         if path in table:
             return path
@@ -142,7 +142,7 @@ def longest(table: Mapping[str, object], path: str) -> str:
 
 @lru_cache(maxsize=1)
 def _all_names() -> tuple[re.Pattern[str], dict[str, object]]:
-    """Return a pattern of the paths of every family's stacks, and all names that stand outside of them."""
+    """Return a pattern for the paths of every family's stacks, and all names outside of them."""
     every = [names_of(family) for family in FAMILIES]
     paths = "|".join(sorted({path for names in every for path in names.stacks}, key=len, reverse=True))
     outside: dict[str, object] = {}
@@ -154,9 +154,9 @@ def _all_names() -> tuple[re.Pattern[str], dict[str, object]]:
 
 @lru_cache(maxsize=1 << 15)
 def denoiser_path(flat_name: str, family: Family | None = None) -> str:
-    """Return the flat name of a denoiser's module without the prefixes that trainers and hosts put before it.
+    """Return the flat name of a denoiser's module without the prefixes that trainers and hosts add.
 
-    family: one that is none of the known ones, whose names are understood too.
+    family: a guessed family whose names are recognized too.
     """
     stacks, outside = _all_names()
     path = flat_name

@@ -1,4 +1,4 @@
-"""Numbers in text: read as users write them, and written so that they are read back exactly."""
+"""Numbers in text: reading what users write, and writing numbers that are read back exactly."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import math
 import re
 
 DECIMAL = r"(?:\d+(?:\.\d*)?|\.\d+)"
-"""A regular expression of a number without a sign; a text is matched by it in one way at most."""
+"""A regular expression for a number without a sign; it matches a text in at most one way."""
 
 _NUMBER = re.compile(rf"^[+-]?{DECIMAL}(?:[eE][+-]?\d+)?$", re.ASCII)
 
 
 def parse_number(text: str) -> float | None:
-    """Return the finite number that `text` writes (sign, decimals, exponent), None if it writes none."""
+    """Return the finite number written as `text` (sign, decimals, exponent), None if it is not a number."""
     if not _NUMBER.match(text.strip()):
         return None
     value = float(text)

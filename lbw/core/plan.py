@@ -20,8 +20,8 @@ from .weights import ResolvedWeights, parse_block_weights, uniform
 class ResolvedLora:
     """A request whose presets, random numbers and rules are resolved.
 
-    denoiser_on: whether the LoRA works there at all at the moment (SYNTAX.md 6). file_version: of its file, where
-    another has taken its place since it was first applied; what was merged of the other is not what is wanted.
+    denoiser_on: whether the LoRA is active in the denoiser at the moment (SYNTAX.md 6). file_version: of its file, if
+    it was replaced since it was first applied; what was merged from the old file is then out of date.
     """
 
     request: LoraRequest
@@ -33,7 +33,7 @@ class ResolvedLora:
     file_version: str = ""
 
     def weight(self, site: Site) -> float:
-        """Return the block weight of the tensor at `site`, after the rules, of which later ones win."""
+        """Return the block weight of the tensor at `site`, after the rules; later rules override earlier ones."""
         for rule in reversed(self.rules):
             if rule.matches(site, self.architecture):
                 return rule.weight
@@ -51,13 +51,13 @@ class ResolvedLora:
 
     @property
     def is_plain(self) -> bool:
-        """Whether every tensor gets the strength, and nothing else, at every step."""
+        """Whether every tensor gets exactly the strength at every step."""
         plain_weights = all(weight == 1 for weight in self.weights.blocks.values())
         return plain_weights and not self.rules and self.denoiser_on and self.request.span == LoraRequest("").span
 
     @cached_property
     def digest(self) -> str:
-        """A short text that differs where any multiplier may differ."""
+        """A short text that differs whenever a multiplier may differ."""
         parts = (
             self.architecture.name,
             self.request.te,
@@ -70,7 +70,7 @@ class ResolvedLora:
 
     @cached_property
     def encoder_digest(self) -> str:
-        """A short text that differs where what a text encoder gets may differ; empty where its block weights are 1."""
+        """A short text that differs whenever a text encoder's multipliers may; empty if its block weights are 1."""
         blocks = sorted(set(self.architecture.encoders.values()))
         weights = [self.weights.blocks[block] for block in blocks]
         rules = [
@@ -85,9 +85,9 @@ class ResolvedLora:
 
     @cached_property
     def entry(self) -> str | None:
-        """What was used, as items of a tag that mean exactly it anywhere; None for a tag without block weights.
+        """What was used, as tag items that mean exactly the same anywhere; None for a tag without block weights.
 
-        Where they were invalid, and the LoRA was applied without them, the entry says just that.
+        If they were invalid and the LoRA was applied without them, the entry says so.
         """
         request = self.request
         if request.weights is None and request.elements is None:
@@ -117,7 +117,7 @@ def resolve_request(
 ) -> ResolvedLora:
     """Return `request` with everything resolved for a LoRA of `architecture`.
 
-    What is invalid stands in `problems`; the LoRA is then to be applied without block weights.
+    Errors are in `problems`; the LoRA should then be applied without block weights.
     """
     problems = list(request.problems)
     weights = uniform(architecture)
@@ -136,6 +136,6 @@ def resolve_request(
 
 
 def at_step(resolved: ResolvedLora, step: int, steps: int) -> ResolvedLora:
-    """Return `resolved` as it is in sampling step `step`, from 1, of a pass of `steps` steps."""
+    """Return `resolved` for sampling step `step`, from 1, of a pass of `steps` steps."""
     on = resolved.request.span.holds(step, steps)
     return resolved if on == resolved.denoiser_on else replace(resolved, denoiser_on=on)

@@ -16,19 +16,19 @@ from .selectors import can_select_in_kind, select_in_kind
 from .weights import parse_block_weights
 
 NAMED, ONE_NUMBER, OTHER_PRESET = "named", "one number", "another preset"
-"""What stands in place of a layout where the weights are no list of numbers."""
+"""Shown instead of a layout if the weights are not a list of numbers."""
 
 _EXPLAINED = 50
-"""Problems that are explained one by one; a text with more of them is no preset file."""
+"""How many problems are explained one by one; a text with more of them is not a preset file."""
 
 
 @dataclass(frozen=True)
 class CheckedLine:
-    """What the check says of one line.
+    """The result of the check for one line.
 
-    number: of the line, from 1. name: of the preset; empty for a line that is none. layout: the count of numbers, or
-    one of the words above; of an elemental preset the count of rules. fits: titles of the architectures that take it.
-    problem: why it cannot be used. remark: what the user may not have meant.
+    number: of the line, from 1. name: of the preset; empty for a line without one. layout: the count of numbers, or
+    one of the words above; for an elemental preset, the count of rules. fits: titles of the architectures that accept
+    it. problem: why it cannot be used. remark: what the user may not have intended.
     """
 
     number: int
@@ -53,7 +53,7 @@ class Check:
 
     @property
     def remarks(self) -> list[CheckedLine]:
-        """The lines that can be used, or are comments, and that something is to be said about."""
+        """The lines that have a remark but no problem."""
         return [line for line in self.lines if line.remark and not line.problem]
 
 
@@ -74,9 +74,9 @@ def check_presets(text: str) -> Check:
         problem = ""
         if not fits:
             explained += 1
-            problem = "cannot be understood"
+            problem = "is not valid"
             if len(line.weights) > limits.TAG_CHARACTERS:
-                problem = f"has {len(line.weights):,} characters; up to {limits.TAG_CHARACTERS:,} are read"
+                problem = f"has {len(line.weights):,} characters; the limit is {limits.TAG_CHARACTERS:,}"
             elif explained <= _EXPLAINED:
                 problem = misfit_reason(line.weights, file.presets, model)
         remark = _name_remark(line.name, line.number in hidden)
@@ -91,7 +91,7 @@ def check_elements(text: str) -> Check:
     lines: list[CheckedLine] = []
     for entry in entries:
         if not entry.name:
-            lines.append(CheckedLine(entry.number, "", remark="has no name before a colon: taken as a comment"))
+            lines.append(CheckedLine(entry.number, "", remark="has no name before a colon: treated as a comment"))
             continue
         bad = []
         count = 0
@@ -121,17 +121,17 @@ def _comment_remark(text: str) -> str:
     if not content or content.startswith("#"):
         return ""
     if "#" in content:
-        return "holds a #: the whole line is taken as a comment"
-    return "has no name before a colon: taken as a comment"
+        return "contains a #: the whole line is treated as a comment"
+    return "has no name before a colon: treated as a comment"
 
 
 def _name_remark(name: str, is_hidden: bool) -> str:
     if is_hidden:
-        return "does not count: a later one has the same name"
+        return "is ignored: a later preset has the same name"
     if ">" in name:
-        return "cannot be written in a tag, which ends at >"
+        return "cannot be used in a tag, because > ends the tag"
     meant = misspelled_model(name)
-    return f"@ is a part of the name, as no such model is known; did you mean @{meant}?" if meant else ""
+    return f"is for no known model, so the @ is part of the name; did you mean @{meant}?" if meant else ""
 
 
 def _layout(text: str, presets: Mapping[str, str]) -> str:
@@ -146,7 +146,7 @@ def _layout(text: str, presets: Mapping[str, str]) -> str:
 
 
 def _blocks_problem(blocks: Iterable[str]) -> str:
-    """Return what is wrong with the blocks of elemental rules, which no architecture knows all of."""
+    """Return what is wrong with the blocks of elemental rules that no architecture has all of."""
     for text in blocks:
         if not any(can_select_in_kind(text, a) for a in ARCHITECTURES.values()):
             try:

@@ -1,6 +1,6 @@
 """Presets that are meant for one family of models: `NAME@flux`, of which several may share a name.
 
-A table of presets has the name with its model as key; who writes `NAME` in a tag gets the one that fits the LoRA.
+The key in a table of presets includes the model; `NAME` in a tag means the one that fits the LoRA.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from .family import Architecture
 from .texts import t
 
 MODELS = frozenset({name for a in ARCHITECTURES.values() for name in (a.name, a.family.name, a.kind)})
-"""What may stand behind the `@`: the name of a model, of a family, or `unet` for all U-Nets."""
+"""What may follow the `@`: the name of a model or a family, or `unet` for all U-Nets."""
 
 
 def split_model(name: str) -> tuple[str, str]:
-    """Return a preset's name and the model that it is for, which is empty where it is for every model.
+    """Return a preset's name and the model that it is for, empty if it is for every model.
 
-    An `@` with no known model behind it is a part of the name.
+    An `@` that no known model follows is part of the name.
     """
     base, at, model = name.rpartition("@")
     if at and base.strip() and model.strip().lower() in MODELS:
@@ -29,13 +29,13 @@ def split_model(name: str) -> tuple[str, str]:
 
 
 def key_of(name: str) -> str:
-    """Return `name` as a table of presets has it: the model in one spelling."""
+    """Return `name` as a table of presets has it, with the model in lower case."""
     base, model = split_model(name)
     return f"{base}@{model}" if model else name
 
 
 def misspelled_model(name: str) -> str:
-    """Return what may have been meant behind the `@` of `name`, where no model of that name is known; or ""."""
+    """Return the known model closest to the unknown one after the `@` of `name`, or ""."""
     base, at, model = name.rpartition("@")
     if not at or not base or split_model(name)[1]:
         return ""
@@ -43,7 +43,7 @@ def misspelled_model(name: str) -> str:
 
 
 def shown_names(presets: Iterable[str]) -> list[str]:
-    """Return the names that tags may use, each once, in the order of `presets`."""
+    """Return the names that tags can use, each once, in the order of `presets`."""
     return list(dict.fromkeys(split_model(name)[0] for name in presets))
 
 
@@ -57,16 +57,16 @@ def _keys(name: str, architecture: Architecture) -> tuple[str, ...]:
 
 
 def find_preset(name: str, presets: Mapping[str, str], architecture: Architecture) -> str | None:
-    """Return the key in `presets` that `name` means for a LoRA of `architecture`, None where no preset has the name.
+    """Return the key in `presets` that `name` means for a LoRA of `architecture`, None if no preset has the name.
 
     Raises:
-        PresetError: there are presets of this name, and all are for other models.
+        PresetError: all presets of this name are for other models.
     """
     found = next((key for key in _keys(name, architecture) if key in presets), None)
     if found is None and "," not in name and (models := models_of(name, presets)):
         titles = ", ".join(_title(model) for model in models)
         theirs = {"name": quote(name), "models": titles, "model": architecture.title}
-        raise PresetError(t("preset {name} is for {models}, and this LoRA is for {model}", **theirs))
+        raise PresetError(t("preset {name} is for {models}, but this LoRA is for {model}", **theirs))
     return found
 
 

@@ -12,16 +12,15 @@ from .preset_names import key_of, shown_names
 from .texts import t
 
 BOM = "\ufeff"
-_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")  # other line ends of Unicode end no line here
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")  # Unicode's other line separators do not end a line here
 
 
 @dataclass(frozen=True)
 class Line:
     """One line of a preset file.
 
-    number: counted from 1. text: the line as it stands, its end included. name, weights: of a preset, its name with
-    the model that it is for, where it is for one (`NAME@flux`); None for a comment, which is a line without `:` or
-    with a `#`.
+    number: counted from 1. text: the line as written, including its end. name, weights: of a preset; the name includes
+    the model if it is for one (`NAME@flux`). None for a comment, which is a line without `:` or with a `#`.
     """
 
     number: int
@@ -41,20 +40,20 @@ class PresetFile:
 
     @cached_property
     def presets(self) -> dict[str, str]:
-        """Block weights by name, with the model where they are for one, in the order of the file.
+        """Block weights by name, including the model if they are for one, in the order of the file.
 
-        Of two presets with one name the last counts.
+        If two presets have the same name, the last one is used.
         """
         return {line.name: line.weights for line in self.lines if line.name is not None and line.weights is not None}
 
     @cached_property
     def names(self) -> list[str]:
-        """The names that tags may use, in the order of the file."""
+        """The names that tags can use, in the order of the file."""
         return shown_names(self.presets)
 
     @cached_property
     def duplicates(self) -> list[Line]:
-        """The lines that do not count, because a later one has their name."""
+        """The lines that are ignored because a later one has the same name."""
         last = {line.name: line.number for line in self.lines if line.name is not None}
         return [line for line in self.lines if line.name is not None and last[line.name] != line.number]
 
@@ -90,7 +89,7 @@ def parse_presets(text: str) -> PresetFile:
 
 
 def merged(*files: Mapping[str, str]) -> dict[str, str]:
-    """Return the presets of several files; of two with one name the one of the later file counts."""
+    """Return the presets of several files; if two have the same name, the one of the later file is used."""
     result: dict[str, str] = {}
     for presets in files:
         result |= presets
@@ -98,10 +97,10 @@ def merged(*files: Mapping[str, str]) -> dict[str, str]:
 
 
 def check_name(name: str) -> str:
-    """Return `name`, without the spaces around it, if a preset can have it.
+    """Return `name` without surrounding spaces, if it is a valid preset name.
 
     Raises:
-        PresetError: it is empty, or holds what a preset file or a tag cannot hold in a name.
+        PresetError: it is empty, or contains what a preset file or a tag does not allow in a name.
     """
     name = name.strip()
     if not name:
@@ -109,7 +108,7 @@ def check_name(name: str) -> str:
     bad = [sign for sign in (":", "#", ">", "\n", "\r", BOM) if sign in name]
     if bad:
         signs = " ".join(map(ascii, bad))
-        raise PresetError(t("a preset's name cannot hold {signs}: {name}", signs=signs, name=quote(name)))
+        raise PresetError(t("a preset name cannot contain {signs}: {name}", signs=signs, name=quote(name)))
     return name
 
 
@@ -117,14 +116,14 @@ def check_name(name: str) -> str:
 
 
 def editor_text(text: str) -> str:
-    """Return the text of a file as an editor in a browser holds it: without a BOM, all line ends alike."""
+    """Return the text of a file as an editor in a browser has it: without a BOM, all line ends alike."""
     return text.removeprefix(BOM).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def file_text(edited: str, before: str) -> str:
-    """Return what to write for `edited`, the text of an editor, to a file that held `before`.
+    """Return what to write for `edited`, the text of an editor, to a file that contained `before`.
 
-    The BOM and the line ends are those of `before`; a text that was not edited gives `before` byte by byte.
+    The BOM and the line ends are those of `before`; a text that was not edited gives exactly `before`.
     """
     edited = editor_text(edited)
     if edited == editor_text(before):

@@ -1,4 +1,4 @@
-"""Which blocks a selector means: ids, groups and ranges of them."""
+"""Which blocks a selector selects: ids, groups and ranges."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _ids(architecture: Architecture) -> dict[str, str]:
 
 
 def _named(text: str, architecture: Architecture) -> tuple[str, ...] | None:
-    """Return the blocks of one block id or group; None if `architecture` has none of that name."""
+    """Return the blocks of one block id or group; None if `architecture` has nothing of that name."""
     name = _normalized(text)
     block = _ids(architecture).get(name)
     return (block,) if block else architecture.groups.get(name)
@@ -47,10 +47,10 @@ def _one(text: str, architecture: Architecture, whole: str) -> tuple[str, ...]:
     owners = list(dict.fromkeys(a.family.title for a in ARCHITECTURES.values() if name in _ids(a)))
     if owners:
         theirs = {"models": some(owners), "model": architecture.title}
-        message = t("{message}; it is a block of {models}, and this LoRA is for {model}", message=message, **theirs)
+        message = t("{message}; it is a block of {models}, but this LoRA is for {model}", message=message, **theirs)
     raise WeightsError(
         t(
-            "{message}; the blocks of {model} are {blocks}, and the groups {groups}",
+            "{message}; the blocks of {model} are {blocks}; the groups are {groups}",
             message=message,
             model=architecture.title,
             blocks=listing(architecture.blocks),
@@ -65,7 +65,7 @@ def some(titles: list[str]) -> str:
 
 
 def is_selector(text: str) -> bool:
-    """Tell whether `text` is a block id, a group or a range `A-B` of any model that is known."""
+    """Tell whether `text` is a block id, a group or a range `A-B` of any known model."""
     first, dash, last = text.partition("-")
     return all(_normalized(end) in _every_selector() for end in ([first, last] if dash else [first]))
 
@@ -86,7 +86,7 @@ def _words(text: str) -> tuple[list[str], bool]:
 def select(text: str, architecture: Architecture) -> tuple[str, ...]:
     """Return the blocks that `text` selects, in layout order.
 
-    `text` holds block ids, groups and ranges `A-B`, separated by spaces; a leading `NOT` inverts.
+    `text` consists of block ids, groups and ranges `A-B`, separated by spaces; a leading `NOT` inverts it.
 
     Raises:
         WeightsError: an id does not exist in `architecture`.
@@ -101,15 +101,17 @@ def select(text: str, architecture: Architecture) -> tuple[str, ...]:
         ends = [architecture.blocks.index(b) for end in (first, last) for b in _one(end, architecture, text)]
         chosen.update(architecture.blocks[min(ends) : max(ends) + 1])
     if not words:
-        raise WeightsError(t("{text} names no block; write for example IN04, IN04-IN08 or OUT", text=quote(text)))
+        raise WeightsError(
+            t("{text} does not name a block; write for example IN04, IN04-IN08 or OUT", text=quote(text))
+        )
     return tuple(b for b in architecture.blocks if (b in chosen) != inverted)
 
 
 @lru_cache(maxsize=4096)
 def select_in_kind(text: str, architecture: Architecture) -> tuple[str, ...]:
-    """Return the blocks that `text` selects, as `select` does, where ids of all models of this kind are understood.
+    """Return the blocks that `text` selects, as `select` does, but accept the ids of all models of this kind.
 
-    So `IN00-IN11` serves an SDXL LoRA too, which has blocks up to IN08.
+    `IN00-IN11`, for example, also works for an SDXL LoRA, which only has blocks up to IN08.
 
     Raises:
         WeightsError: an id does not exist in any model of the kind of `architecture`.
@@ -122,7 +124,7 @@ def select_in_kind(text: str, architecture: Architecture) -> tuple[str, ...]:
 
 
 def can_select_in_kind(text: str, architecture: Architecture) -> bool:
-    """Tell whether `select_in_kind` understands `text`; in place of an error to catch, whose words take long."""
+    """Return whether `select_in_kind` accepts `text`, without the cost of composing an error message."""
     return _can_select(text, _widest(architecture)) or _can_select(text, architecture)
 
 

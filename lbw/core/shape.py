@@ -1,19 +1,19 @@
-"""Where the blocks of a model stand when they are drawn: a U-Net down and up, a transformer stack below stack."""
+"""How the blocks of a model are arranged when they are drawn: a U-Net down and up, a transformer stack by stack."""
 
 from __future__ import annotations
 
 from .family import Architecture, thirds
 
 Part = tuple[tuple[str, ...], ...]
-"""Blocks in columns beside each other, each from top to bottom; a column of one block where they stand in a row."""
+"""Blocks in columns side by side, each from top to bottom; for blocks in a row, each column has one block."""
 
 
 def shape(architecture: Architecture) -> tuple[Part, ...]:
-    """Return the parts that the picture of `architecture` has, one below the other; each block stands in one of them.
+    """Return the parts of the picture of `architecture`, from top to bottom; each block is in one of them.
 
-    A U-Net's way down is the left column, its way up the right one, from the bottom to the top, and what is in neither
-    stands below, the middle first. Of other models each main stack is a part, in thirds; what stands before, between
-    and behind the stacks is in rows.
+    A U-Net's down blocks are the left column, its up blocks the right one, from bottom to top; the others are below,
+    the middle first. For other models each main stack is a part, in thirds; the blocks before, between and after the
+    stacks are in rows.
     """
     stacks = architecture.stacks
     if is_unet(architecture):
@@ -34,5 +34,5 @@ def shape(architecture: Architecture) -> tuple[Part, ...]:
 
 
 def is_unet(architecture: Architecture) -> bool:
-    """Tell whether the stacks of `architecture` are a way down and a way up."""
+    """Return whether the stacks of `architecture` are down blocks and up blocks."""
     return {"IN", "OUT"} <= set(architecture.family.letters)

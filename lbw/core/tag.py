@@ -27,11 +27,11 @@ _SHOWN = 40
 class LoraRequest:
     """What one tag asks for.
 
-    te, unet: strengths for the text encoders and for the denoiser. dyn: the rank to cut a LoRA to, None for all
-    of it. weights, elements: as written, None where
-    the tag has none. x: value of `X`. host_items: the tag's items without ours, the first is the name.
-    problems: what could not be understood; the LoRA is then applied without block weights. remarks: what may not be
-    meant, and changes nothing.
+    te, unet: strengths for the text encoders and for the denoiser. dyn: the rank to reduce the LoRA to, None for the
+    full rank. weights, elements: as written, None if the tag has none. x: value of `X`. host_items: the tag's items
+    without ours; the first is the name.
+    problems: items that are not valid; the LoRA is then applied without block weights. remarks: what may be a mistake,
+    but changes nothing.
     """
 
     name: str
@@ -48,15 +48,15 @@ class LoraRequest:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the tag says nothing that the host would not understand by itself."""
+        """Whether the tag contains nothing but what the host itself understands."""
         return self.weights is None and self.elements is None and self.span == Span() and not self.problems
 
 
 def parse_items(items: Sequence[str], presets: Mapping[str, str]) -> LoraRequest:
     """Return what the tag with these `items`, its text split at `:`, asks for.
 
-    presets: needed by the positional form alone, where the item after the weights is the value of `X` if the
-        preset holds one.
+    presets: only used by the positional form, in which the item after the weights is the value of `X` if the preset
+        contains one.
     """
     problems: list[LbwError] = []
     remarks: list[str] = []
@@ -65,7 +65,7 @@ def parse_items(items: Sequence[str], presets: Mapping[str, str]) -> LoraRequest
     positional: list[str] = []
     if (length := sum(map(len, items))) > limits.TAG_CHARACTERS:
         counts = {"count": f"{length:,}", "most": f"{limits.TAG_CHARACTERS:,}"}
-        too_long = t("the tag has {count} characters, and may have {most}", **counts)
+        too_long = t("the tag has {count} characters; the limit is {most}", **counts)
         return LoraRequest(items[0], host_items=tuple(items[:1]), problems=(TagError(too_long),))
     for item in items[1:]:
         match = _KEY.match(item)
@@ -74,7 +74,7 @@ def parse_items(items: Sequence[str], presets: Mapping[str, str]) -> LoraRequest
             if ours in keyed:
                 remarks.append(
                     t(
-                        "{key}= stands twice in the tag; the last one counts, {item}",
+                        "{key}= occurs more than once in the tag; the last one is used: {item}",
                         key=match[1],
                         item=quote(item, _SHOWN),
                     )
@@ -88,7 +88,7 @@ def parse_items(items: Sequence[str], presets: Mapping[str, str]) -> LoraRequest
         else:
             positional.append(item.strip())
         if _OPENED.search(item) or item.endswith(("<lora", "<lyco")):
-            remarks.append(t("a tag is not closed before {item}; it ends at the next >", item=quote(item, _SHOWN)))
+            remarks.append(t("a tag is not closed before {item}, so it ends at the next >", item=quote(item, _SHOWN)))
     if "lbw" not in keyed:
         positional = _take_positional(positional, keyed, presets, problems)
     positional = _readable(positional, problems)
@@ -98,7 +98,7 @@ def parse_items(items: Sequence[str], presets: Mapping[str, str]) -> LoraRequest
     if "x" in keyed:
         number = parse_number(keyed["x"])
         if number is None:
-            problems.append(TagError(t("x={text} is no number; write for example x=0.7", text=keyed["x"])))
+            problems.append(TagError(t("x={text} is not a number; write for example x=0.7", text=keyed["x"])))
         elif abs(number) > limits.WEIGHT:
             most = format_number(limits.WEIGHT)
             problems.append(
@@ -129,7 +129,7 @@ def parse_items(items: Sequence[str], presets: Mapping[str, str]) -> LoraRequest
 
 
 def _reads_as_weights(item: str) -> bool:
-    """Tell whether `item` reads as block weights by name, `OUT00=1,IN04-IN08=0.5`, and not as a key of the host's."""
+    """Return whether `item` is a named list of block weights, `OUT00=1,IN04-IN08=0.5`, and not an item for the host."""
     weights = parse_block_weights(item)
     overrides = weights.by_block
     if weights.default is not None or (len(overrides) == 1 and overrides[0][0] in _HOSTS_NUMBERS):
@@ -138,39 +138,43 @@ def _reads_as_weights(item: str) -> bool:
 
 
 def _likely_slip(key: str) -> list[str]:
-    """Return what to tell of a key that nobody knows and that looks like one of ours."""
+    """Return a remark about an unknown key that looks like one of ours."""
     if key in _HOSTS_NUMBERS:
         return []
     close = [near for near in nearest(key, [*_OURS, *_HOSTS_NUMBERS], 1) if near not in ("w", "x")]
-    return [t("{key}= is left to the WebUI; did you mean {other}=?", key=key, other=close[0])] if close else []
+    return (
+        [t("unknown item {key}= is left to the WebUI; did you mean {other}=?", key=key, other=close[0])]
+        if close
+        else []
+    )
 
 
 def parse_tag(text: str, presets: Mapping[str, str]) -> LoraRequest:
     """Return what `text`, one tag with or without its brackets, asks for.
 
     Raises:
-        TagError: it is no tag.
+        TagError: it is not a tag.
     """
     text = text.strip()
     limits.check_length(text, limits.TAG_CHARACTERS, "the tag", TagError)
     if text.startswith("<"):
         match = _TAG.fullmatch(text)
         if not match:
-            raise TagError(t("{text} is no tag; write for example <lora:name:1:lbw=MIDD>", text=quote(text)))
+            raise TagError(t("{text} is not a tag; write for example <lora:name:1:lbw=MIDD>", text=quote(text)))
         text = match[2]
     elif text and ":" not in text:
-        raise TagError(t("{text} is no tag; write for example <lora:name:1:lbw=MIDD>", text=quote(text)))
+        raise TagError(t("{text} is not a tag; write for example <lora:name:1:lbw=MIDD>", text=quote(text)))
     if not text.split(":")[0].strip():
-        raise TagError("the tag names no LoRA; write for example <lora:name:1:lbw=MIDD>")
+        raise TagError("the tag does not name a LoRA; write for example <lora:name:1:lbw=MIDD>")
     return parse_items(text.split(":"), presets)
 
 
 def _take_positional(
     positional: list[str], keyed: dict[str, str], presets: Mapping[str, str], problems: list[LbwError]
 ) -> list[str]:
-    """Move block weights written by place, `<lora:n:1:IN02>`, from `positional` to `keyed`.
+    """Move positional block weights, `<lora:n:1:IN02>`, from `positional` to `keyed`.
 
-    A third item with an `@` is left: other extensions write strengths over steps in that way.
+    A third item with an `@` is left alone: other extensions use it for strengths that change over the steps.
     """
     if len(positional) < 2 or _float(positional[1]) is not None or "@" in positional[1] or not positional[1]:
         return positional
@@ -179,14 +183,16 @@ def _take_positional(
     if rest:
         keyed.setdefault("x" if parse_block_weights(weights).uses_x(presets) else "lbwe", rest[0])
     problems += [
-        TagError(t("{item} after the block weights {weights} means nothing", item=quote(item), weights=quote(weights)))
+        TagError(
+            t("unexpected item {item} after the block weights {weights}", item=quote(item), weights=quote(weights))
+        )
         for item in rest[1:]
     ]
     return [te]
 
 
 def _float(text: str) -> float | None:
-    """Return the finite number that Python, and so the host, reads from `text`; None if there is none."""
+    """Return the finite number that Python, and therefore the host, reads from `text`; None if there is none."""
     try:
         value = float(text)
     except ValueError:
@@ -195,7 +201,7 @@ def _float(text: str) -> float | None:
 
 
 def _is_strength(text: str) -> bool:
-    """Tell whether `text` is a number, or strengths over steps (`0@0,1@0.5`), which other extensions read."""
+    """Return whether `text` is a number, or strengths over the steps (`0@0,1@0.5`) for other extensions."""
     return _float(text) is not None or "@" in text
 
 
@@ -204,30 +210,28 @@ def _is_rank(text: str) -> bool:
 
 
 def _readable(positional: list[str], problems: list[LbwError]) -> list[str]:
-    """Return the host's positional items, those that it could not read replaced by what it would do without them."""
+    """Return the host's positional items, with invalid ones replaced by their defaults."""
     result = []
     for place, item in enumerate(positional[:3]):
         if _is_rank(item) if place == 2 else _is_strength(item):
             result.append(item)
         elif place == 2:
             problems.append(
-                TagError(
-                    t("{item}, the rank in the fourth place, is no whole number; it is left out", item=quote(item))
-                )
+                TagError(t("{item}, the rank (fourth item), is not a whole number; it is ignored", item=quote(item)))
             )
         else:
             result.append("1" if place == 0 else result[0])
             problems.append(
                 TagError(
                     t(
-                        "the strength {item} is no number; {number} is taken instead",
+                        "the strength {item} is not a number; {number} is used instead",
                         item=quote(item),
                         number=result[-1],
                     )
                 )
             )
     problems += [
-        TagError(t("{item}, the item in place {place}, means nothing; it is left out", item=quote(item), place=place))
+        TagError(t("unexpected item {item} in position {place}; it is ignored", item=quote(item), place=place))
         for place, item in enumerate(positional[3:], start=5)
     ]
     return result
@@ -239,7 +243,7 @@ def _is_readable(item: str, problems: list[LbwError]) -> bool:
         return True
     is_rank = key == "dyn"
     unread = t(
-        "{item} is no whole number; it is left out" if is_rank else "{item} is no number; it is left out",
+        "{item} is not a whole number; it is ignored" if is_rank else "{item} is not a number; it is ignored",
         item=quote(item),
     )
     problems.append(TagError(unread))
@@ -262,7 +266,7 @@ def _strengths(positional: list[str], named: list[str]) -> tuple[float, float, i
 def find_tags(prompt: str) -> Iterator[re.Match[str]]:
     """Yield the tags of `prompt`: as groups the kind, "lora" or "lyco", and the text of the items.
 
-    What stands behind the last `>` holds none; looking there for the end of each tag would take quadratic time.
+    The text after the last `>` is not searched: looking there for the end of each tag would take quadratic time.
     """
     return _TAG.finditer(prompt, 0, prompt.rfind(">") + 1)
 
@@ -273,23 +277,23 @@ def requests_in(prompt: str, presets: Mapping[str, str]) -> list[LoraRequest]:
 
 
 def without_tags(prompt: str) -> str:
-    """Return `prompt` without its tags, and without the spaces that they leave."""
+    """Return `prompt` without its tags and the spaces they leave behind."""
     return " ".join(replace_tags(prompt, lambda _: "").split())
 
 
 def replace_tags(prompt: str, replace: Callable[[re.Match[str]], str]) -> str:
-    """Return `prompt` with what `replace` makes of each of its tags."""
+    """Return `prompt` with each of its tags replaced by what `replace` returns."""
     end = prompt.rfind(">") + 1
     return _TAG.sub(replace, prompt[:end]) + prompt[end:]
 
 
 def unclosed_tag(prompt: str) -> str | None:
-    """Return what to tell of a tag at the end of `prompt` that is not closed, None where there is none."""
+    """Return a remark about a tag at the end of `prompt` that is not closed, None if there is none."""
     match = _OPENED.search(prompt, prompt.rfind(">") + 1)
     if match is None:
         return None
     tag = quote(prompt[match.start() :], _SHOWN)
-    return t("the tag {tag} is not closed, and does nothing; write > at its end", tag=tag)
+    return t("the tag {tag} is not closed and has no effect; add > at its end", tag=tag)
 
 
 def fill_in(prompt: str, entries: Sequence[str]) -> str:

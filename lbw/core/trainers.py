@@ -1,7 +1,7 @@
-"""How trainers are told which blocks of a model to train: the part of a family that its training needs, as data.
+"""How to tell trainers which blocks of a model to train: the data that a family needs for that.
 
-What the settings mean to a trainer stands with each class, with the file of the trainer that reads them. What is made
-of them is the work of `lbw.analysis.trainer`.
+Each class explains what the settings mean to its trainer and names the trainer's source file that reads them.
+`lbw.analysis.trainer` generates the settings.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import ClassVar, Literal
 SD_SCRIPTS, MUSUBI, AI_TOOLKIT, LYCORIS = "sd-scripts", "musubi-tuner", "ai-toolkit", "LyCORIS"
 
 Matching = Literal["", "search", "fullmatch"]
-"""How a trainer looks for a pattern: anywhere in a name, as a whole name, or not at all."""
+"""How a trainer matches a pattern: anywhere in a name, against the whole name, or not at all."""
 
 
 @dataclass(frozen=True, eq=False)
 class UNetPaths:
-    """Where the modules of a U-Net's blocks stand in the model of a trainer.
+    """Where the modules of a U-Net's blocks are in the model of a trainer.
 
-    attention, convolutions: by block, paths of modules; one that ends with a dot stands for all modules below it.
+    attention, convolutions: by block, paths of modules; a path that ends with a dot means all modules below it.
     """
 
     attention: Mapping[str, str]
@@ -31,8 +31,8 @@ class UNetPaths:
 class Trainer:
     """A trainer that can train single blocks of a family.
 
-    sizes: the names of the sizes that it trains; all of the family where none are given.
-    remark: what people have to know who use it for this family.
+    sizes: the names of the sizes that it trains; the whole family if none are given.
+    remark: what users of the trainer should know about this family.
     """
 
     program: ClassVar[str]
@@ -42,12 +42,12 @@ class Trainer:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class UNetArguments(Trainer):
-    """Numbers for each block of a U-Net, which `networks/lora.py` of sd-scripts counts in an order of its own.
+    """Numbers for each block of a U-Net, in the order used by `networks/lora.py` of sd-scripts.
 
-    The order is that of its `get_block_index`, `get_block_lr_weight` and `get_block_dims_and_alphas`.
+    See its functions `get_block_index`, `get_block_lr_weight` and `get_block_dims_and_alphas`.
 
-    down, mid, up: the blocks of `down_lr_weight`, `mid_lr_weight`, `up_lr_weight`. before, after: what `block_dims`
-    counts besides. encoder: the block of the text encoders.
+    down, mid, up: the blocks of `down_lr_weight`, `mid_lr_weight`, `up_lr_weight`. before, after: the additional
+    entries of `block_dims`. encoder: the block of the text encoders.
     """
 
     program: ClassVar[str] = SD_SCRIPTS
@@ -66,23 +66,23 @@ class UNetArguments(Trainer):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class NetworkArguments(Trainer):
-    """What `--network_args` of sd-scripts and musubi-tuner say of blocks: which, at what rank, at what learning rate.
+    """`--network_args` of sd-scripts and musubi-tuner for blocks: which to train, at what rank and learning rate.
 
-    module: what `--network_module` names; the file that reads the arguments.
+    module: the value of `--network_module`, the file that reads the arguments.
     indices: by the letter of a stack, the argument that lists the numbers of the blocks to train.
-    shares: how `network_reg_dims` and `network_reg_lrs` are looked for: with "search" in a name like
+    shares: how `network_reg_dims` and `network_reg_lrs` are matched: with "search" in a name like
         `lora_unet_double_blocks_0_img_attn_qkv`, with "fullmatch" in one like `blocks.0.self_attn.q_proj`.
-    dims: an argument with a rank for each module outside of the stacks. in_dims: those modules, in its order, and the
-        block of each.
-    included: by block or letter of a stack, what the trainer leaves out but for `include_patterns`; `#` is the number
-        of the block.
-    excluded: patterns that the trainer has for itself only where it is given no `exclude_patterns`.
-    is_whole: every linear layer is trained, those outside of the stacks too.
+    dims: an argument with a rank for each module outside of the stacks. in_dims: these modules, in the order of the
+        argument, and the block of each.
+    included: by block or letter of a stack, what the trainer leaves out unless `include_patterns` says otherwise; `#`
+        is the number of the block.
+    excluded: the trainer's own patterns, which it uses only without `exclude_patterns`.
+    is_whole: every linear layer is trained, including those outside of the stacks.
     enabled: by block, the argument without which it is not trained.
-    encoders: the blocks of the text encoders in the order of `--text_encoder_lr`; none where it trains none.
+    encoders: the blocks of the text encoders in the order of `--text_encoder_lr`; empty if it trains none.
 
-    Where there are no `indices`, blocks are left out with rank 0 if `shares` is "search", because such modules take no
-    `exclude_patterns`; else with `exclude_patterns`, regular expressions for whole names like
+    Without `indices`, blocks are left out with rank 0 if `shares` is "search", because these modules do not support
+    `exclude_patterns`; otherwise with `exclude_patterns`, regular expressions for whole names like
     `blocks.0.self_attn.q_proj` (musubi-tuner's `networks/lora.py`, sd-scripts' `networks/lora_anima.py`).
     """
 
@@ -107,21 +107,21 @@ class SdScripts(NetworkArguments):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Musubi(NetworkArguments):
-    """`NetworkArguments` of musubi-tuner, which trains all blocks alike, and no text encoder."""
+    """`NetworkArguments` of musubi-tuner, which trains all blocks in the same way and no text encoder."""
 
     program: ClassVar[str] = MUSUBI
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class AiToolkit(Trainer):
-    """Words of which the name of a module holds one, in ai-toolkit's configuration: `only_if_contains`.
+    """Words to match module names in ai-toolkit's configuration: `only_if_contains`.
 
-    A module is trained where a word is a part of its name, which begins with the name of the model
+    A module is trained if one of the words occurs in its name, which begins with the name of the model
     (`toolkit/lora_special.py`: `word in clean_name`).
 
-    roots: what names begin with. stacks: the path of each stack in the model of ai-toolkit, by that of the original
-        checkpoint, where it is another. is_renamed: what stands outside of the stacks has diffusers' names.
-    unet: where the modules of a U-Net stand. encoder: the block of the text encoders; none where it trains none.
+    roots: the beginnings of names. stacks: the path of each stack in the model of ai-toolkit, by its path in the
+        original checkpoint, if they differ. is_renamed: modules outside of the stacks have diffusers' names.
+    unet: where the modules of a U-Net are. encoder: the block of the text encoders; empty if it trains none.
     """
 
     program: ClassVar[str] = AI_TOOLKIT
@@ -134,12 +134,12 @@ class AiToolkit(Trainer):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LyCORIS(Trainer):
-    """Patterns of file names for names of modules, in a preset of LyCORIS (its `docs/Preset.md`, `lycoris/kohya.py`).
+    """Glob patterns for module names in a LyCORIS preset (its `docs/Preset.md`, `lycoris/kohya.py`).
 
-    Modules are named as in the models of sd-scripts and musubi-tuner, which name them as the original checkpoints do,
-    but for SD 1.x and 2.x.
+    Module names are those of the models in sd-scripts and musubi-tuner, which match the original checkpoints except
+    for SD 1.x and 2.x.
 
-    unet: where the modules of a U-Net stand. encoders: by block, the classes of the text encoder's layers.
+    unet: where the modules of a U-Net are. encoders: by block, the classes of the text encoder's layers.
     """
 
     program: ClassVar[str] = LYCORIS
@@ -148,4 +148,4 @@ class LyCORIS(Trainer):
 
 
 CLIP_LAYERS = ("CLIPAttention", "CLIPSdpaAttention", "CLIPMLP")
-"""The classes of the layers of CLIP that are trained, in `lycoris/kohya.py`."""
+"""The classes of CLIP layers that are trained, in `lycoris/kohya.py`."""

@@ -1,4 +1,4 @@
-"""Block weights: parsed from what a user wrote, and the number that each block of a model gets from them.
+"""Block weights: parsing what a user wrote, and the number that each block of a model gets from it.
 
 text ─▶ BlockWeights ─▶ BlockEntries, with the presets, for an architecture ─▶ ResolvedWeights, with seed and X
 """
@@ -30,14 +30,14 @@ _NO_SEED = RandomSource()
 class ResolvedWeights:
     """A number for each block of an architecture, and the layout that they were written in.
 
-    layout: None where they were written by name, or as one number.
+    layout: None if they were written by name or as a single number.
     """
 
     blocks: Mapping[str, float]
     layout: int | None
 
     def text(self, architecture: Architecture) -> str:
-        """Return these weights as a list of numbers that means exactly them, in their own layout where it can."""
+        """Return these weights as an equivalent list of numbers, in their own layout if possible."""
         for count in (self.layout, architecture.full_layout):
             if count is None or count not in architecture.layouts:
                 continue
@@ -55,10 +55,10 @@ def uniform(architecture: Architecture, weight: float = 1.0) -> ResolvedWeights:
 
 @dataclass(frozen=True)
 class BlockEntries:
-    """An entry for each block of an architecture: nothing is drawn yet, and `X` has no value.
+    """An entry for each block of an architecture, before random numbers are drawn and `X` has a value.
 
     by_block: in the order of the architecture's blocks, all valid. layout: as `ResolvedWeights` has it. left_out: the
-    blocks that a list of numbers does not list; none where anything was written by name.
+    blocks that a list of numbers does not include; empty if anything was written by name.
     """
 
     by_block: Mapping[str, Entry]
@@ -67,14 +67,14 @@ class BlockEntries:
 
     @property
     def variable_blocks(self) -> list[str]:
-        """The blocks whose number depends on the seed or on the tag: those that have `R`, `U` or `X`."""
+        """The blocks whose number depends on the seed or on the tag: those with `R`, `U` or `X`."""
         return [block for block, entry in self.by_block.items() if entry.kind is not EntryKind.NUMBER]
 
     def resolve(self, random_source: RandomSource = _NO_SEED, x: float = 1.0) -> ResolvedWeights:
         """Return the number of each block.
 
         Raises:
-            WeightsError: one is larger than weights are computed with.
+            WeightsError: one is out of range.
         """
         numbers = {block: entry.value(block, random_source, x) for block, entry in self.by_block.items()}
         return ResolvedWeights(numbers, self.layout)
@@ -85,16 +85,16 @@ class BlockEntries:
 
 @dataclass(frozen=True)
 class BlockWeights:
-    """Block weights as they are written (SYNTAX.md 2), before a preset is looked up and for no model yet.
+    """Block weights as written (SYNTAX.md 2), before presets are looked up and independent of a model.
 
-    Any text has this form. Whether it means something depends on the presets, for a name may look like anything, and
-    on the architecture, whose blocks the messages name.
+    Any text can be parsed. Whether it is valid depends on the presets, whose names may look like anything, and on the
+    blocks of the architecture.
 
-    text: as written, without spaces around it.
+    text: as written, without surrounding spaces.
     positional: the entries of a list of numbers, in the order of some layout.
-    default: one number for every block, or a preset's name; None where there is none. It stands alone, or before
+    default: one number for every block, or the name of a preset; None if there is neither. It is alone, or comes before
         `by_block`.
-    by_block: the overrides `SELECTOR=VALUE` in their order, of which later ones win; an item without `=` has no entry.
+    by_block: the overrides `SELECTOR=VALUE` in their order, later ones win; an item without `=` has no entry.
     """
 
     text: str
@@ -112,17 +112,17 @@ class BlockWeights:
         """Return the number that each block of a LoRA of `architecture` gets. x: the tag's `x=`.
 
         Raises:
-            PresetError: a preset that does not exist, or that leads back to itself.
-            WeightsError: anything else that cannot be understood or does not fit.
+            PresetError: a preset does not exist, or refers to itself.
+            WeightsError: anything else is not valid or does not fit.
         """
         return self.entries_for(architecture, presets).resolve(random_source, x)
 
     def entries_for(
         self, architecture: Architecture, presets: Mapping[str, str], unlisted: float | None = None
     ) -> BlockEntries:
-        """Return the entry that each block of a LoRA of `architecture` gets: presets, layout and selectors followed.
+        """Return the entry of each block of a LoRA of `architecture`, with presets, layout and selectors resolved.
 
-        unlisted: what blocks get that a list of numbers leaves out; as its layout says if None.
+        unlisted: what blocks get that a list of numbers leaves out; None for the layout's own value.
 
         Raises:
             PresetError, WeightsError: as `resolve` does.
@@ -133,12 +133,12 @@ class BlockWeights:
         self, architecture: Architecture, presets: Mapping[str, str], unlisted: float | None, within: tuple[str, ...]
     ) -> BlockEntries:
         """Return what `entries_for` does. within: the presets that led here."""
-        limits.check_length(self.text, limits.TAG_CHARACTERS, "a text of block weights", WeightsError)
+        limits.check_length(self.text, limits.TAG_CHARACTERS, "the text of the block weights", WeightsError)
         if (key := find_preset(self.text, presets, architecture)) is not None:
             if key in within or len(within) >= _NESTING:
                 raise PresetError(
                     t(
-                        "preset {name} leads back to itself: {way}",
+                        "preset {name} refers to itself: {way}",
                         name=quote(self.text),
                         way=" → ".join((*within, key)),
                     )
@@ -149,7 +149,7 @@ class BlockWeights:
                 raise WeightsError(t("preset {name}: {message}", name=quote(self.text), message=error)) from error
         if not self.text:
             raise WeightsError(
-                "block weights are empty; write a preset's name, a list of numbers or for example 0,OUT00=1"
+                "the block weights are empty; write a preset name, a list of numbers, or for example 0,OUT00=1"
             )
         if self.positional:
             return self._listed(architecture, presets, unlisted)
@@ -178,7 +178,7 @@ class BlockWeights:
             if not entry.is_valid:
                 raise WeightsError(
                     t(
-                        "{text}, number {place} of {count}, for block {block}, is no number; "
+                        "{text}, entry {place} of {count}, for block {block}, is not a number; "
                         "write for example 1, 0.5, -1, R, U, X or X+0.2",
                         text=quote(entry.text),
                         place=place,
@@ -197,7 +197,7 @@ class BlockWeights:
         if owners:
             return WeightsError(
                 t(
-                    "{count} numbers are the layout of {models}, and this LoRA is for {model}, "
+                    "{count} numbers fit the layout of {models}, but this LoRA is for {model}, "
                     "which takes {counts} numbers",
                     count=count,
                     models=some([a.title for a in owners]),
@@ -207,7 +207,7 @@ class BlockWeights:
             )
         close = [] if first.is_valid else nearest(first.text, shown_names(presets), 1)
         given = t(
-            "{count} numbers given; {model} takes {counts} numbers",
+            "{count} numbers given, but {model} takes {counts} numbers",
             count=count,
             model=architecture.title,
             counts=accepted,
@@ -222,7 +222,8 @@ class BlockWeights:
             if entry is None:
                 raise WeightsError(
                     t(
-                        "{text} sets no block; write for example OUT00=1, and a preset or number only first",
+                        "{text} does not set a block; write for example OUT00=1 (a preset or a plain "
+                        "number can only come first)",
                         text=quote(selector),
                     )
                 )
@@ -230,7 +231,7 @@ class BlockWeights:
                 if not entry.is_valid:
                     raise WeightsError(
                         t(
-                            "{text}, for block {block}, is no number; write for example {block}=0.5",
+                            "{text}, for block {block}, is not a number; write for example {block}=0.5",
                             text=quote(entry.text),
                             block=block,
                         )
@@ -239,13 +240,13 @@ class BlockWeights:
         return by_block
 
     def names_preset(self, presets: Mapping[str, str]) -> bool:
-        """Tell whether this is the name of a preset, for whichever model, or stands on one."""
+        """Return whether this is the name of a preset for any model, or is based on one."""
         if not presets:
             return False
         return is_preset(self.text, presets) or (self.default is not None and is_preset(self.default.text, presets))
 
     def uses_x(self, presets: Mapping[str, str]) -> bool:
-        """Tell whether these weights, or the presets that they name, contain an `X`."""
+        """Return whether these weights, or the presets they name, contain an `X`."""
         seen: set[str] = set()
         todo = [self]
         while todo:
@@ -268,7 +269,7 @@ def _in_range(entry: Entry, block: str) -> Entry:
     """Return `entry`, which is given to `block`.
 
     Raises:
-        WeightsError: it is a number that is larger than weights are computed with.
+        WeightsError: it is a number that is out of range.
     """
     if entry.kind is EntryKind.NUMBER:
         check_range(entry.number, entry.text, block)
@@ -276,7 +277,7 @@ def _in_range(entry: Entry, block: str) -> Entry:
 
 
 def parse_block_weights(text: str) -> BlockWeights:
-    """Return `text`, whatever it is, as block weights; of one that is too long no item is read, and none resolves."""
+    """Return `text`, whatever it is, as block weights; if it is too long, it is not parsed and cannot be resolved."""
     text = text.strip()
     return _parsed(text) if len(text) <= limits.TAG_CHARACTERS else BlockWeights(text)
 
@@ -304,6 +305,6 @@ def positional_text(weights: Iterable[float | str]) -> str:
 
 
 def by_block_text(weights: Mapping[str, float | str], default: float = 0.0) -> str:
-    """Return the weights of some blocks by name, and before them the number that all others get."""
+    """Return the weights of some blocks by name, preceded by the number that all others get."""
     overrides = (f"{block}={positional_text([weight])}" for block, weight in weights.items())
     return ",".join([format_number(default), *overrides])

@@ -1,4 +1,4 @@
-"""What PEFT and diffusers keep beside a LoRA's tensors: alpha, rsLoRA, the rotation that was meant.
+"""What PEFT and diffusers store beside the tensors of a LoRA: alpha, rsLoRA, the form of an OFT rotation.
 
 PEFT writes `adapter_config.json` beside the tensors, diffusers a copy of it into the file's metadata, under
 `lora_adapter_metadata`, with the component before each name ("transformer.r"). Neither writes alpha as a tensor.
@@ -20,21 +20,21 @@ _Number = TypeVar("_Number", int, float)
 _MOST_BYTES = 4 << 20
 _COMPONENT = re.compile(r"^(unet|transformer(?:_2)?|text_encoder(?:_[23])?)\.", re.ASCII)
 _LITERAL = re.compile(r"^\^?((?:[\w-]|\\?\.)+)\$?$", re.ASCII)
-# Initialisations that change the model: the file's change is told from that model, not from the user's.
+# Initializations that change the model: the file's change is relative to that model, not to the user's.
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq")
 
 
 class ConfigError(ValueError):
-    """A configuration that makes no sense; its text ends a sentence that begins with what was read."""
+    """A configuration that is not valid; its text completes a sentence that begins with what was read."""
 
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """The part of PEFT's configuration that numbers depend on.
+    """The part of PEFT's configuration that affects the computed change.
 
-    source: where it was found, as messages have it. type: PEFT's, "LORA", "LOHA", "LOKR", "OFT" …. rank, alpha: of all
-    modules but those of the patterns, whose keys are the ends of modules' names. rotation_terms: of OFT, how many
-    terms of its series the rotation is made of, 0 where it is meant exactly.
+    source: where it was found, for messages. type: PEFT's, "LORA", "LOHA", "LOKR", "OFT" …. rank, alpha: of all
+    modules except those in the patterns, whose keys are endings of module names. rotation_terms: for OFT, the number of
+    terms of the series for the rotation, 0 for the exact rotation.
     """
 
     source: str
@@ -48,7 +48,7 @@ class AdapterConfig:
     alpha_pattern: Mapping[str, float] = field(default_factory=dict)
 
     def rank_of(self, module: str) -> int:
-        """Return the rank that the module of this name is to have."""
+        """Return the rank that the module of this name should have."""
         return _by_end(self.rank_pattern, module, self.rank)
 
     def alpha_of(self, module: str) -> float:
@@ -56,13 +56,13 @@ class AdapterConfig:
         return _by_end(self.alpha_pattern, module, self.alpha)
 
     def scale(self, module: str) -> float:
-        """Return what the product of the module's factors is multiplied by: alpha / r, of rsLoRA alpha / √r."""
+        """Return the scale of the product of the module's factors: alpha / r, or alpha / √r for rsLoRA."""
         rank = max(1, self.rank_of(module))
         return self.alpha_of(module) / (math.sqrt(rank) if self.is_rank_stabilized else rank)
 
     @property
     def changes_base(self) -> bool:
-        """Whether the changes are told from a model that the training itself has changed."""
+        """Whether the changes are relative to a model that the initialization has changed."""
         return self.initialization.lower().startswith(_CHANGES_BASE)
 
 
@@ -71,10 +71,10 @@ def _by_end(pattern: Mapping[str, _Number], module: str, default: _Number) -> _N
 
 
 def config_beside(path: Path) -> AdapterConfig | None:
-    """Return the configuration beside the LoRA file at `path`; None where there is none.
+    """Return the configuration beside the LoRA file at `path`; None if there is none.
 
     Raises:
-        ConfigError: it cannot be read, or makes no sense.
+        ConfigError: it cannot be read or is not valid.
     """
     beside = path.with_name(CONFIG_NAME)
     try:
@@ -88,10 +88,10 @@ def config_beside(path: Path) -> AdapterConfig | None:
 
 
 def configs_in(metadata: Mapping[str, str]) -> dict[str, AdapterConfig]:
-    """Return the configurations in a file's metadata, by the component that they are of; empty of all.
+    """Return the configurations in a file's metadata, by component; the key is empty for one that is for all.
 
     Raises:
-        ConfigError: they make no sense.
+        ConfigError: they are not valid.
     """
     if METADATA_KEY not in metadata:
         return {}
@@ -109,9 +109,9 @@ def _table(content: str | bytes) -> dict[str, Any]:
     try:
         table = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ConfigError("is no JSON") from error
+        raise ConfigError("is not valid JSON") from error
     if not isinstance(table, dict):
-        raise ConfigError("is no table")
+        raise ConfigError("is not a JSON object")
     return table
 
 
@@ -133,22 +133,22 @@ def _config(table: Mapping[str, Any], source: str) -> AdapterConfig:
 
 
 def _pattern(table: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return a pattern by the ends of names; PEFT takes its keys for regular expressions, which few of them are."""
+    """Return a pattern with endings of names as keys; PEFT treats keys as regular expressions, but few are."""
     pattern = table.get(name) or {}
     if not isinstance(pattern, dict):
-        raise ConfigError(f"has a {name} that is no table")
+        raise ConfigError(f"has a {name} that is not a JSON object")
     found = {}
     for key, value in pattern.items():
         match = _LITERAL.match(key)
         if match is None:
-            raise ConfigError(f"has a regular expression in its {name}, which is not understood here")
+            raise ConfigError(f"has a regular expression in its {name}, which is not supported")
         found[match[1].replace("\\.", ".")] = value
     return found
 
 
 def _number(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e9:
-        raise ConfigError(f"has no number for {name}")
+        raise ConfigError(f"has no valid number for {name}")
     return float(value)
 
 
@@ -157,12 +157,12 @@ def _terms(table: Mapping[str, Any]) -> int:
         return 0
     terms = table.get("num_cayley_neumann_terms", 5)
     if type(terms) is not int or not 1 <= terms <= 64:
-        raise ConfigError("has no number of terms for num_cayley_neumann_terms")
+        raise ConfigError("has no valid number for num_cayley_neumann_terms")
     return terms
 
 
 def _rank(value: Any, name: str) -> int:
-    # Of OFT and others r may be 0, and says nothing.
+    # For OFT and others r may be 0 and has no meaning.
     if type(value) is not int or not 0 <= value <= 1 << 20:
-        raise ConfigError(f"has no rank for {name}")
+        raise ConfigError(f"has no valid rank for {name}")
     return value

@@ -20,7 +20,7 @@ _SCALED = {"lora": "LORA", "loha": "LOHA", "lokr": "LOKR"}
 
 @dataclass(frozen=True)
 class Settings:
-    """What is known of a file beside its tensors.
+    """What is known about a file apart from its tensors.
 
     added: numbers for modules, by the module's name and the parameter's. remarks: sentences for the user. refusal: why
     nothing can be computed from the file, or empty.
@@ -49,11 +49,11 @@ def settings(path: Path, header: Header, keys: Keys) -> Settings:
             beside = config_beside(path)
             configs = {"": beside} if beside else {}
     except ConfigError as error:
-        return Settings(remarks=(f"{source} {error}: the scale that it gives is not known, and 1 is taken",))
+        return Settings(remarks=(f"{source} {error}; the scale is unknown, and 1 is used",))
     if not configs:
         unknown = (
-            f"PEFT wrote it, and its {CONFIG_NAME} is not there: alpha is not known, and taken for the rank; "
-            "with another alpha, or rsLoRA, its strength is off by one factor"
+            f"it was saved by PEFT, but its {CONFIG_NAME} is missing: alpha is unknown and assumed to equal the rank; "
+            "if it was trained with another alpha or with rsLoRA, its strength is off by a constant factor"
         )
         return Settings(remarks=(unknown,) if is_of_peft else ())
     return _applied(configs, header, keys)
@@ -80,8 +80,8 @@ def _applied(configs: Mapping[str, AdapterConfig], header: Header, keys: Keys) -
             if own is not None and own != wanted:
                 return Settings(
                     remarks=(
-                        f"{config.source} gives {module} the rank {wanted}, and it has {own}: "
-                        "the configuration is another file's, and the scale 1 is taken",
+                        f"{config.source} gives {module} rank {wanted}, but it has rank {own}: "
+                        "the configuration belongs to another file, and the scale 1 is used",
                     )
                 )
             scale = config.scale(module)
@@ -93,7 +93,7 @@ def _applied(configs: Mapping[str, AdapterConfig], header: Header, keys: Keys) -
         return Settings(added)
     remark = (
         f"its changes are scaled by {' to '.join(dict.fromkeys((told[0], told[-1])))}, as {_source(configs)} says; "
-        "a WebUI does not read that, and takes 1"
+        "a WebUI does not read this and uses 1"
     )
     return Settings(added, (remark,))
 
@@ -103,7 +103,7 @@ def _source(configs: Mapping[str, AdapterConfig]) -> str:
 
 
 def _of(configs: Mapping[str, AdapterConfig], module: str) -> AdapterConfig | None:
-    """Return the configuration of the component that `module` is of; of a file with one alone, that."""
+    """Return the configuration of the component that `module` belongs to; if there is only one, that one."""
     if len(configs) == 1:
         return next(iter(configs.values()))
     return configs.get(module.removeprefix(_PREFIX).partition(".")[0], configs.get(""))
@@ -111,8 +111,8 @@ def _of(configs: Mapping[str, AdapterConfig], module: str) -> AdapterConfig | No
 
 def _refused(config: AdapterConfig) -> Settings:
     text = (
-        f"it was trained on a model that its initialization ({quote(config.initialization)}) had changed, as "
-        f"{config.source} says, and is wrong on every other; let PEFT convert it: "
+        f"according to {config.source}, it was trained on a model that its initialization "
+        f"({quote(config.initialization)}) had changed, and gives wrong results on any other; let PEFT convert it: "
         "save_pretrained(…, path_initial_model_for_weight_conversion=…)"
     )
     return Settings(remarks=(text,), refusal=text)

@@ -1,4 +1,4 @@
-"""The one safe write: a file is replaced whole or not at all, and by one program at a time.
+"""The one safe write: a file is replaced completely or not at all, and by one program at a time.
 
 A new file is written beside the one that it replaces, and takes its name when all of it is on the disk. Whatever ends
 the program in between, the file is the old one or the new one. What a program that was killed has left behind is
@@ -117,7 +117,7 @@ def locked(path: Path) -> Iterator[None]:
     except OSError as error:
         raise FileError(t("{path} cannot be written: {reason}", path=path, reason=error.strerror or error)) from error
     if file is None:
-        held = t("another program has been writing it for {seconds} s", seconds=f"{PATIENCE:g}")
+        held = t("another program has been writing to it for {seconds} s", seconds=f"{PATIENCE:g}")
         raise FileError(t("{path} cannot be written: {reason}", path=path, reason=held))
     try:
         yield
@@ -148,7 +148,7 @@ def _target(path: Path) -> Path:
     """Return the file that `path` leads to, which need not be there."""
     target = Path(os.path.realpath(path))
     if target.is_symlink():
-        raise OSError(40, "the link leads back to itself")
+        raise OSError(40, "the link points to itself")
     if target.is_dir():
         raise IsADirectoryError(21, "it is a folder")
     return target
@@ -157,7 +157,7 @@ def _target(path: Path) -> Path:
 def _check(path: Path, known_version: str | None) -> None:
     if known_version is not None and version(path) != known_version:
         changed = t(
-            "{path} was changed by another program since it was read; reload it, or save it elsewhere", path=path
+            "{path} was changed by another program after it was read; reload it, or save it elsewhere", path=path
         )
         raise ChangedError(changed)
 

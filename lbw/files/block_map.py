@@ -23,7 +23,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class BlockCount:
-    """How much lies in one block: tensors, and their numbers."""
+    """How much is in one block: the number of tensors and of parameters."""
 
     tensors: int = 0
     parameters: int = 0
@@ -33,7 +33,7 @@ class BlockCount:
 class BlockMap:
     """The blocks of `architecture`, in layout order.
 
-    counts: of a LoRA or a model, by block; None where only the architecture is known. remarks: what is to be told.
+    counts: of a LoRA or a model, by block; None if only the architecture is known. remarks: messages for the user.
     """
 
     architecture: Architecture
@@ -47,16 +47,16 @@ class BlockMap:
 
     @property
     def total(self) -> BlockCount:
-        """All that lies in any block."""
+        """The sum over all blocks."""
         counts = (self.counts or {}).values()
         return BlockCount(sum(count.tensors for count in counts), sum(count.parameters for count in counts))
 
     def share(self, block: str) -> float:
-        """Return how much of all parameters lies in `block`, in percent."""
+        """Return the share of all parameters that is in `block`, in percent."""
         return 100 * self.counts[block].parameters / (self.total.parameters or 1) if self.counts else 0.0
 
     def report(self) -> dict[str, Any]:
-        """Return the map as JSON can hold it."""
+        """Return the map as plain data for JSON."""
         blocks: list[dict[str, Any]] = []
         for block, words in self.words.items():
             entry: dict[str, Any] = {"id": block, "what": str(words), "path": words.path}
@@ -80,23 +80,23 @@ def map_of_architecture(name: str) -> BlockMap:
     """Return the blocks of the architecture called `name`; `anima:B20` is Anima with 20 blocks.
 
     Raises:
-        FileError: there is none.
+        FileError: there is no such architecture.
     """
     try:
         return BlockMap(by_name(name))
     except KeyError:
         close = nearest(name, ARCHITECTURES)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(ARCHITECTURES)}"
+        hint = f"did you mean {' or '.join(close)}?" if close else f"the known ones are {', '.join(ARCHITECTURES)}"
         raise FileError(f"unknown architecture {quote(name)}; {hint}") from None
 
 
 def map_of_lora(path: str | Path, loaded: Architecture | None = None) -> BlockMap:
-    """Return where the parameters of the LoRA file at `path` lie; only its header is read.
+    """Return how the parameters of the LoRA file at `path` are distributed; only its header is read.
 
-    loaded: the model that it is to be applied to; it decides where the file alone does not say.
+    loaded: the model that it will be applied to; it decides if the file alone does not.
 
     Raises:
-        FileError: it cannot be read, is no safetensors file, or holds no LoRA of a known architecture.
+        FileError: it cannot be read, is not a safetensors file, or is not a LoRA for a known architecture.
     """
     header = read_header(path)
     shapes = {key: shape for key, shape in header.shapes.items() if is_module(key)}
@@ -108,25 +108,25 @@ def map_of_lora(path: str | Path, loaded: Architecture | None = None) -> BlockMa
 
 
 def map_of_model(path: str | Path) -> BlockMap:
-    """Return where the parameters of the model at `path` lie: a checkpoint, or a folder of diffusers.
+    """Return how the parameters of the model at `path` are distributed: a checkpoint or a diffusers folder.
 
     Raises:
-        FileError: it cannot be read, is no safetensors file, or no blocks are found in it.
+        FileError: it cannot be read, is not a safetensors file, or no blocks are found in it.
     """
     header = read_model(path)
     architecture = detect_model(header.shapes)
     if architecture is None:
-        raise FileError(f"{path} holds no model that is known, nor stacks of numbered blocks")
+        raise FileError(f"{path} is not a known model and has no numbered blocks")
     remarks = [guess_message(architecture)] if architecture.family.is_guess else []
     lost = [name for name in header.shapes if not locate(name, architecture).is_known]
     if lost:
         remarks.append(
-            f"{_tensors(lost)} to no block of {architecture.title}, and counted as {architecture.family.rest}: "
+            f"{_tensors(lost)} to no block of {architecture.title}, counted as {architecture.family.rest}: "
             f"{_some(lost)}"
         )
     if header.others:
         count = f"{sum(map(prod, header.others.values())):,}"
-        remarks.append(f"left out: {len(header.others)} tensors of the VAE and the like, {count} parameters")
+        remarks.append(f"not included: {len(header.others)} tensors of the VAE and other parts, {count} parameters")
     names = {name: name for name in header.shapes}
     return BlockMap(architecture, _counts(header.shapes, names, architecture), tuple(remarks))
 

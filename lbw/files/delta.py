@@ -1,8 +1,8 @@
 """The change ΔW that one module of a LoRA makes to a weight W at strength 1, for every kind of LoRA.
 
-The mathematics of LoRA, LoCon, LoHa, LoKr, (Diag-)OFT, BOFT and DoRA is LyCORIS' (`lycoris.functional`); IA3,
-GLoRA, OFT of the input, full differences and norms are a few lines each. A strength scales ΔW as a whole, DoRA's
-decomposition and OFT's rotation included, as the WebUIs do.
+LyCORIS (`lycoris.functional`) does the mathematics of LoRA, LoCon, LoHa, LoKr, (Diag-)OFT, BOFT and DoRA; IA3, GLoRA,
+OFT of the input, full differences and norms are a few lines each. The strength scales ΔW as a whole, including DoRA's
+decomposition and OFT's rotation, as in the WebUIs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Parameters = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Delta:
-    """ΔW, in the weight's shape and in float32, and the bias' change or None."""
+    """ΔW, in the weight's shape and in float32, and the change of the bias or None."""
 
     weight: torch.Tensor
     bias: torch.Tensor | None = None
@@ -33,9 +33,9 @@ def _shapes(parameters: Parameters) -> dict[str, tuple[int, ...]]:
 
 
 def _scale(p: Parameters, over: int | None = None) -> float:
-    """Return `scale`, or alpha / rank; 1 where the file gives neither, or nothing is factored.
+    """Return `scale`, or alpha / rank; 1 if the file has neither, or the change is not factored.
 
-    over: the rank, of a kind whose factors do not tell it by their names.
+    over: the rank, for a kind whose parameter names do not determine it.
     """
     if "scale" in p:
         return float(p["scale"])
@@ -169,14 +169,14 @@ def _prepared(parameters: Parameters, device: torch.device | None = None) -> dic
     """Return the parameters in float32.
 
     Raises:
-        FileError: they cannot be those of one module.
+        FileError: they cannot belong to one module.
     """
     check(_shapes(parameters))
     return {name: tensor.to(device, torch.float32) for name, tensor in parameters.items()}
 
 
 def factors(parameters: Parameters) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Return up, (rows, rank), and down, (rank, columns), whose product is ΔW; None where it is no such product.
+    """Return up, (rows, rank), and down, (rank, columns), whose product is ΔW; None if it is not such a product.
 
     Raises:
         FileError: the module is of no known kind, or its shapes do not fit each other.
@@ -188,7 +188,7 @@ def factors(parameters: Parameters) -> tuple[torch.Tensor, torch.Tensor] | None:
 
 
 def output_rows(parameters: Parameters) -> int | None:
-    """Return the width of the output that a module with `parameters` changes; None where they do not say.
+    """Return the output width of a module with `parameters`; None if they do not determine it.
 
     Raises:
         FileError: the module is of no known kind, or its shapes do not fit each other.
@@ -201,7 +201,7 @@ def output_rows(parameters: Parameters) -> int | None:
 
 
 def change_without_base(parameters: Parameters) -> torch.Tensor | None:
-    """Return ΔW as (rows, columns) where it does not depend on the weight that it changes, else None.
+    """Return ΔW as (rows, columns) if it does not depend on the weight that it changes, otherwise None.
 
     Raises:
         FileError: the module is of no known kind, or its shapes do not fit each other.
@@ -213,7 +213,7 @@ def change_without_base(parameters: Parameters) -> torch.Tensor | None:
     try:
         change = _FUNCTIONS[form](p, torch.empty(0))
     except (RuntimeError, ValueError, IndexError) as error:
-        raise FileError(f"a module with {shapes_text(_shapes(parameters))} makes no sense") from error
+        raise FileError(f"the shapes of a module do not fit together: {shapes_text(_shapes(parameters))}") from error
     _check_finite(change, parameters)
     return change.flatten(1) if change.dim() > 1 else change.reshape(1, -1)
 
@@ -235,14 +235,14 @@ def delta(parameters: Parameters, weight: torch.Tensor) -> Delta:
         raise FileError(f"a module with {shapes} does not fit a weight of shape {tuple(weight.shape)}") from error
     bias = _bias(p)
     if bias is not None and bias.numel() != w.shape[0]:
-        raise FileError(f"a module changes a bias of {bias.numel()} numbers, of a layer with {w.shape[0]} outputs")
+        raise FileError(f"a module changes a bias of {bias.numel()} values, but the layer has {w.shape[0]} outputs")
     if bool(w.isfinite().all()):
         _check_finite(change, parameters)
     return Delta(change, bias)
 
 
 def _bias(p: Parameters) -> torch.Tensor | None:
-    """Return the bias' change, (rows,); PEFT's bias of the second factor is scaled as the factors are."""
+    """Return the change of the bias, (rows,); PEFT's bias of the second factor is scaled like the factors."""
     bias = p.get("b_norm", p.get("diff_b"))
     if "lora_up.bias" in p:
         of_factor = p["lora_up.bias"] * _scale(p)
@@ -253,19 +253,21 @@ def _bias(p: Parameters) -> torch.Tensor | None:
 def _check_finite(change: torch.Tensor, parameters: Parameters) -> None:
     if not bool(change.isfinite().all()):
         shapes = shapes_text(_shapes(parameters))
-        raise FileError(f"the change of a module with {shapes} is not finite: it holds NaN, infinity or huge numbers")
+        raise FileError(
+            f"the change of a module with {shapes} is not finite: it contains NaN, infinity or huge numbers"
+        )
 
 
 def _decomposed(p: Parameters, weight: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
-    """Return DoRA's change: the direction of W + ΔW with the trained magnitude, less W (arXiv 2402.09353).
+    """Return DoRA's change: the direction of W + ΔW with the trained magnitude, minus W (arXiv 2402.09353).
 
-    `magnitude`, of PEFT and what writes as PEFT does, is always of the outputs; `dora_scale` is of the outputs or of
-    the inputs, as its shape says.
+    `magnitude`, as PEFT writes it, is always per output; `dora_scale` is per output or per input, depending on its
+    shape.
     """
     from lycoris.functional.general import weight_decompose
 
     if weight.dim() < 2:
-        raise ValueError("a vector has no direction of its outputs")
+        raise ValueError("DoRA cannot decompose a vector")
     magnitude = p["magnitude"] if "magnitude" in p else p["dora_scale"]
     by_output = "magnitude" in p or magnitude.dim() == 1 or magnitude.shape[0] == weight.shape[0]
     axes = [1] * (weight.dim() - 2)

@@ -29,9 +29,9 @@ def explain(
     seed: int,
     loaded: Architecture | None = None,
 ) -> dict[str, Any]:
-    """Return what `tag` does to the LoRA file at `path`; `problems` are why it is applied without block weights.
+    """Return what `tag` does to the LoRA file at `path`; `problems` say why it is applied without block weights.
 
-    loaded: the model that it is to be applied to; it decides where the file alone does not say.
+    loaded: the model that it will be applied to; it decides if the file alone does not.
 
     Raises:
         FileError: the file cannot be read, or is of no known architecture.
@@ -94,21 +94,21 @@ def problems_without_file(
 
 
 def _other_file(name: str, path: Path, metadata: Mapping[str, str]) -> list[str]:
-    """Return a warning where a tag names another LoRA than the file at `path`."""
+    """Return a warning if a tag names another LoRA than the file at `path`."""
     own = {path.stem, metadata.get("ss_output_name", path.stem)}
     if meant_name(name, own) is not None:
         return []
-    return [f"the tag names the LoRA {quote(name)}, and the file is {path.name}"]
+    return [f"the tag names the LoRA {quote(name)}, but the file is {path.name}"]
 
 
 def decided_by(request: LoraRequest, found: Detection, presets: Mapping[str, str]) -> Detection:
-    """Return `found`, decided by the block weights of `request` where the file may be for several models."""
+    """Return `found`; if the file may be for several models, the block weights of `request` decide."""
     weights = request.weights
     return found.decided(lambda architecture: fits(weights, architecture, presets)) if weights else found
 
 
 def step_value(step: Step | None) -> int | str | None:
-    """Return a step as a number, or as text where it is a percentage."""
+    """Return a step as a number, or as text if it is a percentage."""
     if step is None:
         return None
     return str(step) if step.percent else int(step.value)

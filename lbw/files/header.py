@@ -46,11 +46,13 @@ def read_header(path: str | Path) -> Header:
         with path.open("rb") as file:
             start = file.read(8)
             if len(start) < 8:
-                raise FileError(t("{path} is no safetensors file: it has {count} bytes", path=path, count=len(start)))
+                raise FileError(
+                    t("{path} is not a safetensors file: it has only {count} bytes", path=path, count=len(start))
+                )
             (length,) = struct.unpack("<Q", start)
             if length > min(limits.HEADER_BYTES, size - 8):
                 whole = t(
-                    "{path} is no safetensors file, or is cut off: its header would have {count} bytes",
+                    "{path} is not a safetensors file, or is truncated: its header would have {count} bytes",
                     path=path,
                     count=length,
                 )
@@ -61,15 +63,15 @@ def read_header(path: str | Path) -> Header:
     try:
         entries = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise FileError(t("{path} is no safetensors file: its header is no JSON", path=path)) from error
+        raise FileError(t("{path} is not a safetensors file: its header is not valid JSON", path=path)) from error
     if not isinstance(entries, dict):
-        raise FileError(t("{path} is no safetensors file: its header is no table", path=path))
+        raise FileError(t("{path} is not a safetensors file: its header is not a JSON object", path=path))
     metadata = entries.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict):
-        raise FileError(t("{path} is no safetensors file: its metadata is no table", path=path))
+        raise FileError(t("{path} is not a safetensors file: its metadata is not a JSON object", path=path))
     if len(entries) > limits.TENSORS:
         counts = {"count": f"{len(entries):,}", "most": f"{limits.TENSORS:,}"}
-        raise FileError(t("{path} has {count} tensors; files of up to {most} are read", path=path, **counts))
+        raise FileError(t("{path} has {count} tensors; the limit is {most}", path=path, **counts))
     spans: list[tuple[int, int, str]] = []
     shapes: dict[str, tuple[int, ...]] = {}
     dtypes: dict[str, str] = {}
@@ -84,7 +86,7 @@ def _tensor(path: Path, name: str, entry: Any) -> tuple[int, int, tuple[int, ...
     if len(name) > limits.TENSOR_NAME_CHARACTERS:
         raise FileError(
             t(
-                "{path} names a tensor with {count} characters; up to {most} are read: {name}",
+                "{path} has a tensor name of {count} characters; the limit is {most}: {name}",
                 path=path,
                 count=f"{len(name):,}",
                 most=limits.TENSOR_NAME_CHARACTERS,
@@ -106,8 +108,8 @@ def _tensor(path: Path, name: str, entry: Any) -> tuple[int, int, tuple[int, ...
         if (end - begin) * 8 != bits:
             raise ValueError
     except (KeyError, TypeError, ValueError) as error:
-        wrong = t("the entry of tensor {name} makes no sense", name=repr(name))
-        raise FileError(t("{path} is no valid safetensors file: {reason}", path=path, reason=wrong)) from error
+        wrong = t("the entry of tensor {name} is invalid", name=repr(name))
+        raise FileError(t("{path} is not a valid safetensors file: {reason}", path=path, reason=wrong)) from error
     return begin, end, shape, dtype
 
 
@@ -115,12 +117,14 @@ def _check_spans(path: Path, spans: list[tuple[int, int, str]], size: int) -> No
     place = 0
     for begin, end, name in sorted(spans):
         if begin != place:
-            wrong = t("tensor {name} overlaps another, or leaves a hole", name=repr(name))
-            raise FileError(t("{path} is no valid safetensors file: {reason}", path=path, reason=wrong))
+            wrong = t("tensor {name} overlaps another or leaves a gap", name=repr(name))
+            raise FileError(t("{path} is not a valid safetensors file: {reason}", path=path, reason=wrong))
         place = end
     if place > size:
         sizes = {"needed": place, "size": size}
-        raise FileError(t("{path} is cut off: its tensors need {needed} bytes, and it has {size}", path=path, **sizes))
+        raise FileError(
+            t("{path} is truncated: its tensors need {needed} bytes, but it has {size}", path=path, **sizes)
+        )
     if place < size:
-        wrong = t("{count} bytes follow its tensors", count=size - place)
-        raise FileError(t("{path} is no valid safetensors file: {reason}", path=path, reason=wrong))
+        wrong = t("there are {count} extra bytes after its tensors", count=size - place)
+        raise FileError(t("{path} is not a valid safetensors file: {reason}", path=path, reason=wrong))

@@ -39,7 +39,7 @@ def parse_hints(text: str) -> list[Hint]:
     try:
         rows = list(csv.reader(io.StringIO(text, newline="")))
     except csv.Error as error:
-        raise FileError(f"this is no table of hints: {error}") from error
+        raise FileError(f"this is not a table of hints: {error}") from error
     if rows and [cell.strip().lower() for cell in rows[0]][: len(COLUMNS)] == list(COLUMNS):
         del rows[0]
     return hints_of_rows(rows)
@@ -72,7 +72,7 @@ def hints_text(hints: Iterable[Hint]) -> str:
 
 
 def hint_problems(hints: Sequence[Hint]) -> list[str]:
-    """Return what is wrong with `hints`, a sentence each; hints with problems are kept all the same."""
+    """Return what is wrong with `hints`, a sentence each; hints with problems are kept anyway."""
     problems = []
     for number, hint in enumerate(hints, start=1):
         where = f"row {number}, {quote(hint.name, 40)}"
@@ -80,7 +80,7 @@ def hint_problems(hints: Sequence[Hint]) -> list[str]:
             architecture = by_name(hint.architecture)
         except KeyError:
             close = nearest(hint.architecture, ARCHITECTURES, 1)
-            meant = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(ARCHITECTURES)}"
+            meant = f"; did you mean {close[0]}?" if close else f"; the known ones are {', '.join(ARCHITECTURES)}"
             problems.append(f"{where}: unknown architecture {quote(hint.architecture, 40)}{meant}")
             continue
         try:

@@ -92,8 +92,8 @@ class LoraFile:
         if others:
             found = ", ".join(sorted({types[key] for key in others}))
             raise FileError(
-                f"{self.path} holds numbers of the type {found}, which a LoRA cannot be computed from, "
-                f"in {_counted(others)}; convert it to F16, BF16 or F32"
+                f"{self.path} has values of type {found}, which are not supported, in {_counted(others)}; "
+                "convert it to F16, BF16 or F32"
             )
 
     def _check(self, module: str, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -111,11 +111,11 @@ class LoraFile:
         with safe_open(str(self.path), framework="pt") as file:  # type: ignore[no-untyped-call,unused-ignore]
             keys = (key for keys in self.keys.values() for key in keys.values())
             bad = [key for key in keys if not _is_finite(file.get_tensor(key))]
-        return f"{self.path} holds NaN or infinity in {_counted(bad)}; it would spoil the model's weights"
+        return f"{self.path} contains NaN or infinity in {_counted(bad)}; it would corrupt the model's weights"
 
 
 def _is_finite(tensor: torch.Tensor) -> bool:
-    # Not every type can be asked: of eight bits only the conversion can.
+    # Not every dtype supports isfinite: 8-bit ones must be converted first.
     return bool(tensor.float().isfinite().all())
 
 
@@ -127,10 +127,10 @@ def _counted(keys: Sequence[str]) -> str:
 def open_lora(path: str | Path, loaded: Architecture | None = None) -> LoraFile:
     """Return the LoRA file at `path`.
 
-    loaded: the model that it is to be applied to; it decides where the file alone does not say.
+    loaded: the model that it will be applied to; it decides if the file alone does not.
 
     Raises:
-        FileError: it cannot be read, is no safetensors file, or holds no LoRA of a known architecture.
+        FileError: it cannot be read, is not a safetensors file, or is not a LoRA for a known architecture.
     """
     path = Path(path)
     header = read_header(path)
@@ -159,7 +159,7 @@ def module_keys(header: Header) -> dict[str, dict[str, str]]:
 
 
 def remarks(path: Path, header: Header, keys: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
-    """Return what is to be said of the tensors of the file at `path` and of what lies beside them."""
+    """Return messages about the tensors of the file at `path` and the configuration beside them."""
     others = sorted(names[name] for names in keys.values() for name in unused(names))
-    left_out = (f"nothing is computed from {_counted(others)}",) if others else ()
+    left_out = (f"ignored: {_counted(others)}",) if others else ()
     return (*settings(path, header, keys).remarks, *left_out)

@@ -54,26 +54,26 @@ def change_kind(names: Collection[str]) -> str:
     """Return the kind of the change that a module with parameters of these names makes, DoRA's direction included.
 
     Raises:
-        FileError: it is none that is known.
+        FileError: the kind is unknown.
     """
     for kind, needs in _NEEDS.items():
         known = {name for line in needs for alternative in line for name in alternative} - {"weight"}
         if not known.isdisjoint(names):
             return kind
-    raise FileError(f"a module with the parameters {', '.join(sorted(names))} is of no kind that is known")
+    raise FileError(f"a module with the parameters {', '.join(sorted(names))} is of an unknown kind")
 
 
 def kind(names: Collection[str]) -> str:
-    """Return the kind of a module with parameters of these names ("lora", "loha", …); "dora" where it is decomposed.
+    """Return the kind of a module with parameters of these names ("lora", "loha", …); "dora" if it is decomposed.
 
     Raises:
-        FileError: it is none that is known.
+        FileError: the kind is unknown.
     """
     return "dora" if any(name in names for name in _DECOMPOSED) else change_kind(names)
 
 
 def rank(shapes: Shapes) -> int | None:
-    """Return the rank of a module's factors; None where nothing of it is factored.
+    """Return the rank of a module's factors; None if nothing in it is factored.
 
     Raises:
         FileError: its parts have different ranks, or the rank is 0.
@@ -84,7 +84,7 @@ def rank(shapes: Shapes) -> int | None:
             axes.update(others)
     parts = {name: shapes[name] for name in axes if name in shapes}
     if any(len(shape) < 2 for shape in parts.values()):
-        raise FileError(f"a module with {shapes_text(parts)} makes no sense: factors are matrices")
+        raise FileError(f"the factors of a module must be matrices: {shapes_text(parts)}")
     ranks = {shape[axis] for name, shape in parts.items() for axis in axes[name]}
     if len(ranks) > 1:
         raise FileError(f"the parts of a module have different ranks: {shapes_text(parts)}")
@@ -94,21 +94,21 @@ def rank(shapes: Shapes) -> int | None:
 
 
 def check(shapes: Shapes) -> None:
-    """Raise where parameters of these shapes cannot be those of one module.
+    """Check that parameters of these shapes can belong to one module.
 
     Raises:
-        FileError: something is missing or of an impossible shape, or the kind is not known.
+        FileError: something is missing or has an impossible shape, or the kind is unknown.
     """
     form = change_kind(shapes)
     for line in _NEEDS[form]:
         if not any(all(name in shapes for name in alternative) for alternative in line):
             wanted = " or ".join(" and ".join(alternative) for alternative in line)
-            raise FileError(f"a module has {', '.join(sorted(shapes))}, and misses {wanted}")
+            raise FileError(f"a module has {', '.join(sorted(shapes))}, but lacks {wanted}")
     if ("hada_t1" in shapes) != ("hada_t2" in shapes):
-        raise FileError(f"a module has one of hada_t1 and hada_t2, and misses the other: {shapes_text(shapes)}")
+        raise FileError(f"a module has only one of hada_t1 and hada_t2: {shapes_text(shapes)}")
     for name in _NUMBERS:
         if prod(shapes.get(name, ())) != 1:
-            raise FileError(f"{name} of a module is to be one number, and has the shape {tuple(shapes[name])}")
+            raise FileError(f"{name} of a module must be a single number, but has shape {tuple(shapes[name])}")
     rank(shapes)
 
 

@@ -17,9 +17,9 @@ from .parameters import kind
 
 @dataclass(frozen=True)
 class Summary:
-    """What the header of a LoRA file says.
+    """What the header of a LoRA file tells about it.
 
-    kinds: of its modules ("lora", "loha", …), sorted. touched: the blocks that it has tensors in, in layout order.
+    kinds: the kinds of its modules ("lora", "loha", …), sorted. touched: the blocks it has tensors in, in layout order.
     """
 
     architecture: Architecture
@@ -30,13 +30,13 @@ class Summary:
 def summarize(path: str | Path, loaded: Architecture | None = None) -> Summary:
     """Return what the LoRA file at `path` is; only its header is read.
 
-    loaded: the model that it is to be applied to; it decides where the file alone does not say.
+    loaded: the model that it will be applied to; it decides if the file alone does not.
 
     Raises:
-        FileError: it is no safetensors file, cannot be read, or holds no LoRA of a known architecture.
+        FileError: it is not a safetensors file, cannot be read, or is not a LoRA for a known architecture.
     """
     if Path(path).suffix != ".safetensors":
-        raise FileError(f"{path} is no safetensors file; what it holds is known only to who loads it")
+        raise FileError(f"{path} is not a safetensors file; its contents cannot be read without loading it")
     file = open_lora(path, loaded)
     kinds = set()
     for parameters in {tuple(sorted(names)) for names in file.keys.values()}:
@@ -60,7 +60,7 @@ class Summaries:
         return path in self._known
 
     def of(self, path: str, loaded: Architecture | None = None) -> Summary:
-        """Return the summary of the file at `path`, where a model is loaded as one for it.
+        """Return the summary of the file at `path`, given the loaded model, if any.
 
         Raises:
             FileError: as `summarize` does.

@@ -38,11 +38,11 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise FileError(f"{path} is not UTF-8: byte {error.start} makes no character; save it as UTF-8") from error
+        raise FileError(f"{path} is not valid UTF-8 at byte {error.start}; save it as UTF-8") from error
 
 
 def write_text(path: Path, text: str, known_version: str | None = None) -> None:
-    """Replace the file at `path` by `text`, at once and whole; the old one is kept beside it with `.bak` added.
+    """Replace the file at `path` with `text`, atomically; the old one is kept beside it with `.bak` added.
 
     known_version: `version(path)` when the file was read; None to write whatever is there.
 
@@ -57,7 +57,9 @@ def _write(path: Path, text: str, known_version: str | None) -> None:
     try:
         data = text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise FileError(f"{path} cannot be written: its character {error.start + 1} is half of one") from error
+        raise FileError(
+            f"{path} cannot be written: its character {error.start + 1} is half of a surrogate pair"
+        ) from error
     _check_size(len(data), path)
     write(path, data, backup=True, known_version=known_version)
 
@@ -92,7 +94,7 @@ class PresetStore:
         return own if own.exists() else self.shipped / name
 
     def read(self, name: str) -> Reading:
-        """Return the user's file `name`, or the shipped one where the user has none, for an editor.
+        """Return the user's file `name`, or the shipped one if the user has none, for an editor.
 
         Raises:
             FileError: it cannot be read.
@@ -112,7 +114,7 @@ class PresetStore:
             return Reading(text, version(own))
 
     def change(self, name: str, edit: Callable[[str], str]) -> Reading:
-        """Replace the text of the file `name`, as it is at this moment, by what `edit` returns for it.
+        """Replace the current text of the file `name` with what `edit` returns for it.
 
         Nobody else who saves through this module comes in between, so nothing of theirs is lost.
 
@@ -156,7 +158,7 @@ class PresetStore:
         return self._elements[1]
 
     def create(self, predecessors: Iterable[Path] = ()) -> list[str]:
-        """Make the user's files where they do not exist yet; return what was done, a sentence each.
+        """Create the user's files if they do not exist yet; return what was done, a sentence each.
 
         predecessors: folders in which the extension that people come from keeps its files; taken over from
             the first that has one, once. What is shipped with us and missing there is added at the end.
@@ -171,7 +173,7 @@ class PresetStore:
             for folder in predecessors:
                 if (folder / name).is_file():
                     text = _taken_over(read_text(folder / name), text, name)
-                    said.append(f"{folder / name} was taken over into {own}")
+                    said.append(f"{folder / name} was imported into {own}")
                     break
             with suppress(ChangedError):  # another program that starts at the same time has made it
                 write_text(own, text, known_version="")

@@ -1,6 +1,6 @@
-"""How multipliers reach the weights: one file a host family.
+"""How multipliers reach the weights: one file for each host family.
 
-A host is told by what it has loaded, never by its version.
+Hosts are recognized by what they have loaded, never by their version.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from .base import Host
 
 
 def detect() -> Host | None:
-    """Return the host that this process runs in, None if it is none that is known."""
+    """Return the host that this process runs in, None if it is unknown."""
     networks = sys.modules.get("networks")
     if networks is None or not hasattr(networks, "load_networks"):
         return None
@@ -49,5 +49,5 @@ def _a1111(networks: Any) -> Host | None:
 
 
 def _loads_part_by_part(patchers: Any) -> bool:
-    """Tell whether a host's module of patchers is made like ComfyUI's."""
+    """Return whether a host's module of patchers is ComfyUI-style."""
     return hasattr(patchers, "LowVramPatch") and hasattr(getattr(patchers, "ModelPatcher", None), "partially_load")

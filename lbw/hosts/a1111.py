@@ -1,11 +1,11 @@
 """AUTOMATIC1111 1.6 to 1.10.
 
-The host merges layer by layer at a layer's next forward, whenever the tuple of (name, strengths) over
-`networks.loaded_networks` differs from the tuple that the layer was merged with. A LoRA with block weights
-stands in that list as a view: a copy of the host's `Network` whose modules are copies that share the host's
-tensors and answer `multiplier()` with a number of their own. A view's name holds the digest of its block
-weights, so that the host itself sees what a layer is merged with, whatever happened in between. Layers whose
-multipliers are the same as before are then marked as merged already: those are not touched.
+The host merges each layer at its next forward, whenever the tuple of (name, strengths) over `networks.loaded_networks`
+differs from the tuple that the layer was merged with. A LoRA with block weights is in that list as a view: a copy of
+the host's `Network` whose modules are copies that share the host's tensors and return a number of their own from
+`multiplier()`. The name of a view contains the digest of its block weights, so that the host itself sees what a layer
+is merged with, whatever happened in between. Layers whose multipliers have not changed are then marked as already
+merged and left alone.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _REMEMBERED = 16
 
 
 class PlannedName(str):
-    """The name of a LoRA with block weights: equal to another only if the multipliers are the same.
+    """The name of a LoRA with block weights: two are equal only if their multipliers are the same.
 
-    Prints as the plain name, and is never equal to one: a layer merged without block weights is another.
+    It prints as the plain name, but is never equal to it: a layer merged without block weights is different.
     """
 
     digest: str
@@ -50,7 +50,7 @@ class PlannedName(str):
 
 
 def _view(network: Any, resolved: ResolvedLora) -> Any:
-    """Return a copy of `network` whose modules answer with the multipliers of `resolved`; tensors are shared."""
+    """Return a copy of `network` whose modules return the multipliers of `resolved`; tensors are shared."""
     view = copy.copy(network)
     view.name = PlannedName(network.name, resolved.digest)
     view.te_multiplier = resolved.request.te
@@ -61,7 +61,7 @@ def _view(network: Any, resolved: ResolvedLora) -> Any:
     view.modules = {}
     for key, module in network.modules.items():
         multiplier = resolved.multiplier(locate(key, resolved.architecture))
-        # The host merges the projections of a fused attention layer all together or not at all.
+        # The host merges all projections of a fused attention layer together or not at all.
         if multiplier == 0 and type(module.sd_module).__name__ not in _FUSED:
             continue
         twin = copy.copy(module)
@@ -72,7 +72,7 @@ def _view(network: Any, resolved: ResolvedLora) -> Any:
 
 
 def _layer_keys(networks: Sequence[Any]) -> dict[str, tuple[Any, ...]]:
-    """Return, by layer, what is merged into it: for each network in turn its file, multiplier and rank."""
+    """Return, by layer, what is merged into it: the file, multiplier and rank of each network."""
     keys: dict[str, list[Any]] = {}
     for network in networks:
         file = network.network_on_disk.filename, network.mtime, getattr(network, "lbw_file_version", "")
@@ -87,19 +87,19 @@ def _layer_keys(networks: Sequence[Any]) -> dict[str, tuple[Any, ...]]:
 
 
 def _names(networks: Sequence[Any]) -> tuple[Any, ...]:
-    """Return the tuple by which the host tells what a layer is merged with."""
+    """Return the tuple that tells the host what a layer is merged with."""
     return tuple((n.name, n.te_multiplier, n.unet_multiplier, n.dyn_dim) for n in networks)
 
 
 def _is_planned(names: tuple[Any, ...]) -> bool:
-    """Tell whether any of the LoRAs that a layer is merged with has block weights."""
+    """Return whether any LoRA merged into a layer has block weights."""
     return any(isinstance(name, PlannedName) for name, *_ in names)
 
 
 def guarded(merge: Callable[[Any], Any], layer: Any) -> Any:
-    """Let the host `merge` a layer; one that it left half done counts as merged with something unknown.
+    """Let the host `merge` a layer; if that fails halfway, mark it as merged with something unknown.
 
-    The host would take it for untouched, and never give it its base weights back.
+    Otherwise the host would consider it untouched and never restore its base weights.
     """
     try:
         return merge(layer)
@@ -131,7 +131,7 @@ class A1111Host(Host):
         if layers is None:
             self.networks.assign_network_names_to_compvis_modules(model)
             layers = model.network_layer_mapping
-        # The mapping holds every module; those that only hold others are no layers.
+        # The mapping has every module; those that only contain others are not layers.
         weights = {name: layer._parameters.get("weight") for name, layer in layers.items() if layer._parameters}
         return {
             f"{name}.weight" if weight is not None else name: tuple(weight.shape) if weight is not None else ()
@@ -139,12 +139,12 @@ class A1111Host(Host):
         }
 
     def before(self) -> None:
-        """Put the host's own networks back into its list: it looks there for those that it need not load again."""
+        """Put the host's own networks back into its list, where it looks for networks that are already loaded."""
         loaded = self.networks.loaded_networks
         loaded[:] = [getattr(network, "lbw_network", network) for network in loaded]
 
     def forget(self, filename: str) -> None:
-        """Take the networks of that file from those that the host keeps: it sees by itself only that one is younger."""
+        """Drop the networks of that file from the host's cache; the host itself only notices newer files."""
         loaded, kept = self.networks.loaded_networks, self.networks.networks_in_memory
         loaded[:] = [network for network in loaded if network.network_on_disk.filename != filename]
         for name in [name for name, network in kept.items() if network.network_on_disk.filename == filename]:
@@ -184,7 +184,7 @@ class A1111Host(Host):
         self.apply(loras)
 
     def _known_view(self, network: Any, resolved: ResolvedLora) -> Any:
-        """Return the view of `network` for `resolved`, the one in force if it is the same."""
+        """Return the view of `network` for `resolved`, reusing the active one if it is the same."""
         for view in self._views:
             if (
                 getattr(view, "lbw_network", None) is network
@@ -195,7 +195,7 @@ class A1111Host(Host):
         return _view(network, resolved)
 
     def _mark(self) -> None:
-        """Mark the layers whose merged weights are already those of the networks in force.
+        """Mark the layers whose merged weights already match the active networks.
 
         Nothing is done between two prompts without block weights.
         """

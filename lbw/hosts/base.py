@@ -1,4 +1,4 @@
-"""What the rest of the program asks of a host, and what all WebUI hosts have in common."""
+"""What the rest of the program needs from a host, and what all WebUI hosts have in common."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from lbw.files.header import read_header
 
 
 class Host(ABC):
-    """A WebUI whose LoRA machinery takes multipliers.
+    """A WebUI whose LoRA code accepts multipliers.
 
-    For each activation: `find` for every tag, `before`, `forget` for files that changed, the host's own
-    activation, `apply`. During sampling
-    `switch`, whenever a LoRA begins or ends to work. `close` gives the host back as it was.
+    For each activation: `find` for every tag, `before`, `forget` for files that changed, the host's own activation,
+    `apply`. During sampling, `switch` whenever a LoRA starts or stops being active. `close` restores the host.
     """
 
     title: str
@@ -32,7 +31,7 @@ class Host(ABC):
 
     @abstractmethod
     def model(self) -> Any:
-        """Return the loaded model, an object that lives as long as it; None if none is loaded."""
+        """Return the loaded model, as an object with the same lifetime; None if none is loaded."""
 
     @abstractmethod
     def tensors(self) -> Mapping[str, tuple[int, ...]]:
@@ -40,49 +39,49 @@ class Host(ABC):
 
     @abstractmethod
     def before(self) -> None:
-        """Prepare for the host's own activation: it must find what it left at its last one."""
+        """Prepare for the host's own activation: it must find what its last one left."""
 
     @abstractmethod
     def apply(self, loras: Sequence[ResolvedLora]) -> list[str]:
         """Make the host scale the LoRAs that it has activated by the multipliers of `loras`, in prompt order.
 
-        Touches the tensors whose multiplier differs from what is in force, and no others. Returns a message
-        for each LoRA that did not load or does not fit.
+        Only touches tensors whose multiplier has changed. Returns a message for each LoRA that was not loaded or does
+        not fit.
         """
 
     @abstractmethod
     def switch(self, loras: Sequence[ResolvedLora]) -> None:
-        """Like `apply`, for the denoiser that is sampling at this moment."""
+        """Like `apply`, for the denoiser that is currently sampling."""
 
     @abstractmethod
     def close(self) -> None:
         """Undo what was changed in the host."""
 
     def forget(self, filename: str) -> None:
-        """Let the host read a LoRA's file anew at its next activation: another has taken its place.
+        """Make the host read a LoRA's file again at its next activation, because it was replaced.
 
-        The Forge family does nothing where the files' names and strengths are those of the last time, and keeps what
-        it has read.
+        The Forge family does nothing if the names and strengths are the same as last time, and caches what it has
+        read.
         """
         model = self.model()
         if hasattr(model, "current_lora_hash"):
             model.current_lora_hash = "[another file]"
         load = getattr(self.networks, "load_lora_state_dict", None)
         while load is not None and not hasattr(load, "cache_clear"):
-            load = getattr(load, "__wrapped__", None)  # below what others have put around it
+            load = getattr(load, "__wrapped__", None)  # inside the wrappers of others
         if load is not None:
             load.cache_clear()
 
     def load(self) -> None:
-        """Let the WebUI load the model that it is set to, if it has not yet."""
+        """Let the WebUI load its selected model, if it has not yet."""
         sd_models = sys.modules.get("modules.sd_models")
         if hasattr(sd_models, "forge_model_reload"):
             sd_models.forge_model_reload()  # type: ignore[union-attr]
         else:
-            getattr(sys.modules.get("modules.shared"), "sd_model", None)  # a property that loads
+            getattr(sys.modules.get("modules.shared"), "sd_model", None)  # a property that loads the model
 
     def architecture(self) -> Architecture | None:
-        """Return the loaded model's architecture, None if it is not known."""
+        """Return the loaded model's architecture, None if it is unknown."""
         model = self.model()
         if model is None:
             return None
@@ -110,14 +109,14 @@ class Host(ABC):
 
 
 def shared_model() -> Any:
-    """Return the WebUI's loaded model, without loading one; None if none is."""
+    """Return the WebUI's loaded model, without loading one; None if none is loaded."""
     sd_models = sys.modules.get("modules.sd_models")
     data = getattr(sd_models, "model_data", None)
     return getattr(data, "sd_model", None)
 
 
 def parameters_of(objects: Any) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the denoiser's and the text encoders' parameters, of a Forge host's `forge_objects`."""
+    """Return the shapes of the parameters of denoiser and text encoders in a Forge host's `forge_objects`."""
     models = [objects.unet.model, getattr(objects.clip, "cond_stage_model", None)]
     return {
         name: tuple(parameter.shape)
@@ -128,7 +127,7 @@ def parameters_of(objects: Any) -> dict[str, tuple[int, ...]]:
 
 
 def put_on(model: Any, owners: Mapping[str, Any]) -> None:
-    """Put patchers with LoRAs on `model`, of a Forge host, for this pass and for the next, unless they are there."""
+    """Set patchers with LoRAs on `model`, of a Forge host, for this pass and the next, unless they are set already."""
     applied = model.forge_objects_after_applying_lora
     if all(getattr(applied, side) is owner for side, owner in owners.items()):
         return
@@ -140,12 +139,12 @@ def put_on(model: Any, owners: Mapping[str, Any]) -> None:
 
 
 def inner(owner: Any) -> Any:
-    """Return the patcher of `owner`, which is one, or a CLIP that holds one."""
+    """Return the patcher of `owner`, which is a patcher or a CLIP that has one."""
     return getattr(owner, "patcher", owner)
 
 
 def pristine_of(owner: Any) -> Any:
-    """Return what the host made, where `owner` is our clone of it."""
+    """Return the host's object if `owner` is our clone of it."""
     return getattr(owner, "lbw_pristine", owner)
 
 
@@ -154,7 +153,7 @@ def does_not_fit(name: str, architecture: Architecture, path: str = "", of_denoi
 
     path: of its file, whose header may tell the model that it is for.
     """
-    part = t("its part for the denoiser changes nothing") if of_denoiser else t("it changes nothing")
+    part = t("its part for the denoiser has no effect") if of_denoiser else t("it has no effect")
     message = t(
         "LoRA {name} does not fit the loaded model ({model}): {part}",
         name=quote(name),
@@ -177,7 +176,7 @@ def not_loaded(name: str) -> str:
 
 
 def bypass() -> str:
-    """Return the kind of the loaded model where a Forge host merges LoRAs into it in a way of its own, else nothing."""
+    """Return the kind of the loaded model if a Forge host merges LoRAs into it in its own way, otherwise ""."""
     arguments = getattr(sys.modules.get("backend.args"), "dynamic_args", {})
     if arguments.get("nunchaku"):
         return "nunchaku"
@@ -185,11 +184,11 @@ def bypass() -> str:
 
 
 def bypassed(title: str, kind: str, loras: Iterable[ResolvedLora]) -> list[str]:
-    """Return a message for each of `loras` that has block weights, which do not reach a model of `kind`."""
+    """Return a message for each of `loras` with block weights, which have no effect on a model of `kind`."""
     return [
         t(
-            "LoRA {name} is applied without block weights: {webui} merges into a model in {kind} by itself, and "
-            "takes no multipliers there",
+            "LoRA {name} is applied without block weights: {webui} merges LoRAs into {kind} models by itself and "
+            "supports no multipliers there",
             name=quote(lora.request.name),
             webui=title,
             kind=kind,

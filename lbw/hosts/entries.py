@@ -1,7 +1,7 @@
-"""Entries of hosts that keep the patches of all LoRAs in one list a tensor: whose they are, weighted, compared.
+"""Patch entries of hosts with one list per tensor for all LoRAs: which LoRA they belong to, weighting, comparison.
 
-An entry begins with its strength: `(strength, patch, strength of the model[, offset, function[, on the fly]])`. Where
-LoRAs are added on the fly by functions of their own, an entry is such a function, and holds those tuples in `patch`.
+An entry begins with its strength: `(strength, patch, strength of the model[, offset, function[, on the fly]])`. If
+LoRAs are applied on the fly by functions of their own, an entry is such a function, with those tuples in `patch`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Counts = Mapping[str, int]  # how many entries, by tensor
 
 @dataclass(frozen=True)
 class Added:
-    """What one LoRA file added: how many entries to which tensor, for each table of the host's patcher.
+    """What one LoRA file added: the number of entries for each tensor, for each table of the host's patcher.
 
     names: the file's tensors.
     """
@@ -32,12 +32,12 @@ class Added:
 
 
 def counts_of(patcher: Any, tables: Iterable[str]) -> dict[str, Counts]:
-    """Return how many entries a patcher has for each tensor, by table; there may be no patcher."""
+    """Return how many entries a patcher, if any, has for each tensor, by table."""
     return {name: {key: len(entries) for key, entries in getattr(patcher, name, {}).items()} for name in tables}
 
 
 def difference(before: Mapping[str, Counts], after: Mapping[str, Counts]) -> dict[str, Counts]:
-    """Return how many entries were added to each tensor, by table; tables without new ones are left out."""
+    """Return how many entries were added to each tensor, by table; tables without new entries are omitted."""
     added = {
         name: {
             key: count - before[name].get(key, 0) for key, count in counts.items() if count > before[name].get(key, 0)
@@ -57,10 +57,10 @@ def weighted(entry: Any, multiplier: float) -> Any:
 
 
 def plan_table(pristine: Table, owners: Sequence[tuple[Counts, ResolvedLora | None]]) -> dict[str, list[Any]]:
-    """Return `pristine` with each owner's multipliers as the strengths of its entries; zeros are left out.
+    """Return `pristine` with each owner's multipliers as the strengths of its entries; zeros are omitted.
 
-    owners: in the order in which they added entries, how many to which tensor, and what was asked for; None for
-        a LoRA that no tag named. What was there before any of them stays as it is.
+    owners: in the order in which they added entries, how many for each tensor, and the resolved LoRA; None for a LoRA
+        that no tag named. Entries from before the first owner are left unchanged.
     """
     result: dict[str, list[Any]] = {}
     for key, entries in pristine.items():
@@ -81,9 +81,9 @@ def plan_table(pristine: Table, owners: Sequence[tuple[Counts, ResolvedLora | No
 
 
 def with_strangers(planned: Table, was_planned: Table, table: Table) -> dict[str, list[Any]]:
-    """Return `planned` and behind it, of each tensor, the entries of `table` that somebody else has added.
+    """Return `planned`, followed for each tensor by the entries of `table` that others have added.
 
-    was_planned: the plan that `table` was made of.
+    was_planned: the plan that `table` was made from.
     """
     result = {key: list(entries) for key, entries in planned.items()}
     for key, entries in table.items():
@@ -94,12 +94,12 @@ def with_strangers(planned: Table, was_planned: Table, table: Table) -> dict[str
 
 
 def same_table(a: Table, b: Table) -> bool:
-    """Tell whether two tables hold the same entries."""
+    """Return whether two tables have the same entries."""
     return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
 
 
 def same(a: Sequence[Any], b: Sequence[Any]) -> bool:
-    """Tell whether two lists of entries are the same: numbers equal, everything else identical."""
+    """Return whether two lists of entries are the same: numbers equal, everything else identical."""
     return len(a) == len(b) and all(map(_same, a, b))
 
 

@@ -1,13 +1,12 @@
 """Forge, and Forge Neo up to 2025-10.
 
-The host keeps, on a clone of each model's patcher, `lora_patches`: for each LoRA file an identifier (file,
-strength, …) and its patches, each of which begins with its strength. Its loader merges when the text of the
-list of identifiers has changed. Here those patches are copied with our multiplier in the strength's place,
-under an identifier that holds the digest of the block weights, and put on a clone of the patcher; what the
-host made is kept untouched beside it.
+On a clone of each model's patcher the host keeps `lora_patches`: for each LoRA file an identifier (file, strength, …)
+and its patches, each of which begins with its strength. Its loader merges when the text of the list of identifiers has
+changed. Here those patches are copied with our multiplier as the strength, under an identifier that contains the digest
+of the block weights, and set on a clone of the patcher; the host's own patcher is kept unchanged beside it.
 
-The host's loader undoes and merges every tensor at each change. It is wrapped so that it is asked to do so
-for the tensors alone whose patches differ from those that are merged.
+At each change the host's loader restores and merges every tensor. It is wrapped so that it does so only for tensors
+whose patches differ from the merged ones.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ LoraPatches = dict[Identifier, Patches]
 
 
 def weighted(patches: Patches, resolved: ResolvedLora) -> Patches:
-    """Return `patches` with the multipliers of `resolved` as their strengths; those at zero are left out."""
+    """Return `patches` with the multipliers of `resolved` as their strengths; those at zero are omitted."""
     result: Patches = {}
     for key, entries in patches.items():
         multiplier = resolved.multiplier(locate(key, resolved.architecture))
@@ -43,8 +42,8 @@ def plan_patches(pristine: LoraPatches, loras: Sequence[tuple[str, ResolvedLora]
     """Return the host's `lora_patches` with block weights.
 
     pristine: as the host made them. loras: file and request of each tag, in prompt order. encoder: whether these
-        are the patches of the text encoders, else of the denoiser. Tags of one file and one strength share an
-        entry of the host's; each gets one of its own.
+        are the patches of the text encoders, not of the denoiser. In the host, tags with the same file and strength
+        share an entry; here each gets its own.
     """
     result: LoraPatches = {}
     for identifier, patches in pristine.items():
@@ -62,7 +61,7 @@ def plan_patches(pristine: LoraPatches, loras: Sequence[tuple[str, ResolvedLora]
 
 
 def replace(owner: Any, loras: Sequence[tuple[str, ResolvedLora]], encoder: bool) -> Any:
-    """Return `owner` with block weights: itself if it has them already, what the host made if there are none."""
+    """Return `owner` with block weights: itself if it has them already, the host's object if there are none."""
     pristine = pristine_of(owner)
     if pristine is None:
         return None
@@ -88,13 +87,15 @@ class ForgeHost(Host):
 
     def model(self) -> Any:
         model = shared_model()
-        return model if hasattr(model, "forge_objects") else None  # before the first picture a stand-in is there
+        return (
+            model if hasattr(model, "forge_objects") else None
+        )  # before the first picture there is only a placeholder
 
     def tensors(self) -> Mapping[str, tuple[int, ...]]:
         return parameters_of(self.model().forge_objects)
 
     def before(self) -> None:
-        """Nothing: what the host made stands untouched on its own patchers."""
+        """Nothing to do: the host's own patchers are unchanged."""
 
     def apply(self, loras: Sequence[ResolvedLora]) -> list[str]:
         model = self.model()
@@ -120,7 +121,7 @@ class ForgeHost(Host):
         try:
             sampling.refresh_loras()
         except BaseException:
-            # The host takes a patcher that it has loaded for merged: the next picture needs another one.
+            # The host assumes that a loaded patcher is merged: the next picture needs a new one.
             put_on(model, {"unet": pristine})
             raise
 
@@ -128,11 +129,11 @@ class ForgeHost(Host):
         return [(self.find(resolved.request.name) or "", resolved) for resolved in loras]
 
     def _problems(self, applied: Any, tags: Sequence[tuple[str, ResolvedLora]]) -> list[str]:
-        """Return messages for LoRAs of which nothing reached the model."""
+        """Return messages for LoRAs that had no effect on the model."""
         if kind := bypass():
             return bypassed(self.title, kind, [resolved for _, resolved in tags])
         owners = [pristine_of(owner) for owner in (applied.unet, applied.clip) if owner is not None]
-        # The host takes names of models that were loaded before for this one's, and makes an entry without patches.
+        # The host may use names of previously loaded models, and makes an entry without patches.
         loaded = {entry[0] for owner in owners for entry, patches in inner(owner).lora_patches.items() if patches}
         return [does_not_fit(r.request.name, r.architecture, f) for f, r in tags if f not in loaded]
 
@@ -145,7 +146,7 @@ class ForgeHost(Host):
 
 
 class PartialRefresh:
-    """Wraps `LoraLoader.refresh`, so that the host undoes and merges the tensors alone whose patches changed."""
+    """Wraps `LoraLoader.refresh`, so that the host restores and merges only tensors whose patches changed."""
 
     def __init__(self, loader_class: Any) -> None:
         self._merged: WeakKeyDictionary[Any, tuple[str, dict[Any, tuple[Any, ...]]]] = WeakKeyDictionary()
@@ -164,7 +165,7 @@ class PartialRefresh:
         known_hash, merged = self._merged.pop(loader, ("", {}))
         online = any(identifier[3] for identifier in lora_patches) or bool(loader.online_backup)
         whole = known_hash != loader.loaded_hash or online or kwargs.get("force_refresh") or len(args) >= 2
-        # Should the host fail in between, the next refresh must not take what is merged for what it wants.
+        # If the host fails in between, the next refresh must not believe that the right patches are merged.
         loader.loaded_hash = "interrupted"
         if whole:
             result = original(loader, lora_patches, *args, **kwargs)
@@ -181,7 +182,7 @@ class PartialRefresh:
 
 @contextmanager
 def only(loader: Any, touched: Set[Any]) -> Iterator[None]:
-    """Let the host's loader restore the tensors `touched` alone, the others hidden from it."""
+    """Let the host's loader restore only the tensors `touched`; the others are hidden from it."""
     kept = {key: weight for key, weight in loader.backup.items() if key not in touched}
     loader.backup = {key: weight for key, weight in loader.backup.items() if key in touched}
     try:
@@ -196,7 +197,7 @@ def restricted(patches: Patches, touched: Set[Any]) -> Patches:
 
 
 def signature(lora_patches: LoraPatches) -> dict[str, tuple[Any, ...]]:
-    """Return, by tensor, what is to be merged into it: strengths, and the patches themselves."""
+    """Return, by tensor, what should be merged into it: strengths and patches."""
     result: dict[str, list[Any]] = {}
     for patches in lora_patches.values():
         for key, entries in patches.items():

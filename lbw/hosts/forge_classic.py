@@ -1,4 +1,4 @@
-"""Forge Classic and older Forge: `ldm_patched`, whose patchers merge all in `patch_model`, and restore all."""
+"""Forge Classic and older Forge: `ldm_patched`, whose patchers merge and restore everything in `patch_model`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ForgeClassicHost(ListsHost):
     title = "Forge"
 
     def merge(self, patcher: Any, wanted: Mapping[str, dict[str, list[Any]]]) -> None:
-        """Let the host restore and merge the tensors alone whose entries differ."""
+        """Let the host restore and merge only the tensors whose entries differ."""
         table = wanted["patches"]
         keys = [key for key in patcher.patches.keys() | table.keys() if not _same(patcher.patches, table, key)]
         utils = sys.modules["ldm_patched.modules.utils"]

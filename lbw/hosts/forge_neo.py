@@ -1,7 +1,8 @@
-"""Forge Neo since 2025-11: patchers made like ComfyUI's, in `backend.patcher.base`.
+"""Forge Neo since 2025-11: ComfyUI-style patchers, in `backend.patcher.base`.
 
-Two generations are known. In one an entry of `patches` says as its last item whether it is added on the fly. In the
-other such entries are functions of their own, in `weight_wrapper_patches`. Forge Neo before them is as Forge.
+Two generations are known. In one, the last item of an entry in `patches` says whether it is applied on the fly. In the
+other, such entries are functions of their own, in `weight_wrapper_patches`. Earlier versions of Forge Neo are like
+Forge.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class ForgeNeoHost(ListsHost):
         super().__init__(networks)
         if hasattr(patchers, "OnlineLoRAPatch"):
             self.tables = ("patches", _WRAPPERS)
-        # Newer ones keep ComfyUI's own package, and its names.
+        # Newer ones include ComfyUI's own package, with its names.
         comfy = hasattr(patchers, "comfy")
         names = Names("comfy_cast_weights", "comfy_patched_weights")
         forge = Names("parameters_manual_cast", "forge_patched_weights")
@@ -42,7 +43,7 @@ class ForgeNeoHost(ListsHost):
         return bypassed(self.title, kind, loras) if kind else problems
 
     def merge(self, patcher: Any, wanted: Mapping[str, dict[str, list[Any]]]) -> None:
-        """Renew the tensors whose entries differ."""
+        """Update the tensors whose entries differ."""
         for name, table in wanted.items():
             setattr(patcher, name, table)
         self._loader.refresh(patcher)

@@ -1,7 +1,7 @@
 """The weights of a pipeline that LoRAs change, matched with the modules of the original checkpoint.
 
-A trainer and a pipeline may write one module differently: fused in one and split in the other, or with its halves
-swapped. `Whole` knows which rows of which layers a module, or a part of it, is.
+Trainers and pipelines may represent a module differently: fused in one and split in the other, or with its halves
+swapped. `Whole` knows which rows of which layers correspond to a module or a part of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lbw.files.delta import Delta, Parameters, delta, output_rows
 
 
 class Layer:
-    """A weight of the pipeline and the bias beside it; what they were is kept from the first change on."""
+    """A weight of the pipeline and its bias; their base values are kept from the first change on."""
 
     def __init__(self, module: torch.nn.Module, attribute: str = "weight") -> None:
         self.parameter: torch.nn.Parameter = getattr(module, attribute)
@@ -39,7 +39,7 @@ class Layer:
         return self._base
 
     def restore(self) -> None:
-        """Give weight and bias their base back, bit for bit."""
+        """Restore the base of weight and bias, bit for bit."""
         weight, bias = self.base()
         self.parameter.data.copy_(weight)
         if self.bias is not None and bias is not None:
@@ -50,7 +50,7 @@ class Layer:
         """Set weight and bias to base + change, summed in float32.
 
         Raises:
-            HostError: a sum is too large for the weight's type; nothing is written then.
+            HostError: a sum is too large for the weight's dtype; then nothing is written.
         """
         weight, bias = self.base()
         sums = _sum(weight, change), None if bias is None or bias_change is None else _sum(bias, bias_change)
@@ -64,14 +64,12 @@ def _sum(base: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
     total = (base.float() + change).to(base.dtype)
     if not _is_finite(total) and _is_finite(base):
         dtype = str(base.dtype).removeprefix("torch.")
-        raise HostError(
-            f"the LoRAs' change is so large that a weight is no longer a {dtype} number; lower the strength"
-        )
+        raise HostError(f"the LoRAs change a weight so much that {dtype} cannot represent it; lower the strength")
     return total
 
 
 def _is_finite(tensor: torch.Tensor) -> bool:
-    # Types of one byte are not asked themselves.
+    # 8-bit dtypes do not support isfinite.
     return bool((tensor.float() if tensor.element_size() == 1 else tensor).isfinite().all())
 
 
@@ -87,17 +85,17 @@ class Rows(NamedTuple):
 class Whole:
     """A module of the original checkpoint, in one component of a pipeline.
 
-    order: the parts of its output, top to bottom; none where the original is not fused. layers: the pipeline's, each
-    with the parts that it holds, none where it is the whole.
+    order: the parts of its output, top to bottom; empty if the original is not fused. layers: the pipeline's, each with
+    the parts that it contains, empty for the whole module.
     """
 
     order: tuple[str, ...]
     layers: list[tuple[tuple[str, ...], Layer]] = field(default_factory=list)
 
     def rows(self, parts: tuple[str, ...] = (), parameters: Parameters | None = None) -> list[Rows] | None:
-        """Return where `parts`, or all of the module, are, in their order; None where the pipeline lacks one of them.
+        """Return where `parts`, or the whole module, are, in order; None if the pipeline lacks one of them.
 
-        parameters: of the LoRA's module. Where the pipeline's layer is fused, they say how high the parts are.
+        parameters: of the LoRA's module. If the pipeline's layer is fused, they determine the height of the parts.
         """
         whole = next((layer for held, layer in self.layers if not held), None)
         if whole is not None:
@@ -109,15 +107,15 @@ class Whole:
         return [places[part] for part in wanted] if places.keys() >= set(wanted) else None
 
     def base(self, parts: tuple[str, ...] = ()) -> torch.Tensor | None:
-        """Return the base weight of `parts`, or of all of the module; None where the pipeline lacks one of them."""
+        """Return the base weight of `parts`, or of the whole module; None if the pipeline lacks one of them."""
         rows = self.rows(parts)
         return None if rows is None else _weight(rows)
 
     def merge(self, changes: Sequence[tuple[float, tuple[str, ...], Parameters]]) -> int:
         """Set the layers to base + Σ multiplier × ΔW, and return how many were written.
 
-        changes: the multipliers, the parts that they are of, none for the whole, and the LoRAs' parameters. A kind that
-        depends on the weight sees the rows of its own parts, whatever layers they are in.
+        changes: the multipliers, the parts that they apply to, empty for the whole module, and the LoRAs' parameters. A
+        kind that depends on the weight gets the rows of its own parts, whatever layers they are in.
 
         Raises:
             FileError: a module does not fit its weight.
@@ -126,7 +124,7 @@ class Whole:
         biases: dict[Layer, torch.Tensor] = {}
         for multiplier, parts, parameters in changes:
             rows = self.rows(parts, parameters)
-            assert rows is not None  # what has no place here is no change of it
+            assert rows is not None  # a change without a place here is not one of this module
             change = delta(parameters, _weight(rows))
             _add(totals, biases, rows, multiplier, change)
         written = 0
@@ -140,22 +138,22 @@ class Whole:
         return written
 
     def restore(self) -> None:
-        """Give every layer its base back, bit for bit."""
+        """Restore the base of every layer, bit for bit."""
         for _, layer in self.layers:
             if layer.is_changed:
                 layer.restore()
 
 
 def _shares(layer: Layer, count: int) -> list[Rows]:
-    """Return the rows of a layer in `count` shares of one height."""
+    """Return the rows of a layer in `count` parts of equal height."""
     height = layer.rows // count
     return [Rows(layer, n * height, (n + 1) * height) for n in range(count)]
 
 
 def _within(layer: Layer, order: tuple[str, ...], parts: tuple[str, ...], height: int | None) -> list[Rows] | None:
-    """Return the rows of `parts` in a layer that is fused, as far as the height of their change says where they are.
+    """Return the rows of `parts` in a fused layer, derived from the height of their change.
 
-    All parts are of one height, but for a last one beside the attention's q, k and v. None where that does not fit.
+    All parts have the same height, except for a last one beside the attention's q, k and v. None if that does not fit.
     """
     places = [order.index(part) for part in parts if part in order]
     if len(places) < len(parts):
@@ -191,7 +189,7 @@ def _add(
     multiplier: float,
     change: Delta,
 ) -> None:
-    """Add `multiplier` × `change` to the sums of the layers whose rows it is of."""
+    """Add `multiplier` × `change` to the sums of the layers whose rows it changes."""
     place = 0
     for layer, start, stop in rows:
         weight, bias = layer.base()

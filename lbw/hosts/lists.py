@@ -1,8 +1,8 @@
-"""What the hosts have in common that keep the patches of all LoRAs in one list a tensor.
+"""What hosts with one list of patches per tensor, for all LoRAs, have in common.
 
-Which LoRA an entry belongs to can be known only while it is added, so the host's `load_lora_for_models` is wrapped to
-count what each file adds. Then a clone of the patcher is made whose entries carry our multipliers; what the host made
-is kept untouched beside it.
+Which LoRA an entry belongs to is only known while it is added, so the host's `load_lora_for_models` is wrapped to count
+what each file adds. Then a clone of the patcher is made whose entries have our multipliers; the host's own patcher is
+kept unchanged beside it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Owners = Sequence[tuple[Mapping[str, Counts], ResolvedLora | None]]  # what was 
 
 @dataclass(frozen=True)
 class _Call:
-    """A call of `load_lora_for_models`: denoiser and text encoders as given, and as they were returned."""
+    """A call of `load_lora_for_models`: denoiser and text encoders as passed and as returned."""
 
     added: Added
     given: tuple[Any, ...]
@@ -34,18 +34,18 @@ class _Call:
 
 
 class ListsHost(Host):
-    """A host of the Forge family. tables: the fields of its patchers that hold entries."""
+    """A host of the Forge family. tables: the fields of its patchers with entries."""
 
     tables: tuple[str, ...] = ("patches",)
 
     def __init__(self, networks: Any) -> None:
         super().__init__(networks)
-        self._calls: list[_Call] | None = None  # of the activation that is under way
+        self._calls: list[_Call] | None = None  # of the current activation
         self._patch = Patch(networks, "load_lora_for_models", self._load)
 
     @abstractmethod
     def merge(self, patcher: Any, wanted: Mapping[str, dict[str, list[Any]]]) -> None:
-        """Give the loaded `patcher`, and the weights, the entries `wanted`, by table."""
+        """Set the entries `wanted`, by table, on the loaded `patcher` and the weights."""
 
     def _load(
         self,
@@ -58,7 +58,7 @@ class ListsHost(Host):
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        """Let the host load a LoRA, and note what it has added."""
+        """Let the host load a LoRA, and record what it has added."""
         names = tuple(map(str, lora))
         before = [counts_of(inner(owner), self.tables) for owner in (model, clip)]
         loaded = original(model, clip, lora, strength_model, strength_clip, *args, **kwargs)
@@ -70,7 +70,9 @@ class ListsHost(Host):
 
     def model(self) -> Any:
         model = shared_model()
-        return model if hasattr(model, "forge_objects") else None  # before the first picture a stand-in may be there
+        return (
+            model if hasattr(model, "forge_objects") else None
+        )  # before the first picture there may be only a placeholder
 
     def tensors(self) -> Mapping[str, tuple[int, ...]]:
         return parameters_of(self.model().forge_objects)
@@ -85,7 +87,7 @@ class ListsHost(Host):
         if applied is None:
             return []
         if made_by := _calls_that_made(applied, calls):
-            # The host has just made these patchers; where it has not, they still carry what they were made of.
+            # The host has just made these patchers; if not, they still record what they were made from.
             applied.unet.lbw_added = [call.added for call in made_by]
         owners, left = self._owners(applied, loras)
         put_on(
@@ -101,7 +103,7 @@ class ListsHost(Host):
     def _owners(
         self, applied: Any, loras: Sequence[ResolvedLora]
     ) -> tuple[list[tuple[Added, ResolvedLora | None]], list[ResolvedLora]]:
-        """Return what each file added, in the order in which it did, with the tag that asked for it; and other tags."""
+        """Return what each file added, in order, with the tag that asked for it; and the other tags."""
         waiting = [(self.find(resolved.request.name), resolved) for resolved in loras]
         owners: list[tuple[Added, ResolvedLora | None]] = []
         for added in getattr(pristine_of(applied.unet), "lbw_added", ()):
@@ -110,12 +112,12 @@ class ListsHost(Host):
         return owners, [resolved for _, resolved in waiting]
 
     def _replaced(self, owner: Any, owners: Owners) -> Any:
-        """Return `owner` with block weights: itself if it has them, what the host made if there are none."""
+        """Return `owner` with block weights: itself if it has them, the host's object if there are none."""
         pristine = pristine_of(owner)
         if pristine is None or all(resolved is None or resolved.is_plain for _, resolved in owners):
             return pristine
         planned = self._planned(pristine, owners)
-        # What the host made is never switched: a LoRA that stops at some step needs a clone though nothing differs yet.
+        # The host's own patcher is never switched: a LoRA with a stop needs a clone although nothing differs yet.
         if owner is not pristine and all(same_table(getattr(inner(owner), name), own) for name, own in planned.items()):
             return owner
         ours = pristine.clone()
@@ -127,7 +129,7 @@ class ListsHost(Host):
         return ours
 
     def _planned(self, pristine: Any, owners: Owners) -> dict[str, dict[str, list[Any]]]:
-        """Return what the host made, by table, with the multipliers of each entry's owner."""
+        """Return the host's entries, by table, with the multipliers of each entry's owner."""
         return {
             name: plan_table(getattr(inner(pristine), name), [(added.get(name, {}), r) for added, r in owners])
             for name in self.tables
@@ -150,7 +152,7 @@ class ListsHost(Host):
         try:
             self.merge(sampling, wanted)
         except BaseException:
-            # The host may take a patcher that it has loaded for merged: the next picture needs another one.
+            # The host may assume that a loaded patcher is merged: the next picture needs a new one.
             put_on(model, {"unet": pristine})
             raise
         sampling.lbw_planned = planned
@@ -164,7 +166,7 @@ class ListsHost(Host):
 
 
 def _calls_that_made(applied: Any, calls: Sequence[_Call]) -> list[_Call]:
-    """Return those of `calls` that led to the patchers of `applied`; other extensions may load LoRAs for theirs."""
+    """Return those of `calls` that led to the patchers of `applied`; other extensions may load LoRAs for their own."""
     owners, chain = (applied.unet, applied.clip), []
     for call in reversed(calls):
         if all(map(operator.is_, call.loaded, owners)):
@@ -174,7 +176,7 @@ def _calls_that_made(applied: Any, calls: Sequence[_Call]) -> list[_Call]:
 
 
 def _problems(added: Added, resolved: ResolvedLora) -> list[str]:
-    """Return messages for a LoRA of which the host has dropped all, or all that is for the denoiser."""
+    """Return messages for a LoRA if the host has dropped all of it, or all of its tensors for the denoiser."""
     name, architecture = resolved.request.name, resolved.architecture
     if not added.unet and not added.clip and (resolved.request.te or resolved.request.unet):
         return [does_not_fit(name, architecture, added.filename)]

@@ -1,13 +1,13 @@
-"""Patchers made like ComfyUI's, of reForge and Forge Neo: the tensors alone are merged anew whose patches changed.
+"""ComfyUI-style patchers, of reForge and Forge Neo: only tensors whose patches changed are merged again.
 
-Such a patcher has a mark, `patches_uuid`, and its model the mark of the patcher that it was loaded by. Where they
-differ the host restores every tensor and merges all again. `PartialLoader` comes before it: it renews the tensors
-that differ, with the host's own functions, and sets the mark; the host then finds nothing to do.
+Such a patcher has an id, `patches_uuid`, and its model has the id of the patcher that loaded it. If they differ, the
+host restores every tensor and merges everything again. `PartialLoader` runs before that: it updates the tensors that
+differ, with the host's own functions, and sets the id, so that there is nothing left for the host to do.
 
-A tensor has its patches merged, with its base in `backup`; or added at each forward, by a `LowVramPatch` among the
-layer's `weight_function` or `bias_function`, where the layer did not fit into the device's memory, or where the patch
-is marked for it. Such a function reads the table that it was made with, so a table that was handed out is never
-changed: another one takes its place.
+The patches of a tensor are either merged, with the base in `backup`, or added at each forward by a `LowVramPatch` in
+the layer's `weight_function` or `bias_function`, if the layer did not fit into the device's memory or the patch is
+marked for it. Such a function reads the table that it was made with, so a table that has been passed on is never
+changed but replaced with a new one.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _FUNCTIONS = ("weight_function", "bias_function")
 
 @dataclass(frozen=True)
 class Names:
-    """What a layer's fields are called.
+    """The names of a layer's fields.
 
-    cast: whether its parameters are cast, and functions applied, at each forward; with `prev_` before it, what that
-        was before. loaded: whether the host has brought it onto the device, with all patches.
+    cast: whether its parameters are cast, and functions applied, at each forward; with the prefix `prev_`, the previous
+        value. loaded: whether the host has moved it to the device, with all patches.
     """
 
     cast: str
@@ -39,7 +39,7 @@ class Names:
 
 @dataclass(frozen=True)
 class _Loaded:
-    """What the host has loaded a model with."""
+    """What a model was loaded with by the host."""
 
     mark: Any
     patches: Table
@@ -56,8 +56,8 @@ def _loaded_by(patcher: Any) -> _Loaded:
 class PartialLoader:
     """Wraps `ModelPatcher.partially_load`.
 
-    module: the host's, with `ModelPatcher`, `LowVramPatch` and `get_key_weight`. utilities: the host's, which put a
-    tensor into a model.
+    module: the host's, with `ModelPatcher`, `LowVramPatch` and `get_key_weight`. utilities: the host's, with functions
+    that set tensors of a model.
     """
 
     def __init__(self, module: Any, utilities: Any, names: Names) -> None:
@@ -67,16 +67,16 @@ class PartialLoader:
         self._patch = Patch(module.ModelPatcher, "partially_load", self._partially_load)
 
     def close(self) -> None:
-        """Give the host back its own way."""
+        """Restore the host's own method."""
         self._patch.remove()
 
     def refresh(self, patcher: Any) -> None:
-        """Make the weights of the loaded `patcher` those that its patches ask for now."""
+        """Update the weights of the loaded `patcher` to its current patches."""
         patcher.patches_uuid = uuid.uuid4()
         if self._is_partial(patcher):
             self._update(patcher)
         else:
-            # No more of the model comes onto the device than was there.
+            # No more of the model is moved to the device than was there.
             patcher.partially_load(patcher.load_device, 0 if patcher.model.model_lowvram else 1e32)
 
     def _partially_load(self, original: Callable[..., Any], patcher: Any, *args: Any, **kwargs: Any) -> Any:
@@ -88,14 +88,14 @@ class PartialLoader:
             known = self._known.get(model)
             if known is None or known.mark != patcher.patches_uuid:
                 self._known[model] = _loaded_by(patcher)
-            # Where it loads more of a model, or has failed before, the host leaves functions that it should have taken
-            # away, takes some away that it should have left, and adds some to what is merged.
+            # If it loads more of a model, or has failed before, the host leaves functions that it should have removed,
+            # removes some that it should have left, and adds some to merged tensors.
             if self._is_ordinary(patcher):
                 self._update(patcher)
         return result
 
     def _is_partial(self, patcher: Any, device: Any = None, extra: Any = 0, force_patch_weights: bool = False) -> bool:
-        """Tell whether it is known what the model is loaded with, and the patches are all that differs."""
+        """Return whether it is known what the model was loaded with, and only the patches differ."""
         known = self._known.get(patcher.model)
         mark = patcher.model.current_weight_patches_uuid
         if known is None or known.mark != mark or mark == patcher.patches_uuid or force_patch_weights:
@@ -108,17 +108,17 @@ class PartialLoader:
         )
 
     def _is_ordinary(self, patcher: Any) -> bool:
-        """Tell whether the weights of `patcher` are loaded as described above, and by nothing else."""
+        """Return whether the weights of `patcher` are loaded as described above, and in no other way."""
         return type(patcher).load is self._module.ModelPatcher.load and not getattr(patcher, "hook_backup", None)
 
     def _update(self, patcher: Any) -> None:
-        """Renew the tensors whose patches in force are not those of `patcher`."""
+        """Update the tensors whose active patches differ from those of `patcher`."""
         model = patcher.model
         merged: Mapping[str, Any] = self._known[model].patches
         attached: dict[str, list[Any]] = {}
         for key, function in self._attached(model):
             attached.setdefault(key, []).append(function.patches.get(key, ()))
-        # Should the host fail in between, nobody must take what is merged for what they want.
+        # If the host fails in between, nothing may rely on what is merged.
         model.current_weight_patches_uuid = uuid.uuid4()
         for key in {**patcher.patches, **attached, **patcher.backup}:
             in_force = [*attached.get(key, ()), *([merged.get(key, ())] if key in patcher.backup else [])]
@@ -138,13 +138,13 @@ class PartialLoader:
                         yield function.key, function
 
     def _renew(self, patcher: Any, key: str) -> None:
-        """Give the tensor `key` the patches of `patcher`, merged or at each forward, as the host would have."""
+        """Apply the patches of `patcher` to the tensor `key`, merged or at each forward, as the host would."""
         path, _, name = key.rpartition(".")
         layer = self._utilities.get_attr(patcher.model, path) if path else patcher.model
         is_loaded = getattr(layer, self._names.loaded, False) is True
         can_cast = hasattr(layer, self._names.cast)
         wanted = key in patcher.patches
-        # What lies on the device counts as patched on the fly even where its layer applies no functions.
+        # Tensors on the device count as patched on the fly even if their layer applies no functions.
         attach = wanted and (self._on_the_fly(patcher, key) if is_loaded else can_cast)
         merge = wanted and is_loaded and not attach
         device = self._utilities.get_attr(patcher.model, key).device
@@ -159,7 +159,7 @@ class PartialLoader:
         return hasattr(patcher, "use_online_lora") and bool(patcher.use_online_lora(key))
 
     def _restore(self, patcher: Any, key: str, device: Any) -> None:
-        """Give the tensor its base back. device: where it is to lie; None where it is going to be merged anew."""
+        """Restore the base of the tensor. device: where to put it; None if it will be merged again."""
         kept = patcher.backup.get(key)
         if kept is None:
             return
@@ -180,10 +180,10 @@ class PartialLoader:
             converters = (convert, put) if self._takes_converters else ()
             functions.insert(0, kind(key, patcher.patches, *converters))
         if functions != before:
-            setattr(layer, name, functions)  # another list: that of a layer without functions of its own is its class's
+            setattr(layer, name, functions)  # a new list: a layer without functions of its own uses its class's
 
     def _set_cast(self, layer: Any, is_loaded: bool, patcher: Any) -> None:
-        """Let the layer apply its functions; one that has none any more is as before, if it lies on the device."""
+        """Make the layer apply its functions; a layer on the device without functions is reset."""
         cast, before = self._names.cast, f"prev_{self._names.cast}"
         if any(getattr(layer, name, ()) for name in _FUNCTIONS):
             if not hasattr(layer, before):

@@ -1,8 +1,7 @@
-"""The one way to patch a host: a function in place of the host's own, known again later, and taken off without harm.
+"""The one way to patch a host: replace one of its functions, recognize the patch later, and remove it safely.
 
-Other extensions replace the same functions, before ours and after it. What stands in the place is therefore never put
-back unless it is ours: where another extension has wrapped ours, ours stays inside of theirs and lets every call
-through.
+Other extensions replace the same functions, before and after ours. The original is therefore only restored if the
+current function is ours: if another extension has wrapped ours, it stays inside of theirs and passes every call on.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 _MARK = "lbw_patch"  # on a function of ours: its patch
-_PATCHES = "lbw_patches"  # on what was patched: the patches by name, found again though others lie on top
+_PATCHES = "lbw_patches"  # on the patched owner: the patches by name, found again even if others have wrapped them
 
 
 class Patch:
-    """A function, or a method, that the host finds in place of its own, from now until `remove`.
+    """Replaces a function or method of the host until `remove`.
 
-    One that an earlier load of the extension left there is taken off first, wherever it lies by now.
+    One that an earlier load of the extension left there is removed first, even if others have wrapped it.
     """
 
     def __init__(
@@ -28,16 +27,16 @@ class Patch:
         replacement: Callable[..., Any],
         give_way: Callable[[], None] | None = None,
     ) -> None:
-        """Put `replacement` in the place of the attribute `name` of `owner`.
+        """Replace the attribute `name` of `owner` with `replacement`.
 
         owner: a module, a class or an object.
-        replacement: called with the function that it stands in for, and then with what the host calls it with.
-        give_way: called when a later patch takes this one's place; takes it off if not given.
+        replacement: called with the replaced function, followed by the host's arguments.
+        give_way: called when a later patch replaces this one; removes it if not given.
         """
         self.owner, self.name = owner, name
         self.active = True
         self.give_way = give_way or self.remove
-        # What an earlier load left has a class of its own, for which only `give_way` counts.
+        # A patch of an earlier load has another class, of which only `give_way` is used.
         if older := vars(owner).get(_PATCHES, {}).get(name):
             older.give_way()
         if older := patch_of(getattr(owner, name)):
@@ -57,7 +56,7 @@ class Patch:
         setattr(owner, _PATCHES, {**vars(owner).get(_PATCHES, {}), name: self})
 
     def remove(self) -> None:
-        """Give the host its own function back; where another extension has wrapped ours, be of no effect instead."""
+        """Restore the host's own function; if another extension has wrapped ours, become a no-op instead."""
         self.active = False
         if vars(self.owner).get(self.name) is self.function:
             if self._inherited:
@@ -72,9 +71,9 @@ class Patch:
 
 
 def patch_of(function: Any) -> Any:
-    """Return the patch that `function` belongs to, also one of an earlier load; None if it is not ours.
+    """Return the patch that `function` belongs to, including one of an earlier load; None if it is not ours.
 
-    What another extension has wrapped around ours with `functools.wraps` carries our mark too, and is theirs.
+    A wrapper that another extension has put around ours with `functools.wraps` has our mark too, but is theirs.
     """
     patch = getattr(function, _MARK, None)
     return patch if getattr(patch, "function", None) is function else None

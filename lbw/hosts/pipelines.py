@@ -1,7 +1,7 @@
-"""Pipelines of diffusers: loaded from a folder or a checkpoint, and taken apart into what LoRAs change.
+"""Pipelines of diffusers: loaded from a folder or a checkpoint, and split into the components that LoRAs change.
 
-A pipeline of any family is told by the components that it has, and by what its call takes; the families themselves
-are in `lbw.core.families`.
+Pipelines are recognized by their components and by the parameters of their call; the families themselves are in
+`lbw.core.families`.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _INDEX = ("model_index.json", "modular_model_index.json")
 
 
 def denoisers(pipeline: Any) -> dict[str, torch.nn.Module]:
-    """Return the pipeline's denoisers by the names of their components, the one that LoRAs are made for first."""
+    """Return the pipeline's denoisers by component name, the one that LoRAs are made for first."""
     found = _components(pipeline, _DENOISER)
     return dict(sorted(found.items(), key=lambda item: (item[0] not in ("unet", "transformer"), item[0])))
 
 
 def text_encoders(pipeline: Any) -> dict[str, torch.nn.Module]:
-    """Return the pipeline's text encoders, and what lies between them and the denoiser, by their component's name."""
+    """Return the pipeline's text encoders, and adapters between them and the denoiser, by component name."""
     return _components(pipeline, _ENCODER)
 
 
@@ -44,7 +44,7 @@ def _components(pipeline: Any, pattern: re.Pattern[str]) -> dict[str, torch.nn.M
 
 
 def pipeline_modules(pipeline: Any) -> Iterator[tuple[str, torch.nn.Module]]:
-    """Yield the pipeline's layers that have a weight, with the component's name before theirs."""
+    """Yield the pipeline's layers that have a weight; names are prefixed with that of the component."""
     for component, model in {**denoisers(pipeline), **text_encoders(pipeline)}.items():
         for name, module in model.named_modules():
             if isinstance(getattr(module, "weight", None), torch.nn.Parameter):
@@ -52,9 +52,9 @@ def pipeline_modules(pipeline: Any) -> Iterator[tuple[str, torch.nn.Module]]:
 
 
 def pipeline_weights(pipeline: Any) -> Iterator[tuple[str, str, torch.nn.Module, str]]:
-    """Yield what LoRAs can change: the component's name, the weight's, as a file would call its module, the module
-    that holds it, and the attribute. A bias belongs to the weight beside it; what is a layer's own parameter, and no
-    weight of a layer within, such as a table of modulations, comes by its own name.
+    """Yield what LoRAs can change: the name of the component, the name of the weight as a file would call its module,
+    the module that has it, and the attribute. A bias belongs to its weight; other parameters of a module, such as a
+    table of modulations, are yielded under their own names.
     """
     for component, model in {**denoisers(pipeline), **text_encoders(pipeline)}.items():
         prefix = f"{component}." if _ENCODER.match(component) else "transformer."
@@ -71,7 +71,7 @@ def pipeline_architecture(pipeline: Any) -> Architecture:
     """Return the pipeline's architecture.
 
     Raises:
-        HostError: it is none that is known.
+        HostError: it is unknown.
     """
     main = next(iter(denoisers(pipeline)), "")
     shapes = {
@@ -81,7 +81,7 @@ def pipeline_architecture(pipeline: Any) -> Architecture:
     }
     found = detect_model(shapes)
     if found is None:
-        raise HostError(f"a {type(pipeline).__name__} is of no family whose blocks are known")
+        raise HostError(f"the blocks of a {type(pipeline).__name__} are unknown")
     return found
 
 
@@ -91,9 +91,9 @@ def pipeline_architecture(pipeline: Any) -> Architecture:
 def load_pipeline(path: Path, device: str | None = None, half: bool | None = None, config: Path | None = None) -> Any:
     """Return the diffusers pipeline of a folder or of a single-file checkpoint.
 
-    device: "cpu", "cuda" or "mps"; the best one there is if not given. half: half precision, of the sort that the
-    model is published in; on a GPU by default. config: of a single-file checkpoint's family, a folder as diffusers has
-    it; fetched by diffusers if not given.
+    device: "cpu", "cuda" or "mps"; the best available one if not given. half: half precision, in the dtype that the
+    model is published in; the default on a GPU. config: a diffusers folder of the single-file checkpoint's family;
+    downloaded by diffusers if not given.
 
     Raises:
         FileError: there is no model at `path`, it is of an unknown family, or of one that the installed diffusers has
@@ -110,7 +110,11 @@ def load_pipeline(path: Path, device: str | None = None, half: bool | None = Non
         else:
             raise FileError(f"there is no model at {path}")
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-        advice = "; without a network, give its configuration with --config" if path.is_file() and not config else ""
+        advice = (
+            "; without a network connection, pass its configuration with --config"
+            if path.is_file() and not config
+            else ""
+        )
         raise FileError(f"{path} cannot be loaded as a model: {_reason(error)}{advice}") from error
     pipeline.set_progress_bar_config(disable=True)
     if getattr(pipeline, "safety_checker", None) is not None:
@@ -119,13 +123,13 @@ def load_pipeline(path: Path, device: str | None = None, half: bool | None = Non
 
 
 def _reason(error: BaseException) -> str:
-    """Return the first line of what an error says; of a failed import of diffusers', what lies under it."""
+    """Return the first line of an error's text; for a failed import of diffusers, that of its cause."""
     error = error.__cause__ or error
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def installed() -> str:
-    """Return the libraries that pipelines run on, and their versions."""
+    """Return the libraries that pipelines use, with their versions."""
     import diffusers
     import transformers
 
@@ -133,7 +137,7 @@ def installed() -> str:
 
 
 def _quiet() -> None:
-    """Keep the libraries' own progress bars and advice off the terminal; their errors come through."""
+    """Hide the libraries' own progress bars and hints from the terminal; errors still get through."""
     import os
     import warnings
 
@@ -159,7 +163,7 @@ def _folder(path: Path, half: bool) -> Any:
 
     index = next((path / name for name in _INDEX if (path / name).is_file()), None)
     if index is None:
-        raise FileError(f"{path} is no model folder: it has no model_index.json")
+        raise FileError(f"{path} is not a model folder: it has no model_index.json")
     dtype = _dtype(half, "unet" in json.loads(index.read_text(encoding="utf-8")))
     if index.name != _INDEX[0]:
         pipeline = diffusers.ModularPipeline.from_pretrained(path, local_files_only=True)
@@ -176,10 +180,10 @@ def _single_file(path: Path, half: bool, config: Path | None) -> Any:
     architecture = detect_model(read_header(path).shapes)
     if architecture is None or architecture.family.is_guess:
         known = ", ".join(family.title for family in FAMILIES)
-        raise FileError(f"{path} is a checkpoint of no family that is known; known are {known}")
+        raise FileError(f"{path} is a checkpoint of an unknown model family; the known ones are {known}")
     pipeline_class = _class_of(path, architecture)
     if config is not None and not (config / "model_index.json").is_file():
-        raise FileError(f"{config} is no configuration folder: it has no model_index.json")
+        raise FileError(f"{config} is not a configuration folder: it has no model_index.json")
     local = {"config": str(config), "local_files_only": True} if config is not None else {}
     dtype = _dtype(half, architecture.kind == "unet")
     return pipeline_class.from_single_file(str(path), torch_dtype=dtype, **local)
@@ -200,7 +204,7 @@ def _class_of(path: Path, architecture: Architecture) -> Any:
     except RuntimeError as error:
         raise FileError(f"{what}; {installed()} cannot run its {name}: {_reason(error)}") from error
     if found is None:
-        raise FileError(f"{what}, which {installed()} has no {name} for")
+        raise FileError(f"{what}, but {installed()} has no {name} for it")
     if not hasattr(found, "from_single_file"):
-        raise FileError(f"{what}; diffusers loads a {name} from a folder only: give the folder with its parts")
+        raise FileError(f"{what}; diffusers can load a {name} from a folder only: pass the folder with its parts")
     return found

@@ -1,4 +1,4 @@
-"""reForge: `ldm_patched` with patchers made like ComfyUI's."""
+"""reForge: `ldm_patched` with ComfyUI-style patchers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ReForgeHost(ListsHost):
         self._loader = PartialLoader(patchers, sys.modules["ldm_patched.modules.utils"], names)
 
     def merge(self, patcher: Any, wanted: Mapping[str, dict[str, list[Any]]]) -> None:
-        """Renew the tensors whose entries differ."""
+        """Update the tensors whose entries differ."""
         patcher.patches = wanted["patches"]
         self._loader.refresh(patcher)
 

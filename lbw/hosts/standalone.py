@@ -1,8 +1,7 @@
-"""Without a WebUI: a diffusers pipeline whose weights carry the LoRAs of a prompt.
+"""Standalone: a diffusers pipeline into which the LoRAs of a prompt are merged.
 
-Weights are merged: each tensor that LoRAs change is, at any time, its base plus the sum of multiplier × ΔW. A
-change of block weights computes anew the tensors whose multipliers changed, and no others; a tensor without
-contributions gets its base back bit for bit.
+Each tensor that LoRAs change is, at any time, its base plus the sum of multiplier × ΔW. A change of block weights only
+recomputes the tensors whose multipliers changed; tensors without contributions get their base back, bit for bit.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _NOISE = re.compile(r"(?:^|[-_ .])(high|low)(?:[-_ .]?noise|$)", re.IGNORECASE)
 
 
 class Opened(NamedTuple):
-    """A LoRA file as it was read: its version then, what it is, and its modules' tensors."""
+    """A LoRA file as it was read: its version at that time, its contents, and the tensors of its modules."""
 
     version: str
     file: LoraFile
@@ -44,40 +43,40 @@ class Opened(NamedTuple):
 
 
 class Library:
-    """The LoRA files of a folder and its folders, by name; the last few stay in memory."""
+    """The LoRA files of a folder and its subfolders, by name; the last few stay in memory."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._open: OrderedDict[tuple[Path, str], Opened] = OrderedDict()
 
     def find(self, name: str) -> Path | None:
-        """Return the file that a tag calls `name`; it lies in the folder, whatever `name` says."""
+        """Return the file that a tag calls `name`; it is always inside the folder, whatever `name` says."""
         files = self.files()
         return files.get(meant_name(name, files) or "")
 
     def names(self) -> list[str]:
-        """Return the names that tags may use."""
+        """Return the names that tags can use."""
         return list(self.files())
 
     def files(self) -> dict[str, Path]:
-        """Return the files by the names that tags may use; of two with one name, the first by path."""
+        """Return the files by the names that tags can use; if two have the same name, the first by path."""
         paths = sorted(self.folder.rglob("*.safetensors"), reverse=True)
         return dict(sorted({path.stem: path for path in paths}.items()))
 
     def load(self, path: Path, loaded: Architecture | None = None) -> Opened:
         """Return the file at `path`, read again only if it changed.
 
-        loaded: the model that it is to be applied to, which decides where the file does not say what it is for.
+        loaded: the model that it will be applied to; it decides if the file alone does not.
 
         Raises:
-            FileError: it cannot be read, or is for no model that is known.
+            FileError: it cannot be read, or is for an unknown model.
         """
         mark = version(path)
         key = path, loaded.name if loaded else ""
         known = self._open.get(key)
         if known is None or known.version != mark:
             file = open_lora(path, loaded)
-            # Copies: what the format's library gives changes with the file, and is gone where that is cut short.
+            # Copies: the format's library maps the file, so its tensors change or vanish with the file.
             known = Opened(mark, file, {m: {n: t.clone() for n, t in own.items()} for m, own in file.parameters()})
         self._open[key] = known
         self._open.move_to_end(key)
@@ -89,7 +88,7 @@ class Library:
 class Place(NamedTuple):
     """Where a module of the original checkpoint is in the pipeline.
 
-    component: the pipeline's. encoder, path: as in `Site`, of what is in the text encoder or the denoiser.
+    component: of the pipeline. encoder, path: as in `Site`.
     """
 
     component: str
@@ -99,9 +98,9 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Contribution:
-    """What one module of a LoRA adds: multiplier × its ΔW, to `parts` of a place, to all of it where there are none.
+    """What one module of a LoRA adds: multiplier × its ΔW, to `parts` of a layer, or to all of it without parts.
 
-    version: of the file, which another may have taken the place of.
+    version: of the file, which may have been replaced since.
     """
 
     file: Path
@@ -114,7 +113,7 @@ class Contribution:
 Contributions = dict[Place, list[Contribution]]
 
 _UNKNOWN = (Contribution(Path(), "", "unknown", (), 0.0),)
-"""In force where a merge or a restoration did not come to its end: equal to nothing that is ever wanted."""
+"""Set if a merge or a restoration was not completed: never equal to what is wanted."""
 
 
 class StandaloneHost:
@@ -133,7 +132,7 @@ class StandaloneHost:
         self._in_force: dict[Place, tuple[Contribution, ...]] = {}
 
     def _index(self) -> None:
-        layers: dict[int, Layer] = {}  # two modules may share one weight
+        layers: dict[int, Layer] = {}  # two modules may share a weight
         for component, name, module, attribute in pipeline_weights(self.pipeline):
             site = self._in_adapter(locate(name, self.architecture))
             place = Place(component, site.encoder, site.path)
@@ -145,12 +144,12 @@ class StandaloneHost:
             )
 
     def _order(self, path: str) -> tuple[str, ...]:
-        """Return the parts of the original's module at `path`, top to bottom; none where it is not fused."""
+        """Return the parts of the original's module at `path`, top to bottom; empty if it is not fused."""
         fused = self.architecture.family.fused.items()
         return next((tuple(parts.split()) for module, parts in fused if path.endswith("_" + flat(module))), ())
 
     def _in_adapter(self, site: Site) -> Site:
-        """Return `site`, of the adapter behind the text encoder, whose output is encoded text, always as of that."""
+        """Return `site`; one in the adapter after the text encoder counts as in the text encoder, like its output."""
         adapter = self.architecture.family.adapter
         return site._replace(encoder=1) if adapter and site.path.startswith(adapter) else site
 
@@ -158,10 +157,10 @@ class StandaloneHost:
         """Merge `loras`, in prompt order; return a message for each that was not found or does not fit, and remarks.
 
         Touches the tensors whose multipliers differ from what is in force. If anything fails, the base weights
-        are restored before the error is raised; what cannot be restored is with the next call.
+        are restored before the error is raised; what cannot be restored then is restored by the next call.
 
         Raises:
-            FileError: a file cannot be read, was replaced meanwhile, or a module does not fit its weight.
+            FileError: a file cannot be read or was replaced in the meantime, or a module does not fit its weight.
         """
         problems: list[str] = []
         wanted: Contributions = {}
@@ -169,7 +168,7 @@ class StandaloneHost:
             name = lora.request.name
             path = self.library.find(name)
             if path is None:
-                problems.append(f"LoRA {quote(name)} was not found in {self.library.folder}; it is left out")
+                problems.append(f"LoRA {quote(name)} was not found in {self.library.folder}; it is ignored")
             else:
                 problems += self._want(lora, path, wanted)
         new = {place: tuple(contributions) for place, contributions in wanted.items()}
@@ -184,12 +183,12 @@ class StandaloneHost:
         return problems
 
     def encoder_state(self) -> tuple[object, ...]:
-        """Return what the text encoders have merged: equal states encode a prompt alike."""
+        """Return what is merged into the text encoders: with equal states they encode a prompt in the same way."""
         entries = ((place, contributions) for place, contributions in self._in_force.items() if place.encoder)
         return tuple(sorted(entries, key=lambda entry: entry[0]))
 
     def base_weight(self, site: Site) -> torch.Tensor | None:
-        """Return the base weight at `site`, of fused layers one after the other; None where the model has none."""
+        """Return the base weight at `site`, with split layers concatenated; None if the model has none."""
         site = self._in_adapter(site)
         for component in self._components.get((site.encoder, site.path), ()):
             return self._wholes[Place(component, site.encoder, site.path)].base(site.parts)
@@ -204,7 +203,7 @@ class StandaloneHost:
         path = self.library.find(name)
         if path is None:
             there = ", ".join(self.library.names()) or "none"
-            raise FileError(f"LoRA {quote(name)} was not found in {self.library.folder}; there are {there}")
+            raise FileError(f"LoRA {quote(name)} was not found in {self.library.folder}, which has {there}")
         _, file, modules = self.library.load(path, self.architecture)
         counts: dict[str, int] = {}
         for module, parameters in modules.items() if self._is_for_this(file) else ():
@@ -217,7 +216,7 @@ class StandaloneHost:
         return file.architecture.family is self.architecture.family
 
     def _places(self, module: str, parameters: Mapping[str, torch.Tensor], path: Path) -> tuple[Site, list[Place]]:
-        """Return where `module` of the LoRA at `path` stands, and what it changes in the pipeline."""
+        """Return where `module` of the LoRA at `path` is, and what it changes in the pipeline."""
         site = self._in_adapter(locate(module, self.architecture))
         components = self._components.get((site.encoder, site.path), [])
         if not site.encoder and len(components) > 1:
@@ -226,7 +225,7 @@ class StandaloneHost:
         return site, [place for place in places if self._wholes[place].rows(site.parts, parameters)]
 
     def _want(self, lora: ResolvedLora, path: Path, wanted: Contributions) -> list[str]:
-        """Add to `wanted` what `lora` contributes to which tensor; return what there is to say about it."""
+        """Add the contributions of `lora` to `wanted`, by tensor; return messages about it."""
         name = lora.request.name
         mark, file, modules = self.library.load(path, self.architecture)
         remarks = [f"LoRA {quote(name)}: {remark}" for remark in file.remarks]
@@ -258,12 +257,12 @@ class StandaloneHost:
     def _parameters(self, contribution: Contribution) -> Mapping[str, torch.Tensor]:
         opened = self.library.load(contribution.file, self.architecture)
         if opened.version != contribution.version:
-            raise FileError(f"{contribution.file} was replaced while it was applied")
+            raise FileError(f"{contribution.file} was replaced while it was being applied")
         return opened.modules[contribution.module]
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Give every tensor its base back, bit for bit; what fails is raised after all others have been restored."""
+        """Restore the base of every tensor, bit for bit; errors are raised after all others have been restored."""
         errors = []
         for place in list(self._in_force):
             self._in_force[place] = _UNKNOWN
@@ -280,9 +279,9 @@ class StandaloneHost:
 def _of_several(components: list[str], path: Path) -> list[str]:
     """Return which of a pipeline's denoisers, the main one first, the LoRA at `path` changes.
 
-    A numbered denoiser takes over from the main one at a step, and shares its LoRAs, but for those whose file's name
-    says that they are for high noise, where the main one works, or for low: they are published in pairs. Any other is
-    left as it is, as diffusers does.
+    A numbered denoiser takes over from the main one at some step and uses the same LoRAs, except for LoRAs published in
+    pairs, whose file names say that they are for high noise (the main one) or for low noise. Other denoisers are left
+    unchanged, as in diffusers.
     """
     main, *others = [component for n, component in enumerate(components) if n == 0 or component[-1].isdigit()]
     noise = {match.lower() for match in _NOISE.findall(path.stem)}
@@ -294,4 +293,5 @@ def _of_several(components: list[str], path: Path) -> list[str]:
 def _without_place(modules: list[str], architecture: Architecture) -> str:
     shown = ", ".join(modules[:_SHOWN]) + (f" and {len(modules) - _SHOWN} more" if len(modules) > _SHOWN else "")
     count = f"{len(modules)} module{'s' * (len(modules) != 1)}"
-    return f"{count} of it change nothing: the loaded model ({architecture.title}) has no such layers: {shown}"
+    have = "has" if len(modules) == 1 else "have"
+    return f"{count} {have} no effect: the loaded model ({architecture.title}) has no such layers: {shown}"

@@ -1,4 +1,4 @@
-"""A WebUI that is none that is known: what it calls itself, and the LoRAs in its folders."""
+"""An unknown WebUI: its name, and the LoRAs in its folders."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _LORAS = (".safetensors", ".pt", ".ckpt")
 
 
 def has_loras() -> bool:
-    """Tell whether the WebUI's own extension for LoRAs is loaded."""
+    """Return whether the WebUI's own extension for LoRAs is loaded."""
     return "networks" in sys.modules
 
 
 def webui_name() -> str:
-    """Return the name and the version of the WebUI, as far as it tells them."""
+    """Return the name and the version of the WebUI, if it has them."""
     forge = sys.modules.get("modules_forge.forge_version")
     version = str(getattr(forge, "version", "") or "")
     if version == "neo":
@@ -29,16 +29,16 @@ def webui_name() -> str:
 
 
 def _tag() -> str:
-    """Return the version that the WebUI shows at the foot of its page; empty where it has none."""
+    """Return the version that the WebUI shows in the footer of its page; empty if it has none."""
     try:
         tag = str(sys.modules["modules.launch_utils"].git_tag())
-    except Exception:  # whatever a host that nobody knows does there
+    except Exception:  # an unknown host may do anything here
         return ""
     return "" if tag == "<none>" else tag
 
 
 def lora_files() -> dict[str, str]:
-    """Return the LoRA files in the WebUI's folders, by name; of two with one name, the first by path."""
+    """Return the LoRA files in the WebUI's folders, by name; if two have the same name, the first by path."""
     paths = [path for folder in _folders() for path in folder.rglob("*") if path.suffix.lower() in _LORAS]
     return {path.stem: str(path) for path in sorted(paths, reverse=True)}
 

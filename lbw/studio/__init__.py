@@ -1,1 +1,1 @@
-"""The program without a WebUI: the command line."""
+"""Standalone use, without a WebUI: the command line and the page."""

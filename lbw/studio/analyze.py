@@ -26,12 +26,12 @@ from .host import StudioHost
 from .renderer import PictureRenderer
 
 CELLS = "cells"
-"""Where finished pictures are kept, in the output folder."""
+"""The folder of finished pictures, in the output folder."""
 
 
 def run_analyze(options: argparse.Namespace) -> int:
     """`lbw analyze`."""
-    asked = analysis_request(options)  # before the model is loaded: what is wrong is said at once
+    asked = analysis_request(options)  # before the model is loaded, so that errors are reported at once
     maker = renderer(options)
     request = read_request(AnalysisRequest, options, defaults(AnalysisRequest, maker, options))
     session = AnalysisSession(_host(maker, options), replace(request, mask=asked.mask, region=asked.region))
@@ -46,10 +46,10 @@ def run_analyze(options: argparse.Namespace) -> int:
 
 
 def analysis_request(options: argparse.Namespace) -> AnalysisRequest:
-    """Return what the options ask for, as far as that can be told without a model.
+    """Return the request in the options, as far as it is known without a model.
 
     Raises:
-        LbwError: one of them is wrong.
+        LbwError: one of them is not valid.
     """
     mask = None
     if options.mask:
@@ -62,16 +62,16 @@ def analysis_request(options: argparse.Namespace) -> AnalysisRequest:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Return a picture as a grey one, (height, width).
+    """Return a picture in grayscale, (height, width).
 
     Raises:
-        FileError: it is no picture that can be read.
+        FileError: it cannot be read as a picture.
     """
     try:
         with Image.open(path) as picture:
             return np.asarray(picture.convert("L"))
     except (OSError, ValueError) as error:
-        raise FileError(f"--mask {path} is no picture that can be read: {error}") from error
+        raise FileError(f"--mask {path} cannot be read as a picture: {error}") from error
 
 
 def _host(maker: PictureRenderer, options: argparse.Namespace) -> StudioHost:
@@ -79,13 +79,13 @@ def _host(maker: PictureRenderer, options: argparse.Namespace) -> StudioHost:
 
 
 def finished(session: Session, what: str) -> bool:
-    """Run a session, and print what it has to say; False where the user interrupted it."""
+    """Run a session and print its messages; return False if the user interrupted it."""
     try:
         with bar(what) as show:
             session.progress = show
             session.run()
     except KeyboardInterrupt:
-        kept = f"{session.done} of {session.total} pictures are kept, the same command goes on from there"
+        kept = f"{session.done} of {session.total} pictures are kept; run the same command again to continue"
         print(f"lbw: stopped; {kept}", file=sys.stderr)
         return False
     for message in session.messages:
@@ -95,7 +95,7 @@ def finished(session: Session, what: str) -> bool:
 
 
 def print_files(session: Session) -> None:
-    """Print what was rendered, and every file that was written."""
+    """Print a summary and the files that were written."""
     for message in session.messages:
         if message.level == INFO:
             print(message)
@@ -104,7 +104,7 @@ def print_files(session: Session) -> None:
 
 
 def print_ranking(session: AnalysisSession) -> None:
-    """Print the blocks, those that change most first."""
+    """Print the blocks, those with the largest change first."""
     ranked = ranking(session.results)
     suggestion = session.suggestion
     largest = max((result.mean or 0 for result in ranked), default=0) or 1e-9
@@ -136,7 +136,7 @@ def run_xyz(options: argparse.Namespace) -> int:
         kind, values = getattr(options, name) or ("none", "")
         setattr(options, f"{name}_type", kind)
         setattr(options, f"{name}_values", values)
-    read_request(PlotRequest, options)  # before the model is loaded: what is wrong is said at once
+    read_request(PlotRequest, options)  # before the model is loaded, so that errors are reported at once
     maker = renderer(options)
     request = read_request(PlotRequest, options, defaults(PlotRequest, maker, options))
     session = PlotSession(_host(maker, options), request)
@@ -159,7 +159,7 @@ def demo(options: argparse.Namespace) -> int:
 
 
 def run_analyses(options: argparse.Namespace) -> int:
-    """`lbw analyses`: those of an output folder, or what one of them found."""
+    """`lbw analyses`: list those in an output folder, or print the results of one."""
     found = list(earlier(options.output))
     if options.id is None:
         if options.json:

@@ -1,4 +1,4 @@
-"""`lbw blocks`: the map of a model, from an architecture's name, a LoRA's header or a model's."""
+"""`lbw blocks`: the map of a model, from the name of an architecture or the header of a LoRA or a model."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from lbw.files.block_map import BlockMap, map_of_architecture, map_of_lora, map_
 from .console import table
 
 _WIDTH = 80
-"""Columns of a terminal that tables fit into."""
+"""Maximum width of tables, in columns of a terminal."""
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the map that was asked for, or the models that are known."""
+    """Print the requested map, or the known models."""
     if options.lora is not None:
         found = map_of_lora(options.lora)
     elif options.model is not None:
@@ -80,7 +80,7 @@ def _right_aligned(texts: list[str]) -> list[str]:
 
 
 def _lists(what: str, lists: Mapping[str, tuple[str, ...]], architecture: Architecture) -> None:
-    """Print lists of blocks, a line each, runs of blocks as ranges."""
+    """Print lists of blocks, one per line, with consecutive blocks as ranges."""
     width = max(map(len, lists), default=0)
     for name, blocks in lists.items():
         head = f"{what} {name.ljust(width)}  "

@@ -26,7 +26,7 @@ from .sampling import stoppable
 class StandaloneCells:
     """Renders cells of `request`.
 
-    show: is told how far it is. stopped: tells whether the user wants no more pictures.
+    show: called with the progress. stopped: returns whether the user has stopped it.
     """
 
     maker: PictureRenderer
@@ -36,7 +36,7 @@ class StandaloneCells:
     told: dict[str, None] = field(default_factory=dict)
 
     def render(self, cell: Cell) -> Rendered:
-        """Return the picture of `cell`; what there is to say about its tags goes to standard error, once."""
+        """Return the picture of `cell`; messages about its tags are printed to standard error, once."""
         if self.stopped():
             raise StoppedError
         with self.maker.turn, stoppable(self.maker.host.pipeline, self.stopped):
@@ -58,12 +58,12 @@ class StandaloneCells:
         return replace(self.maker, presets=presets, elements=elements)
 
     def progress(self, done: int, total: int, seconds_left: float | None) -> None:
-        """Show how far it is."""
+        """Show the progress."""
         self.show(done, total, seconds_left)
 
 
 def context(maker: PictureRenderer, request: PictureRequest) -> dict[str, Any]:
-    """Return everything that the pictures follow from, beside the cells."""
+    """Return everything that determines the pictures apart from the cells."""
     model = maker.model or Path()
     files = [path for path in (model.rglob("*") if model.is_dir() else [model]) if path.is_file()]
     prompts = [request.prompt, *getattr(request, "prompts", ())]

@@ -1,4 +1,4 @@
-"""The command that renders pictures, and what all commands that need a model share."""
+"""The command `render`, and what all commands with a model have in common."""
 
 from __future__ import annotations
 
@@ -24,16 +24,18 @@ from .store import StudioPresets
 DEMO = ROOT / "demo"
 DEMO_MODEL = DEMO / "model"
 DEMO_LORAS = DEMO / "loras"
-# What gives good pictures with the bundled model.
+# Settings for good pictures with the bundled model.
 DEMO_DEFAULTS = {"width": 64, "height": 64, "steps": 20, "cfg_scale": 5.0}
 STEPS = 20
 
 
 def renderer(options: argparse.Namespace) -> PictureRenderer:
-    """Return a renderer with the model and the LoRA folder that were asked for."""
+    """Return a renderer with the requested model and LoRA folder."""
     model = options.model or DEMO_MODEL
     if options.model is None and not (DEMO_MODEL / "model_index.json").is_file():
-        raise FileError(f"the bundled model is not at {DEMO_MODEL}; make it with python demo/train.py, or give --model")
+        raise FileError(
+            f"the bundled model is missing at {DEMO_MODEL}; create it with python demo/train.py, or pass --model"
+        )
     folder = options.lora_dir or (DEMO_LORAS if options.model is None else Path.cwd())
     if not folder.is_dir():
         raise FileError(f"there is no folder {folder}")
@@ -43,7 +45,7 @@ def renderer(options: argparse.Namespace) -> PictureRenderer:
 
 
 def usual(maker: PictureRenderer, bundled: bool) -> dict[str, Any]:
-    """Return size, steps and guidance that the model is made for. bundled: whether it is the small one."""
+    """Return the model's native size, steps and guidance. bundled: whether it is the bundled model."""
     if bundled:
         return dict(DEMO_DEFAULTS)
     side = maker.host.architecture.family.picture_size
@@ -54,10 +56,10 @@ R = TypeVar("R", bound=PictureRequest)
 
 
 def read_request(kind: type[R], options: argparse.Namespace, base: R | None = None) -> R:
-    """Return the request of `kind` that the options describe; what they leave open is as in `base`.
+    """Return the request of `kind` in the options; missing ones are as in `base`.
 
     Raises:
-        LbwError: an option cannot be understood.
+        LbwError: an option is not valid.
     """
     given = {name: getattr(options, name, None) for name in kind.options()}
     given["prompt"] = prompt_of(options)
@@ -67,7 +69,7 @@ def read_request(kind: type[R], options: argparse.Namespace, base: R | None = No
 
 
 def prompt_of(options: argparse.Namespace) -> str:
-    """Return the prompt, read from standard input where it is `-`, once."""
+    """Return the prompt; if it is `-`, read it from standard input, once."""
     if options.prompt == "-":
         options.prompt = sys.stdin.read().strip()
     return str(options.prompt)
@@ -77,21 +79,21 @@ def size_of(text: str) -> tuple[int, int]:
     """Return width and height in pixels.
 
     Raises:
-        TagError: they cannot be understood, or are none that a model renders.
+        TagError: they are not valid, or no size that a model can render.
     """
     match = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})", text)
     if not match or not all(8 <= int(n) <= limits.PICTURE_SIDE and int(n) % 8 == 0 for n in match.groups()):
-        raise TagError(f"--size {text} is none; write for example 512x768, both multiples of 8")
+        raise TagError(f"--size {text} is not valid; write for example 512x768, both multiples of 8")
     return int(match[1]), int(match[2])
 
 
 def defaults(kind: type[R], maker: PictureRenderer, options: argparse.Namespace) -> R:
-    """Return the request of `kind` with what the model is made for."""
+    """Return the request of `kind` with the model's native settings."""
     return kind(seed=1, **usual(maker, options.model is None))
 
 
 def warn(picture: Picture, told: set[str]) -> None:
-    """Print what there was to say about the tags, each once."""
+    """Print messages about the tags, each once."""
     for problem in picture.problems:
         if problem not in told:
             told.add(problem)
@@ -101,8 +103,8 @@ def warn(picture: Picture, told: set[str]) -> None:
 def render(options: argparse.Namespace) -> int:
     """`lbw render`."""
     if options.count < 1:
-        raise TagError(f"--count {options.count} is out of range; 1 or more")
-    read_request(PictureRequest, options)  # before the model is loaded: what is wrong is said at once
+        raise TagError(f"--count {options.count} is out of range; it must be 1 or more")
+    read_request(PictureRequest, options)  # before the model is loaded, so that errors are reported at once
     maker = renderer(options)
     request = read_request(PictureRequest, options, defaults(PictureRequest, maker, options))
     todo = with_seeds(request, options.count)

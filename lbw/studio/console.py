@@ -1,4 +1,4 @@
-"""Tables and progress in the terminal; quiet where nobody watches."""
+"""Tables and progress in the terminal; silent if the output is not a terminal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
 
 @contextmanager
 def bar(what: str) -> Iterator[Callable[[int, int, float | None], None]]:
-    """Give what shows a bar on standard error, if that is a terminal: done, total, seconds left."""
+    """Yield a function that shows a bar on standard error, if it is a terminal: done, total, seconds left."""
     if not sys.stderr.isatty():
         yield lambda done, total, left: None
         return
@@ -44,7 +44,7 @@ def bar(what: str) -> Iterator[Callable[[int, int, float | None], None]]:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; plain columns where standard output is no terminal."""
+    """Print a table; plain columns if standard output is not a terminal."""
     if not sys.stdout.isatty():
         widths = [max(len(str(row[i])) for row in [headings, *rows]) for i in range(len(headings))]
         for row in [headings, *rows]:

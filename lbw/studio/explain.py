@@ -14,7 +14,7 @@ from .store import StudioPresets
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what the tag does to the file; exit status 2 if it can be applied only without its block weights."""
+    """Print what the tag does to the file; the exit status is 2 if it can only be applied without its block weights."""
     store = StudioPresets(weights=options.presets, rules=options.elements)
     report = explain(options.tag, options.lora, store.presets(), store.elements(), options.seed)
     print(json.dumps(report, ensure_ascii=False) if options.json else as_text(report))
@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def as_text(report: Mapping[str, Any]) -> str:
-    """Return the report for a person: a line a block, with the modules that the LoRA has there."""
+    """Return the report as text: one line per block, with the LoRA's modules there."""
     counts: dict[str, list[float]] = {}
     for module in report["modules"]:
         counts.setdefault(module["block"], []).append(module["multiplier"])

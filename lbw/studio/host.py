@@ -1,4 +1,4 @@
-"""The standalone host as sessions and panels see it."""
+"""The standalone host for sessions and panels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CELLS = Path(tempfile.gettempdir()) / "lbw-cells"
 
 
 class StudioHost:
-    """Renders with the model that the program was started with."""
+    """Renders with the model the program was started with."""
 
     def __init__(
         self,
@@ -36,10 +36,10 @@ class StudioHost:
         cells: Path = CELLS,
         example: str = "",
     ) -> None:
-        """Serve the renderer that `fresh` returns with the presets as they are.
+        """Use the renderer that `fresh` returns, with the current presets.
 
-        bundled: whether the model is the small one. output: where results go; None to keep none. cells: where finished
-        pictures are kept. example: a prompt to begin with.
+        bundled: whether it has the bundled model. output: the folder for results; None to save none. cells: the folder
+        for finished pictures. example: an initial prompt.
         """
         self.fresh = fresh
         self.bundled = bundled
@@ -48,11 +48,11 @@ class StudioHost:
         self._output = output
 
     def output(self) -> Path | None:
-        """Return below which folder results go; None to keep none."""
+        """Return the folder for results; None to save none."""
         return self._output
 
     def loras(self) -> list[str]:
-        """Return the names that tags may use."""
+        """Return the LoRA names that tags can use."""
         return list(self.fresh().host.library.names())
 
     def loaded(self) -> Architecture:
@@ -60,11 +60,11 @@ class StudioHost:
         return self.fresh().host.architecture
 
     def samplers(self) -> list[str]:
-        """Return none: the pipeline has its own."""
+        """Return no samplers: the pipeline has its own."""
         return []
 
     def defaults(self) -> PictureRequest:
-        """Return what pictures have where nothing else is said."""
+        """Return the default settings of pictures."""
         first = next(iter(self.loras()), "name")
         prompt = f"{self.example} <lora:{first}:1:lbw=XYZ>".strip()
         return PictureRequest(prompt, seed=1, **usual(self.fresh(), self.bundled))
@@ -79,14 +79,14 @@ class StudioHost:
         """Return what is needed to render the cells of `request`; see `lbw.analysis.session.Host`.
 
         Raises:
-            LbwError: something in the request is wrong; nothing was rendered.
+            LbwError: the request is not valid; nothing was rendered.
         """
         for side in ("width", "height"):
             pixels = getattr(request, side)
             if pixels % 8:
                 called = request.option(side).label
                 raise WeightsError(
-                    f"{called} {pixels} is no multiple of 8; write for example {max(8, pixels // 8 * 8)}"
+                    f"{called} {pixels} is not a multiple of 8; write for example {max(8, pixels // 8 * 8)}"
                 )
         maker = self.fresh()
         tensors: dict[str, int] = {}

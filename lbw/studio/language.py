@@ -1,4 +1,4 @@
-"""The page's language: the tables of `localizations/`, which the WebUIs have a translator for."""
+"""The page's language: the tables in `localizations/`, which the WebUIs use as well."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FOLDER = ROOT / "localizations"
 
 
 def load_words(name: str, folder: Path = FOLDER) -> dict[str, str]:
-    """Return the texts of the language `name`, for example `ja_JP`, by the English.
+    """Return the texts of the language `name`, for example `ja_JP`, by the English text.
 
     Raises:
         LbwError: there is no such language.
@@ -20,9 +20,9 @@ def load_words(name: str, folder: Path = FOLDER) -> dict[str, str]:
     """
     known = sorted(path.stem for path in folder.glob("*.json"))
     if name not in known:
-        raise LbwError(f"--language {quote(name)} is not known; there are {', '.join(known)}")
+        raise LbwError(f"unknown --language {quote(name)}; choose {', '.join(known)}")
     path = folder / f"{name}.json"
     try:
         return dict(json.loads(read_text(path)))
     except ValueError as error:
-        raise FileError(f"{path} is no JSON: {error}") from error
+        raise FileError(f"{path} is not valid JSON: {error}") from error

@@ -1,4 +1,4 @@
-"""The quick scan on the standalone host: the pipeline samples as ever, and is asked only for the predicted noise."""
+"""The quick scan on the standalone host: the pipeline samples as usual, but only the predicted noise is used."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from .sampling import replaced, step_of
 
 
 class _EnoughError(Exception):
-    """The trajectory has reached the last step that is kept."""
+    """The trajectory has reached the last recorded step."""
 
 
 @dataclass
 class _Trajectory:
-    """What happened in the source's picture, up to the last kept step.
+    """The recording of the source's sampling, up to the last recorded step.
 
-    outputs: of the denoiser, by its calls. steps: what the scheduler returned, by its calls.
+    outputs: of the denoiser, by call. steps: of the scheduler, by call.
     """
 
     outputs: list[Any] = field(default_factory=list)
@@ -37,10 +37,10 @@ class _Trajectory:
 
 @dataclass
 class NoiseProbe:
-    """Asks the denoiser of a pipeline at kept steps of the source's trajectory.
+    """Calls the denoiser of a pipeline at recorded steps of the source's trajectory.
 
-    A cell is sampled as a picture is, by the pipeline itself, with its own text conditioning and guidance. But the
-    scheduler returns what it returned in the source's picture, and the denoiser works at the kept steps alone.
+    A cell is sampled like a picture, by the pipeline itself, with its own text conditioning and guidance. But the
+    scheduler returns what it returned for the source, and the denoiser only runs at the recorded steps.
     """
 
     maker: PictureRenderer
@@ -49,7 +49,7 @@ class NoiseProbe:
     kept: dict[tuple[int, str], _Trajectory] = field(default_factory=dict)
 
     def noise(self, cell: Cell) -> Noise:
-        """Return the guided noise of `cell` at the kept steps.
+        """Return the guided noise of `cell` at the recorded steps.
 
         Raises:
             LbwError: a LoRA file cannot be read, or the pipeline cannot render the job.
@@ -62,7 +62,7 @@ class NoiseProbe:
         return np.stack([noise.float().cpu().numpy() for noise in found])
 
     def _sample(self, cell: Cell, trajectory: _Trajectory, is_source: bool) -> list[torch.Tensor]:
-        """Return the guided noise at the kept steps, and fill `trajectory` where this is the source."""
+        """Return the guided noise at the recorded steps, and fill `trajectory` if this is the source."""
         cells = StandaloneCells(self.maker, self.request)
         maker, request = cells.cell_maker(cell), cells.cell_request(cell)
         text, loras = maker.resolve(request)
@@ -91,7 +91,7 @@ class NoiseProbe:
                 found.setdefault(number, noise)
             if len(found) == len(kept):
                 raise _EnoughError
-            result = original(noise, *args, **kwargs)  # also where it is not used: the scheduler counts its calls
+            result = original(noise, *args, **kwargs)  # even if its result is not used: the scheduler counts its calls
             if is_source:
                 trajectory.steps.append(result)
             calls += 1

@@ -1,4 +1,4 @@
-"""The page: prompts with tags to pictures, and which blocks of a LoRA change them."""
+"""The page: rendering prompts with tags, and finding out which blocks of a LoRA matter."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from .store import StudioPresets
 EXAMPLE = "a large red star on a white background, flat style"
 
 _SMALLEST = 384
-"""Pixels that a picture is shown in at least: those of the bundled model are small."""
+"""Minimum size of a picture on the page, in pixels: those of the bundled model are small."""
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve the page on this machine until Ctrl-C."""
-    scripts = head(options.language)  # before the model: what is wrong with it is said at once
+    scripts = head(options.language)  # before the model is loaded, so that errors are reported at once
     store = StudioPresets(weights=options.presets, rules=options.elements)
     app = build(renderer(options), options.model is None, store, scripts)
     serve(app, options.port, not options.no_browser)
@@ -55,8 +55,8 @@ def build(
 ) -> FastAPI:
     """Return the page for the model and the LoRA files of `maker`, and the routes, as a server.
 
-    bundled: whether the model is the small one. scripts: what `head` returns. output: where analyses are
-    written. cells: where finished pictures are kept.
+    bundled: whether it has the bundled model. scripts: the result of `head`. output: the folder for analyses. cells:
+    the folder for finished pictures.
     """
 
     def fresh() -> PictureRenderer:

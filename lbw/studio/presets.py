@@ -33,7 +33,7 @@ def list_presets(file: PresetFile, options: argparse.Namespace) -> int:
 
 
 def findings(file: PresetFile) -> list[dict[str, object]]:
-    """Return what is to be said about each line."""
+    """Return the remarks about each line."""
     return [
         {"line": line.number, "name": line.name, "message": line.problem or line.remark}
         for line in check_presets(str(file)).lines
@@ -42,7 +42,7 @@ def findings(file: PresetFile) -> list[dict[str, object]]:
 
 
 def check(file: PresetFile, options: argparse.Namespace) -> int:
-    """Print what is wrong; exit status 1 if anything is."""
+    """Print what is wrong; the exit status is 1 if anything is."""
     found = findings(file)
     if options.json:
         print(json.dumps(found, ensure_ascii=False))

@@ -25,7 +25,7 @@ from .sampling import arguments, call, encoded_once, steps_watched, takes_negati
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture, its infotext, and what there was to say about the tags."""
+    """A picture, its infotext, and messages about the tags."""
 
     image: Image.Image
     infotext: str
@@ -42,12 +42,12 @@ class PictureRenderer:
     model: Path | None = None
     """Where the model came from."""
     encoded: dict[tuple[object, str], Any] = field(default_factory=dict)
-    """The last text conditioning, by all that it follows from (sampling.encoded_once)."""
+    """The last text conditionings, by everything that determines them (sampling.encoded_once)."""
     turn: AbstractContextManager[Any] = field(default_factory=threading.RLock)
-    """Held while the model is used: a page may ask for pictures while an analysis runs."""
+    """Held while the model is in use: the page may request pictures during an analysis."""
 
     def resolve(self, request: PictureRequest) -> tuple[str, list[ResolvedLora]]:
-        """Return the request's prompt without tags, and what its tags ask for."""
+        """Return the request's prompt without tags, and the requests of its tags."""
         loras = [
             resolve_request(tag, self.host.architecture, self.presets, self.elements, request.seed)
             for tag in requests_in(request.prompt, self.presets)
@@ -55,7 +55,7 @@ class PictureRenderer:
         return without_tags(request.prompt), loras
 
     def render(self, request: PictureRequest) -> Picture:
-        """Return the picture of `request`, its seed drawn where it is left to chance.
+        """Return the picture of `request`, with a random seed if it has none.
 
         Raises:
             FileError: a LoRA file cannot be read.
@@ -65,19 +65,21 @@ class PictureRenderer:
         text, loras = self.resolve(request)
         problems = [f"LoRA {quote(lora.request.name)}: {problem}" for lora in loras for problem in lora.problems]
         if request.negative_prompt and not takes_negative_prompt(self.host.pipeline):
-            problems.append(f"the negative prompt has no effect: {type(self.host.pipeline).__name__} takes none")
+            problems.append(
+                f"the negative prompt has no effect: {type(self.host.pipeline).__name__} does not support it"
+            )
         with self.turn:
             problems += self.begin(request, loras)
             image = self.sample(request, text, loras)
         return Picture(image, infotext(request, loras, type(self.host.pipeline.scheduler).__name__), tuple(problems))
 
     def begin(self, request: PictureRequest, loras: list[ResolvedLora], step: int = 1) -> list[str]:
-        """Merge `loras` as they are in a step, from 1, and return what there is to say about them."""
+        """Merge `loras` for a step, from 1, and return messages about them."""
         return self.host.apply([at_step(lora, step, request.steps) for lora in loras])
 
     @torch.inference_mode()
     def sample(self, request: PictureRequest, text: str, loras: list[ResolvedLora]) -> Image.Image:
-        """Return the picture of `text`; `loras` are merged as in the first step.
+        """Return the picture of `text`; `loras` are merged for the first step.
 
         Raises:
             HostError: the pipeline cannot render the request.
@@ -97,7 +99,7 @@ class PictureRenderer:
 
 
 def infotext(request: PictureRequest, loras: list[ResolvedLora], scheduler: str) -> str:
-    """Return the text that goes with a picture, in the WebUIs' form."""
+    """Return the infotext of a picture, in the format of the WebUIs."""
     sampler = scheduler.removesuffix("Scheduler").removesuffix("Discrete")
     lines = [request.prompt]
     if request.negative_prompt:
@@ -117,5 +119,5 @@ def infotext(request: PictureRequest, loras: list[ResolvedLora], scheduler: str)
 
 
 def with_seeds(request: PictureRequest, count: int) -> list[PictureRequest]:
-    """Return `count` requests that differ in their seed alone."""
+    """Return `count` requests that differ only in their seed."""
     return [replace(request, seed=request.seed + number) for number in range(count)]

@@ -1,8 +1,8 @@
-"""How a pipeline of diffusers is called, whatever family it is of: by what its call takes.
+"""How to call a diffusers pipeline of any family, based on the parameters of its call.
 
-Pipelines differ in the names of their arguments, in what they return, and in what they offer to look on: the places
-that all have in common are the method `step` of the scheduler, which gets the guided noise of each step, and, but for
-modular ones, the method `encode_prompt`.
+Pipelines differ in the names of their arguments, in what they return, and in their callbacks. What all have in common
+is the method `step` of the scheduler, which gets the guided noise of each step, and, except for modular ones, the
+method `encode_prompt`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from lbw.hosts.pipelines import installed
 _GUIDANCE = ("guidance_scale", "true_cfg_scale")
 _USUAL_GUIDANCE = 7.0
 _KEPT = 8
-"""Encoded prompts: those of a picture, its negative one, and a few more."""
+"""Number of cached encoded prompts: that of a picture, its negative one, and a few more."""
 
 
 def defaults(pipeline: Any) -> dict[str, Any]:
-    """Return what the pipeline's call takes, and what each is by default."""
+    """Return the parameters of the pipeline's call with their defaults."""
     blocks = getattr(pipeline, "blocks", None)
-    if blocks is not None:  # a modular pipeline, whose call takes anything
+    if blocks is not None:  # a modular pipeline, whose call accepts anything
         return {taken.name: taken.default for taken in blocks.inputs if taken.name}
     return {
         name: parameter.default for name, parameter in inspect.signature(type(pipeline).__call__).parameters.items()
@@ -37,10 +37,10 @@ def defaults(pipeline: Any) -> dict[str, Any]:
 
 
 def guidance(pipeline: Any) -> str:
-    """Return the argument that says how closely to follow the prompt; empty where there is none.
+    """Return the guidance argument of the pipeline; empty if there is none.
 
-    Where there are two, one of them is off by default: a model that was distilled to a guidance takes it as an input,
-    and can be guided by a negative prompt beside it, which takes twice the time.
+    If there are two, one of them is off by default: a guidance-distilled model takes the guidance as an input, and can
+    additionally be guided by a negative prompt, which takes twice the time.
     """
     taken = defaults(pipeline)
     names = [name for name in _GUIDANCE if name in taken]
@@ -48,18 +48,18 @@ def guidance(pipeline: Any) -> str:
 
 
 def usual_guidance(pipeline: Any) -> float:
-    """Return how closely the pipeline follows the prompt by default."""
+    """Return the default guidance of the pipeline."""
     given = defaults(pipeline).get(guidance(pipeline)) or getattr(_guider(pipeline), "guidance_scale", None)
     return float(given or _USUAL_GUIDANCE)
 
 
 def _guider(pipeline: Any) -> Any:
-    """Return the component that guides; None where the pipeline does so itself."""
+    """Return the guider component; None if the pipeline itself does the guidance."""
     return getattr(pipeline, "guider", None)
 
 
 def takes_negative_prompt(pipeline: Any) -> bool:
-    """Tell whether a negative prompt has an effect at the pipeline's usual guidance."""
+    """Return whether a negative prompt has an effect at the pipeline's usual guidance."""
     taken = defaults(pipeline)
     name = guidance(pipeline)
     return "negative_prompt" in taken and not (name == "guidance_scale" and "true_cfg_scale" in taken)
@@ -68,7 +68,7 @@ def takes_negative_prompt(pipeline: Any) -> bool:
 def arguments(
     pipeline: Any, prompt: str, negative: str, cfg: float, steps: int, width: int, height: int
 ) -> dict[str, Any]:
-    """Return what to call the pipeline with for one picture."""
+    """Return the arguments of the pipeline for one picture."""
     taken = defaults(pipeline)
     name = guidance(pipeline)
     found: dict[str, Any] = {"prompt": prompt, "num_inference_steps": steps, "width": width, "height": height}
@@ -77,7 +77,7 @@ def arguments(
         if "guidance_schedule" in taken:
             found["guidance_schedule"] = None
     if takes_negative_prompt(pipeline):
-        # Without one, a guidance that has an argument of its own is off.
+        # Without one, guidance with an argument of its own is off.
         found["negative_prompt"] = negative if name == "true_cfg_scale" else negative or None
     if "num_frames" in taken:
         found["num_frames"] = 1
@@ -89,13 +89,13 @@ def arguments(
 
 
 def call(pipeline: Any, given: dict[str, Any], cfg: float) -> Image.Image:
-    """Return the picture that the pipeline makes of `given`, of a video its first frame.
+    """Return the picture that the pipeline renders from `given`; for a video, its first frame.
 
-    cfg: for pipelines whose guidance is a component, and no argument.
+    cfg: for pipelines whose guidance is a component and not an argument.
 
     Raises:
-        HostError: the pipeline does not take an argument, such as the picture's size, or cannot run with the libraries
-            that are installed.
+        HostError: the pipeline does not accept an argument, such as the picture's size, or cannot run with the
+            installed libraries.
     """
     guider = _guider(pipeline)
     if hasattr(guider, "guidance_scale"):
@@ -113,11 +113,11 @@ def call(pipeline: Any, given: dict[str, Any], cfg: float) -> Image.Image:
 
 @contextmanager
 def replaced(owner: Any, name: str, replacement: Callable[..., Any]) -> Iterator[None]:
-    """Let `replacement` stand in for the method `name` of `owner`; it gets the method, and then what that would get."""
+    """Temporarily replace the method `name` of `owner`; `replacement` gets the method, followed by its arguments."""
     original = getattr(owner, name)
     before = vars(owner).get(name)
 
-    @functools.wraps(original)  # with its signature, which pipelines look at
+    @functools.wraps(original)  # with its signature, which pipelines inspect
     def method(*args: Any, **kwargs: Any) -> Any:
         return replacement(original, *args, **kwargs)
 
@@ -133,7 +133,7 @@ def replaced(owner: Any, name: str, replacement: Callable[..., Any]) -> Iterator
 
 @contextmanager
 def steps_watched(pipeline: Any, steps: int, begins: Callable[[int], None]) -> Iterator[None]:
-    """Let `begins` be called before each sampling step but the first, with its number from 1."""
+    """Call `begins` before each sampling step except the first, with its number from 1."""
     calls = 0
 
     def step(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -151,7 +151,7 @@ def steps_watched(pipeline: Any, steps: int, begins: Callable[[int], None]) -> I
 
 @contextmanager
 def stoppable(pipeline: Any, stopped: Callable[[], bool]) -> Iterator[None]:
-    """Let a picture end with `StoppedError` at its next sampling step once `stopped` says so."""
+    """End the picture with `StoppedError` at its next sampling step once `stopped` returns true."""
 
     def step(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if stopped():
@@ -165,8 +165,8 @@ def stoppable(pipeline: Any, stopped: Callable[[], bool]) -> Iterator[None]:
 def step_of(scheduler: Any, call: int, steps: int) -> int:
     """Return the sampling step, from 1, that the call number `call`, from 0, of the scheduler belongs to.
 
-    One of second order is called twice in a step, but once in the last; one that starts with another method, such as
-    PLMS, a few times in the first.
+    A second-order scheduler is called twice per step, but once in the last; one that starts with another method, such
+    as PLMS, is called a few times in the first.
     """
     order = getattr(scheduler, "order", 1)
     first = max(0, len(scheduler.timesteps) - steps) if order == 1 else 0
@@ -175,9 +175,9 @@ def step_of(scheduler: Any, call: int, steps: int) -> int:
 
 @contextmanager
 def encoded_once(pipeline: Any, state: object, kept: dict[tuple[object, str], Any]) -> Iterator[None]:
-    """Let the pipeline take from `kept` what it has encoded before with the same arguments.
+    """Cache the encoded prompts of the pipeline in `kept`, by arguments.
 
-    state: of the text encoders; what was encoded in another one is forgotten.
+    state: of the text encoders; prompts encoded in another state are dropped.
     """
     if not hasattr(pipeline, "encode_prompt"):
         yield

@@ -28,7 +28,7 @@ from .renderer import PictureRenderer
 def run(options: argparse.Namespace) -> int:
     """`lbw scan`."""
     if options.prompt:
-        read_request(AnalysisRequest, options)  # before the model is loaded: what is wrong is said at once
+        read_request(AnalysisRequest, options)  # before the model is loaded, so that errors are reported at once
     maker = renderer(options) if options.model or options.prompt else None
     base = base_weights(maker) if maker else None
     files = [open_lora(path) for path in options.loras]
@@ -101,7 +101,7 @@ def _overlaps(names: list[str], found: list[Changes]) -> list[dict[str, Any]]:
 
 
 def base_weights(maker: PictureRenderer) -> BaseWeight:
-    """Return what gives the model's base weights."""
+    """Return a function that returns the model's base weights."""
 
     def weight(site: Site) -> torch.Tensor | None:
         return maker.host.base_weight(site)
@@ -110,10 +110,10 @@ def base_weights(maker: PictureRenderer) -> BaseWeight:
 
 
 def scan_noise(maker: PictureRenderer, options: argparse.Namespace) -> AnalysisSession:
-    """Return the quick scan of the prompt's LoRA, ended.
+    """Run the quick scan of the prompt's LoRA and return it.
 
     Raises:
-        LbwError: something in the options is wrong, or the model cannot be asked.
+        LbwError: an option is not valid, or the model does not support it.
     """
     host = StudioHost(lambda: maker, options.model is None)
     base = replace(defaults(AnalysisRequest, maker, options), mode=QUICK)

@@ -125,9 +125,9 @@ def serve(app: FastAPI, port: int, opens_browser: bool) -> None:
     try:
         listener = socket.create_server((ADDRESS, port))
     except (OSError, OverflowError) as error:
-        raise HostError(f"--port {port} cannot be used: {error}; name another, for example {port + 1}") from error
+        raise HostError(f"--port {port} cannot be used: {error}; choose another, for example {port + 1}") from error
     address = f"http://{ADDRESS}:{listener.getsockname()[1]}/"
-    print(f"The page is at {address} until Ctrl-C.", flush=True)
+    print(f"The page is at {address} (press Ctrl+C to stop)", flush=True)
     if opens_browser:
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))

@@ -12,9 +12,9 @@ from lbw.files.user_presets import ELEMENTS, WEIGHTS, PresetStore, read_text
 
 @dataclass
 class StudioPresets(PresetStore):
-    """The user's files, to be edited; prompts take the presets of a named file, or the shipped ones and the user's.
+    """The user's files, for editing; prompts use the presets of a given file, or the built-in ones and the user's.
 
-    weights, rules: files named with `--presets` and `--elements`.
+    weights, rules: files given with `--presets` and `--elements`.
     """
 
     weights: Path | None = None

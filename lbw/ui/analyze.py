@@ -42,17 +42,17 @@ from .presets import PresetsPanel
 from .tuner import TunerPanel
 
 _LOOK = 0.25
-"""Seconds between two looks at a running analysis."""
+"""Seconds between updates of a running analysis."""
 _BEAT = 2.0
-"""Seconds after which the page hears something even if nothing is new: servers of Gradio 3 close silent connections."""
+"""Seconds after which the page gets an update even without news: servers of Gradio 3 close silent connections."""
 _REST = 8
-"""How much longer than a drawing of the grid takes the next one is waited for: the pictures come first."""
+"""The pause between two drawings of the grid, in multiples of the time that one takes: rendering has priority."""
 
 
 class AnalyzePanel(AnalyzeControls):
-    """The analyzer, within the page that is being built: a view of the server's sessions.
+    """The analyzer panel, within the current page: a view of the server's sessions.
 
-    It shows the latest analysis, whoever started it; a page that is opened anew shows it too.
+    It shows the latest analysis, whoever started it, and does so again when the page is reloaded.
     """
 
     def __init__(self, host: PanelHost, sessions: Sessions, presets: PresetsPanel, tuner: TunerPanel) -> None:
@@ -95,7 +95,7 @@ class AnalyzePanel(AnalyzeControls):
     # Analyses ------------------------------------------------------------------------------------
 
     def _analyze(self, values: Values) -> Iterator[Updates]:
-        """Start an analysis, or follow the one that runs; yield what the page shows of it."""
+        """Start an analysis, or follow the running one; yield updates of the page."""
         shown, message = values[self.shown_seed], ""
         session = self.latest
         if session is None or session.over.is_set():
@@ -105,7 +105,7 @@ class AnalyzePanel(AnalyzeControls):
                 yield {self.message: message_view(str(error), BAD)}
                 return
         else:
-            message = message_view("This analysis was running already; Stop ends it.", REMARK)
+            message = message_view("This analysis was already running; press Stop to end it.", REMARK)
         yield {self.message: message, self.progress: progress_view(session)}
         drawn, next_drawing, before, told = 0, 0.0, "", time.monotonic()
         while not session.over.wait(_LOOK):
@@ -123,14 +123,14 @@ class AnalyzePanel(AnalyzeControls):
                 continue
             before, told = progress, time.monotonic()
         yield self._views(session, shown, values[self.is_masked])
-        # Gradio sends what comes last once more: not the pictures, and not over what was typed meanwhile.
+        # Gradio sends the last update twice: it must not contain the pictures or overwrite fields edited meanwhile.
         yield {self.progress: gr.update()}
 
     def _started(self, values: Values, before: AnalysisSession | None) -> AnalysisSession:
         """Start the analysis that the fields describe.
 
         Raises:
-            LbwError: something in a field is wrong.
+            LbwError: a field is not valid.
         """
         given = {name: values[control] for name, control in self.fields.items()}
         given["mode"] = MODES[given["mode"]]
@@ -152,16 +152,16 @@ class AnalyzePanel(AnalyzeControls):
     def _stop(self) -> Updates:
         session = self.latest
         if session is None or session.over.is_set():
-            return {self.progress: message_view("Nothing runs.", REMARK)}
+            return {self.progress: message_view("Nothing is running.", REMARK)}
         session.stop()
         return {self.progress: progress_view(session)}
 
     def _reopened(self, values: Values) -> Updates:
-        """Show an earlier analysis, and put what it was asked for into the fields."""
+        """Show an earlier analysis, and fill the fields with its request."""
         try:
             found = self.sessions.get(str(values[self.earlier] or ""))
             if not isinstance(found, AnalysisSession):
-                raise WeightsError("This analysis is not there any more")
+                raise WeightsError("This analysis no longer exists")
         except LbwError as error:
             return {self.message: message_view(str(error), BAD)}
         session = self.sessions.show(found)
@@ -248,7 +248,7 @@ class AnalyzePanel(AnalyzeControls):
             return {self.message: message_view(str(error), BAD)}
         groups = apart((choice.blocks for choice in session.settings.choices), tuner.blocks)
         begun = self.tuner.begun(replace(tuner, seed=session.request.seed, groups=groups), values, session.request)
-        return {**begun, self.message: message_view("The tuner begins with this suggestion: open its tab.")}
+        return {**begun, self.message: message_view("The tuner starts with this suggestion: open its tab.")}
 
     def _save(self, values: Values) -> Updates:
         try:
@@ -265,7 +265,7 @@ class AnalyzePanel(AnalyzeControls):
         except LbwError as error:
             return {self.message: message_view(str(error), BAD), self.tag: ""}
         tag = tag_with(session.request.prompt, _weights(session))
-        message: Text = "The tag is below, to copy." if tag else "The prompt has no tag with XYZ."
+        message: Text = "The tag is below, ready to copy." if tag else "The prompt has no tag with XYZ."
         return {self.message: message_view(message, REMARK), self.tag: tag}
 
     def _open_folder(self) -> Updates:
@@ -276,7 +276,7 @@ class AnalyzePanel(AnalyzeControls):
             self.host.open_folder(session.folder)
         except LbwError as error:
             return {self.message: message_view(str(error), BAD)}
-        return {self.message: message_view("The folder opens on the machine that the server runs on.")}
+        return {self.message: message_view("The folder opens on the machine where the server is running.")}
 
     # Updates -------------------------------------------------------------------------------------
 
@@ -294,7 +294,7 @@ class AnalyzePanel(AnalyzeControls):
         return {**names, **self._running_views(session, message, None)}
 
     def _running_views(self, session: AnalysisSession, message: str, shown: Any) -> Updates:
-        """Return updates that show what is there while more comes."""
+        """Return updates that show the results so far."""
         return {
             self.message: message,
             self.progress: progress_view(session),
@@ -306,7 +306,7 @@ class AnalyzePanel(AnalyzeControls):
         }
 
     def _views(self, session: AnalysisSession, shown: Any, is_masked: bool) -> Updates:
-        """Return updates that show an analysis that is over."""
+        """Return updates that show an analysis that has ended."""
         message = messages_view(session.messages)
         if not any(result.changes for result in session.results):
             return {self.message: message, self.progress: progress_view(session)}
@@ -325,7 +325,7 @@ class AnalyzePanel(AnalyzeControls):
         return {self.earlier: gr.update(choices=[one.id for one in self.sessions.earlier()], value=None)}
 
     def _sliders(self, session: AnalysisSession) -> Updates:
-        """Return updates of the thresholds: where they stand, and how far they reach."""
+        """Return updates of the thresholds: their values and ranges."""
         suggestion = session.suggestion
         largest = max([result.mean or 0.0 for result in session.results] + [suggestion.high, 0.01])
         top = round(largest * 1.05, 3)
@@ -341,7 +341,7 @@ class AnalyzePanel(AnalyzeControls):
         }
 
     def _downloads(self, session: AnalysisSession) -> Any:
-        """Return copies of the results: Gradio hands out no file that lies elsewhere."""
+        """Return copies of the results: Gradio does not serve files from other folders."""
         folder = Path(self._folder.name)
         for old in folder.iterdir():
             old.unlink(missing_ok=True)
@@ -350,7 +350,7 @@ class AnalyzePanel(AnalyzeControls):
 
 
 def analyze_panel(host: PanelHost, sessions: Sessions, presets: PresetsPanel, tuner: TunerPanel) -> AnalyzePanel:
-    """Put the analyzer into the page that is being built."""
+    """Add the analyzer to the current page."""
     return AnalyzePanel(host, sessions, presets, tuner)
 
 
@@ -359,7 +359,7 @@ def _labels(session: AnalysisSession) -> list[str]:
 
 
 def _sample(session: AnalysisSession, shown: Any) -> Sample:
-    """Return the source that is shown, by its label; the first where `shown` is none of the session's."""
+    """Return the source with this label; the first one if the session does not have it."""
     samples = session.settings.samples
     return next((sample for sample in samples if session.settings.label(sample) == shown), samples[0])
 
@@ -370,7 +370,7 @@ def _grid(session: AnalysisSession, shown: Any) -> str:
 
 
 def _source(session: AnalysisSession | None, shown: Any, is_masked: bool) -> Any:
-    """Return an update of the picture that the mask is painted on: the source that is shown, if it is there."""
+    """Return an update of the picture for painting the mask: the source that is shown, if it exists."""
     if session is None or session.request.is_quick or not is_masked:
         return gr.update()
     source = session.analysis.store.load(session.analysis.sources[_sample(session, shown)])

@@ -1,4 +1,4 @@
-"""The controls of the panel *Analyze*, and how they stand on the page."""
+"""The controls of the panel *Analyze*, and their arrangement on the page."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .panel_host import PanelHost
 
 MODES = {"full: pictures": FULL, "quick scan: no pictures": QUICK}
 PAINTED = "lbw_analyze_painted"
-"""Where the page writes what was painted."""
+"""Where the page writes the painted mask."""
 
 
 class AnalyzeControls:
-    """The controls, made within the page that is being built.
+    """The controls, created within the current page.
 
-    fields: the controls of a request, by the names of its options. views: what shows an analysis.
+    fields: the controls of a request, by the names of its options. views: the controls that show an analysis.
     """
 
     def __init__(self, host: PanelHost) -> None:
@@ -30,15 +30,15 @@ class AnalyzeControls:
             with gr.Column(scale=3, min_width=320):
                 with gr.Row():
                     self.lora = gr.Dropdown(
-                        [], label="LoRA", info="puts its tag into the prompt", elem_id=_id("lora"), scale=2
+                        [], label="LoRA", info="adds its tag to the prompt", elem_id=_id("lora"), scale=2
                     )
                     self.mode = gr.Radio(
                         list(MODES), value=next(iter(MODES)), label=option("mode").label,
-                        info="quick: what the model predicts",
+                        info="quick: compares predictions",
                         scale=3,                        elem_id=_id("mode"),
                     )  # fmt: skip
                 self.prompt = gr.Textbox(
-                    first.prompt, label="Prompt", info="with lbw=XYZ in the tag of the LoRA to look at", lines=2,
+                    first.prompt, label="Prompt", info="with lbw=XYZ in the tag of the LoRA to analyze", lines=2,
                     elem_id=_id("prompt"), elem_classes=["lbw-prompt"],
                 )  # fmt: skip
                 self.negative = gr.Textbox(
@@ -46,7 +46,7 @@ class AnalyzeControls:
                     elem_id=_id("negative"),
                 )  # fmt: skip
                 self.more_prompts = gr.Textbox(
-                    "", label=option("more_prompts").label, info="one a line; each gets the tag of the first",
+                    "", label=option("more_prompts").label, info="one per line; the tag of the first is added to each",
                     lines=1, max_lines=6, elem_id=_id("more_prompts"),
                 )  # fmt: skip
                 with gr.Row():
@@ -60,7 +60,10 @@ class AnalyzeControls:
                         elem_id=_id("blocks"),
                     )
                     self.seeds = gr.Textbox(
-                        str(first.seeds), label=option("seeds").label, info="a source for each", elem_id=_id("seeds")
+                        str(first.seeds),
+                        label=option("seeds").label,
+                        info="each with its own source",
+                        elem_id=_id("seeds"),
                     )
                     self.threshold = gr.Textbox(
                         str(first.threshold), label=option("threshold").label, info="0 to 255",
@@ -72,7 +75,7 @@ class AnalyzeControls:
                         first.seed, label="Seed", info="-1: random", elem_id=_id("seed"), min_width=80
                     )
                     self.steps = gr.Number(
-                        first.steps, label="Steps", info="of each picture", elem_id=_id("steps"), min_width=80
+                        first.steps, label="Steps", info="per picture", elem_id=_id("steps"), min_width=80
                     )
                     self.cfg = gr.Number(
                         first.cfg_scale, label="CFG scale", info="guidance", elem_id=_id("cfg"), min_width=80
@@ -86,21 +89,21 @@ class AnalyzeControls:
                     )
                 self.sampler = gr.Dropdown(
                     samplers, value=first.sampler_name or (samplers[0] if samplers else None), label="Sampler",
-                    info="of the pictures", visible=bool(samplers), elem_id=_id("sampler"),
+                    info="for the pictures", visible=bool(samplers), elem_id=_id("sampler"),
                 )  # fmt: skip
                 with gr.Row():
                     self.background = gr.Radio(
                         list(option("diff_color").allowed), value=first.diff_color, label=option("diff_color").label,
-                        info="of what is the same",
+                        info="background of the difference",
                         elem_id=_id("background"), min_width=150,
                     )  # fmt: skip
                     self.swap = gr.Checkbox(
-                        first.swap_axes, label=option("swap_axes").label, info="blocks from left to right",
+                        first.swap_axes, label=option("swap_axes").label, info="blocks in columns",
                         elem_id=_id("swap_axes"),
                         min_width=150,
                     )  # fmt: skip
         self.is_masked = gr.Checkbox(
-            False, label="Mask: tell changes inside a region from those outside", elem_id=_id("masked")
+            False, label="Mask: measure changes inside and outside of a region separately", elem_id=_id("masked")
         )
         with gr.Column(visible=False, elem_id=_id("mask_part")) as self.mask_part:
             self.rectangle = gr.Textbox(
@@ -113,7 +116,7 @@ class AnalyzeControls:
             self.start = gr.Button("Analyze", variant="primary", elem_id=_id("start"))
             self.stop = gr.Button("Stop", elem_id=_id("stop"))
         self.earlier = gr.Dropdown(
-            [], label="Earlier analyses", info="opens one again, with its fields", elem_id=_id("earlier")
+            [], label="Earlier analyses", info="reopens an analysis with its settings", elem_id=_id("earlier")
         )
         self.message = gr.HTML(NOTHING_YET, elem_id=_id("message"))
         self.progress = gr.HTML(elem_id=_id("progress"))
@@ -135,10 +138,10 @@ class AnalyzeControls:
                     self.chart = gr.HTML(elem_id=_id("chart"))
             with gr.Row():
                 self.block = gr.Dropdown(
-                    [], label="Block", info="to see large; or click on a row of the table", elem_id=_id("block")
+                    [], label="Block", info="shown at full size; or click a row of the table", elem_id=_id("block")
                 )
                 self.shown_seed = gr.Dropdown(
-                    [], label="Seed shown", info="large, and in the grid", elem_id=_id("shown_seed")
+                    [], label="Seed shown", info="at full size and in the grid", elem_id=_id("shown_seed")
                 )
             self.large = gr.HTML(elem_id=_id("large"))
             self.grid = gr.HTML(elem_id=_id("grid"))
@@ -148,12 +151,12 @@ class AnalyzeControls:
                 self.save = gr.Button("Save suggestion as preset", elem_id=_id("save"), min_width=130)
                 self.send_tag = gr.Button("Send tag to prompt", elem_id=_id("send_tag"), min_width=130)
             self.tag = gr.Textbox(
-                label="Tag", info="with the suggestion; the prompt gets it too", interactive=False, lines=1,
+                label="Tag", info="with the suggestion; also added to the prompt", interactive=False, lines=1,
                 show_copy_button=True, elem_id=_id("tag"),
             )  # fmt: skip
             with gr.Row(elem_classes=["lbw-row"]):
                 self.folder = gr.Textbox(
-                    label="Folder", info="where the results lie", interactive=False, show_copy_button=True,
+                    label="Folder", info="where the results are saved", interactive=False, show_copy_button=True,
                     elem_id=_id("folder"), scale=2,
                 )  # fmt: skip
                 self.open_folder = gr.Button("Open folder", elem_id=_id("open_folder"), min_width=110)
@@ -172,15 +175,17 @@ class AnalyzeControls:
         }  # fmt: skip
         tooltips(
             {
-                _id("start"): "Renders what is missing, and measures; what an earlier run finished is used again.",
-                _id("stop"): "Ends after the picture that is being rendered; what is finished stays.",
-                _id("automatic"): "A tenth and a half of the largest mean.",
-                _id("to_tuner"): "The tuner begins with the suggestion.",
-                _id("save"): "Writes the suggestion into the editor of the presets and saves the file.",
-                _id("send_tag"): "Writes the LoRA's tag with the suggestion as its block weights.",
-                _id("open_folder"): "In the file manager of the machine that the server runs on.",
-                _id("files"): "JSON, CSV, grid and chart, to download.",
-                _id("table"): "Click on a heading to sort, on a row to see its pictures.",
+                _id(
+                    "start"
+                ): "Renders the missing pictures and measures the changes; pictures from earlier runs are reused.",
+                _id("stop"): "Stops after the current picture; finished pictures are kept.",
+                _id("automatic"): "Sets the thresholds to one tenth and one half of the largest mean.",
+                _id("to_tuner"): "Starts the tuner with the suggestion.",
+                _id("save"): "Adds the suggestion to the preset editor and saves the file.",
+                _id("send_tag"): "Writes the LoRA's tag with the suggested block weights.",
+                _id("open_folder"): "Opens it in the file manager of the machine where the server is running.",
+                _id("files"): "JSON, CSV, grid and chart for download.",
+                _id("table"): "Click a heading to sort, or a row to see its pictures.",
                 _id("masked"): "The region is a rectangle, or painted on the source picture.",
             }
         )

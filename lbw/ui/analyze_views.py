@@ -25,7 +25,7 @@ _FORMS = {"inside": "{:.3f}", "outside": "{:.3f}", "focus": "{:.2f}"}
 
 
 def prompt_with(prompt: str, name: str) -> str:
-    """Return `prompt` with the tag of the LoRA `name` to look at, in place of the one that was looked at before."""
+    """Return `prompt` with the tag to analyze the LoRA `name`, replacing the LoRA that was analyzed before."""
     tag = f"<lora:{name}:1:lbw=XYZ>"
     for match in find_tags(prompt):
         if parse_items(match[2].split(":"), {}).weights == "XYZ":
@@ -35,7 +35,7 @@ def prompt_with(prompt: str, name: str) -> str:
 
 
 def tag_with(prompt: str, weights: str) -> str:
-    """Return the tag of `prompt` that is looked at, with `weights` in place of XYZ; empty if there is none."""
+    """Return the analyzed tag of `prompt` with `weights` instead of XYZ; empty if there is none."""
     for match in find_tags(prompt):
         items = match[2].split(":")
         if parse_items(items, {}).weights == "XYZ":
@@ -47,7 +47,7 @@ def tag_with(prompt: str, weights: str) -> str:
 
 
 def time_words(seconds: float) -> str:
-    """Return a length of time as one reads it."""
+    """Return a duration as readable text."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -58,7 +58,7 @@ def time_words(seconds: float) -> str:
 
 
 def sheet_view(image: Image.Image | None, words: str, is_photo: bool = True) -> str:
-    """Return a grid or a chart, as wide as it is or as the page is; nothing for none."""
+    """Return a grid or a chart in its own width, or that of the page; empty without an image."""
     if image is None:
         return ""
     address = data_uri(image, is_photo)
@@ -66,7 +66,7 @@ def sheet_view(image: Image.Image | None, words: str, is_photo: bool = True) -> 
 
 
 def block_view(session: AnalysisSession, label: str, sample: Sample) -> str:
-    """Return the pictures of the block `label`, large; words where there are none."""
+    """Return the pictures of the block `label` at full size, or a message if there are none."""
     analysis = session.analysis
     result = next((result for result in session.results if result.choice.label == label), None)
     if result is None:
@@ -78,7 +78,7 @@ def block_view(session: AnalysisSession, label: str, sample: Sample) -> str:
         error = result.errors.get(sample)
         if error:
             return message_view((f"{label}:", error), BAD)
-        return message_view((label, "has no picture of", session.settings.label(sample)))
+        return message_view((label, "has no picture for", session.settings.label(sample)))
     raw = difference(before.pictures, after.pictures)
     if analysis.settings.diff_color == WHITE:
         raw = 255 - raw
@@ -106,7 +106,7 @@ def block_view(session: AnalysisSession, label: str, sample: Sample) -> str:
 
 
 def compare_view(source: str, changed: str, label: str) -> str:
-    """Return two pictures one above the other, with a divider to move by pointer or arrow keys."""
+    """Return two overlaid pictures with a divider that can be moved with the pointer or the arrow keys."""
     return (
         '<figure class="lbw-compare-figure"><div class="lbw-compare" style="--lbw-at:50%">'
         f'<img src="{source}" alt="source"><img class="lbw-over" src="{changed}" alt="{escape(label)} changed">'
@@ -121,11 +121,11 @@ def compare_view(source: str, changed: str, label: str) -> str:
 
 
 def progress_view(session: AnalysisSession | None) -> str:
-    """Return the bar: pictures done of all, and the time left."""
+    """Return the progress bar with finished pictures and remaining time."""
     if session is None or (session.over.is_set() and not session.total):
         return ""
     if session.state == WAITING:
-        return message_view("Waiting for another analysis to end …")
+        return message_view("Waiting for another analysis to finish …")
     is_quick, is_over = session.request.is_quick, session.over.is_set()
     done: Text = (session.done, "/", session.total, "steps" if is_quick else "pictures")
     left = session.seconds_left
@@ -142,11 +142,11 @@ def progress_view(session: AnalysisSession | None) -> str:
 # The table ---------------------------------------------------------------------------------------
 
 _FIRST = dict.fromkeys(("", "block", "suggestion"), "ascending")
-"""How the first click on a heading sorts, where it is not from the largest number on."""
+"""How the first click on a heading sorts, if not from the largest number down."""
 
 
 def results_view(session: AnalysisSession | None) -> str:
-    """Return the table of blocks; a click on a heading sorts it, one on a row chooses its block (lbw_results.js)."""
+    """Return the table of blocks; clicking a heading sorts it, clicking a row selects its block (lbw_results.js)."""
     if session is None or not any(result.changes for result in session.results):
         return ""
     suggestion, is_over = session.suggestion, session.over.is_set()
@@ -204,8 +204,8 @@ _KINDS = {INFO: GOOD, WARNING: REMARK, ERROR: BAD}
 
 
 def messages_view(messages: Sequence[Message]) -> str:
-    """Return what there is to say, a line each."""
+    """Return the messages, one per line."""
     return "".join(message_view(message.text, _KINDS[message.level]) for message in messages)
 
 
-NOTHING_YET = message_view("Press Analyze: which blocks change the picture, how much, and where.", GOOD)
+NOTHING_YET = message_view("Press Analyze to see which blocks change the picture, how much, and where.", GOOD)

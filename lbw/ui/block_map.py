@@ -1,4 +1,4 @@
-"""The panel *Block map*: a picture of a model's blocks, shaded by how much of its parameters lies in each."""
+"""The panel *Block map*: a picture of a model's blocks, shaded by their share of the parameters."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from .markup import BAD, REMARK, Text, message_view, words
 LOADED = "the loaded model"
 
 _DARKEST = 62
-"""Percent of the accent's colour in the block that has most; letters on it can still be read, light and dark."""
+"""Percentage of the accent color in the largest block; text on it is still readable, in light and dark mode."""
 
 
 def map_view(found: BlockMap) -> str:
-    """Return the picture of a map as HTML: blocks in the shape of their model.
+    """Return the picture of a map as HTML: blocks arranged in the shape of their model.
 
-    Pointer and keys show the numbers of each (lbw_block_map.js).
+    Hovering or focusing a block shows its numbers (lbw_block_map.js).
     """
     parts = "".join(_part(part, found, is_unet(found.architecture)) for part in shape(found.architecture))
     title: Text = (found.architecture.title, "·", len(found.architecture.blocks), "blocks")
     if found.counts is not None:
         title = (*title, "·", f"{found.total.tensors:,}", "tensors", "·", f"{found.total.parameters:,}", "parameters")
     hint: Text = (
-        "Point at a block, or go there with the Tab key: what it is."
+        "Point at a block, or use the Tab key, to see what it is."
         if found.counts is None
-        else "Shaded by share of the parameters. Point at a block, or go there with the Tab key."
+        else "Shaded by share of the parameters. Point at a block, or use the Tab key, for details."
     )
     return (
         "".join(message_view(remark, REMARK) for remark in found.remarks)
@@ -52,7 +52,7 @@ def _part(part: Part, found: BlockMap, has_ways: bool) -> str:
     runs = [tuple(block for (block,) in part)] if is_row else part
     made = []
     for run in runs:
-        # Of a U-Net each step stands further in than the one above it.
+        # In a U-Net each level is indented further than the one above it.
         cells = "".join(
             f'<div class="lbw-map-step" style="--lbw-depth:{depth / len(run):.3f}">{_block(block, found)}</div>'
             for depth, block in enumerate(run)
@@ -92,14 +92,14 @@ def _block(block: str, found: BlockMap) -> str:
 
 
 def _short(percent: float) -> str:
-    """Return a share as it fits into a block."""
+    """Return a share in a form that fits into a block."""
     if not percent:
         return "–"
     return f"{percent:.0f} %" if percent >= 9.95 else f"{percent:.1f} %" if percent >= 0.05 else "&lt;0.1 %"
 
 
 class BlockMapPanel:
-    """The picture and what it is of, within the page that is being built."""
+    """The picture and its controls, within the current page."""
 
     def __init__(
         self,
@@ -109,8 +109,8 @@ class BlockMapPanel:
     ) -> None:
         """Build it.
 
-        loaded: returns the architecture of the loaded model, None if it is not known. model: returns its file or
-        folder, None where that is not known.
+        loaded: returns the architecture of the loaded model, None if it is unknown. model: returns its file or folder,
+        None if it is unknown.
         """
         self.loras = loras
         self.loaded = loaded
@@ -118,10 +118,12 @@ class BlockMapPanel:
         self._titles = {a.title: a for a in ARCHITECTURES.values()}
         with gr.Row(elem_classes=["lbw-row"]):
             self.of_model = gr.Dropdown(
-                [LOADED, *self._titles], label="Model", info="its blocks; of the loaded one with their sizes",
+                [LOADED, *self._titles], label="Model", info="shows its blocks; for the loaded model, also their sizes",
                 elem_id="lbw_map_model",
             )  # fmt: skip
-            self.of_lora = gr.Dropdown([], label="LoRA", info="where its parameters lie", elem_id="lbw_map_lora")
+            self.of_lora = gr.Dropdown(
+                [], label="LoRA", info="shows how its parameters are distributed", elem_id="lbw_map_lora"
+            )
         self.view = gr.HTML(elem_id="lbw_map_view")
         listen(self.of_model.input, self._model_chosen, {self.of_model}, {self.view, self.of_lora})
         listen(self.of_lora.input, self._lora_chosen, {self.of_lora}, {self.view, self.of_model})
@@ -146,7 +148,7 @@ class BlockMapPanel:
             except LbwError as error:
                 return message_view(str(error), REMARK) + (map_view(BlockMap(loaded)) if loaded else "")
         if loaded is None:
-            return message_view("No model is loaded, or its blocks are not known.", REMARK)
+            return message_view("No model is loaded, or its blocks are unknown.", REMARK)
         return map_view(BlockMap(loaded))
 
     def _lora_chosen(self, values: Values) -> Updates:
@@ -160,5 +162,5 @@ class BlockMapPanel:
 def block_map_panel(
     loras: LoraFiles, loaded: Callable[[], Architecture | None], model: Callable[[], Path | None] = lambda: None
 ) -> BlockMapPanel:
-    """Put the map into the page that is being built; see `BlockMapPanel`."""
+    """Add the map to the current page; see `BlockMapPanel`."""
     return BlockMapPanel(loras, loaded, model)

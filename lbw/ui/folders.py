@@ -1,4 +1,4 @@
-"""A folder in the file manager of the machine that serves the page."""
+"""Opening a folder in the file manager of the machine that serves the page."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from lbw.core.errors import HostError
 
 
 def open_folder(folder: Path) -> None:
-    """Show `folder` to whoever sits at the machine that serves the page.
+    """Open `folder` in the file manager of the machine that serves the page.
 
     Raises:
         HostError: this machine has no file manager.
     """
     if click.launch(str(folder)) != 0:
-        raise HostError(f"no file manager was found to show {folder} in; open it by hand")
+        raise HostError(f"no file manager was found; open {folder} yourself")

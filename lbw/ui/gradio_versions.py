@@ -1,4 +1,4 @@
-"""What differs between Gradio 3.41 and 4, told by what the installed one has and not by its version."""
+"""Differences between Gradio 3.41 and 4, detected by features of the installed version and not by its number."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Values(Protocol):
 
 
 _KNOWN: dict[str, frozenset[str]] = {}
-"""The parameters of events, by their kind: to look them up takes longer than all else."""
+"""The parameters of events, by their type: looking them up is what takes longest."""
 
 
 def listen(
@@ -60,15 +60,15 @@ def listen(
 
 
 def on_page_load(handler: Callable[..., Any] | None, outputs: Set[Any] = frozenset(), js: str | None = None) -> None:
-    """Let `handler` run whenever the page is opened; to be called within the page."""
+    """Run `handler` whenever the page is opened; call this within the page."""
     listen(Context.root_block.load, handler, outputs=outputs, js=js)
 
 
 def tooltips(texts: Mapping[str, str]) -> None:
-    """Show each of `texts` when the pointer rests on the element with its id; to be called within the page.
+    """Show each of `texts` as the tooltip of the element with its id; call this within the page.
 
-    For what takes no `info`, as buttons, and for what would be too tall with one. They are translated here: the
-    WebUI translates no titles that come later than the page.
+    For components without `info`, such as buttons, or that would be too tall with it. They are translated here, because
+    the WebUI does not translate titles that are added after the page has loaded.
     """
     table = json.dumps(dict(texts)).replace("<", "\\u003c")
     on_page_load(None, js=f"lbwTooltips.show.bind(null, {table})")

@@ -16,7 +16,7 @@ from .tuner import TunerPanel
 
 
 class HintsPanel:
-    """The table, within the page that is being built; a click on a row writes its weights into the tuner's field."""
+    """The table, within the current page; clicking a row copies its weights into the tuner's field."""
 
     def __init__(self, store: PresetStore, tuner: TunerPanel) -> None:
         self.store = store
@@ -35,10 +35,10 @@ class HintsPanel:
             self.keep_mine = gr.Button("Save my version", visible=False, elem_id="lbw_hints_keep_mine")
         tooltips(
             {
-                "lbw_hints_table": "A click on a row writes its weights into the field Preset or weights.",
-                "lbw_hints_save": "Writes the table to the file; the old file is kept beside it with .bak added.",
-                "lbw_hints_reload": "Reads the file again; changes that were not saved are lost.",
-                "lbw_hints_keep_mine": "Replaces the file by this table; the file is kept as .bak.",
+                "lbw_hints_table": "Click a row to copy its weights into the field Preset or weights.",
+                "lbw_hints_save": "Saves the table to the file; the old file is kept as .bak.",
+                "lbw_hints_reload": "Reads the file again; unsaved changes are lost.",
+                "lbw_hints_keep_mine": "Replaces the file with this table; the old file is kept as .bak.",
             }
         )
         outputs = {self.known, self.message, self.conflict, self.keep_mine}
@@ -67,15 +67,15 @@ class HintsPanel:
     def _save(self, rows: Any, known: Reading | None) -> Updates:
         hints = hints_of_rows(rows or [])
         if known is None:
-            return self._refused("The file was not read, so it is not replaced. Press Reload Hints.")
+            return self._refused("The file has not been read, so it is not replaced. Press Reload Hints.")
         try:
             if self.store.changed(HINTS, known.version):
                 seen = self.store.read(HINTS)
                 others = [hint for hint in parse_hints(seen.text) if hint not in hints]
                 message: Text = (
-                    "The file changed on the disk since it was read: nothing was saved.",
-                    "Hints that only the file has:", ", ".join(hint.name for hint in others) or "none", "·",
-                    "Reload Hints takes the file's version.",
+                    "The file has changed on disk since it was read: nothing was saved.",
+                    "Hints only in the file:", ", ".join(hint.name for hint in others) or "none", "·",
+                    "Press Reload Hints to use the file's version.",
                 )  # fmt: skip
                 return {
                     self.message: message_view(message, REMARK),
@@ -112,15 +112,15 @@ class HintsPanel:
             return {self.weights: gr.update()}
         return {
             self.weights: hints[0].weights,
-            self.message: message_view((f"{hints[0].name}:", "Press Load weights to take these weights.")),
+            self.message: message_view((f"{hints[0].name}:", "Press Load weights to use these weights.")),
         }
 
 
 def hints_panel(store: PresetStore, tuner: TunerPanel) -> HintsPanel:
-    """Put the table of hints into the page that is being built."""
+    """Add the table of hints to the current page."""
     return HintsPanel(store, tuner)
 
 
 def _table(hints: list[Hint]) -> list[list[str]]:
-    """Return the rows of the table, one of them empty for a new hint."""
+    """Return the rows of the table, with an empty one for a new hint."""
     return [*rows_of_hints(hints), [""] * len(COLUMNS)]

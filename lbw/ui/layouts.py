@@ -1,4 +1,4 @@
-"""The list *Weights type*: layouts of every model, and what a text means for the sliders of one."""
+"""The list *Weights type*: layouts of every model, and converting text to slider values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OTHER_SIZE = re.compile(r"^(\d+): .*\(([^()]+)\)(?:, every block)?$")
 
 @dataclass(frozen=True)
 class Layout:
-    """A layout of the list *Weights type*: its title there, the architecture that it is shown for, its blocks."""
+    """A layout in the list *Weights type*: its title, its architecture, its blocks."""
 
     title: str
     architecture: Architecture
@@ -30,12 +30,12 @@ class Layout:
 
     @property
     def unlisted(self) -> float:
-        """What the blocks get that the layout leaves out."""
+        """The weight of blocks that the layout leaves out."""
         return self.architecture.unlisted.get(self.count, 0.0)
 
 
 def _layouts() -> list[Layout]:
-    """Return every layout once, titled with its count and with the smallest models that have all of its blocks."""
+    """Return every layout once; its title has its count and the smallest models with all of its blocks."""
     found: dict[tuple[str, int], Layout] = {}
     for architecture in ARCHITECTURES.values():
         for count, blocks in architecture.layouts.items():
@@ -44,7 +44,7 @@ def _layouts() -> list[Layout]:
                 if a.kind == architecture.kind and a.layouts.get(count) == blocks and set(blocks) <= set(a.blocks)
             ]  # fmt: skip
             if not owners:
-                continue  # a list of another model's blocks that this one takes too
+                continue  # a list of another model's blocks that this one accepts too
             smallest = min(len(owner.blocks) for owner in owners)
             owners = [owner for owner in owners if len(owner.blocks) == smallest]
             title = _title(", ".join(owner.title for owner in owners), owners[0], count)
@@ -57,14 +57,14 @@ def _title(models: str, architecture: Architecture, count: int) -> str:
 
 
 LAYOUTS = {layout.title: layout for layout in _layouts()}
-"""The layouts of the models that people run, by title, the shortest first."""
+"""The layouts of the known models, by title, the shortest first."""
 
 _KINDS = list(dict.fromkeys(a.kind for a in ARCHITECTURES.values()))
 _WIDEST = {kind: max((a.blocks for a in ARCHITECTURES.values() if a.kind == kind), key=len) for kind in _KINDS}
 
 
 def layouts_of(architecture: Architecture) -> list[Layout]:
-    """Return the layouts that are made for `architecture`, the shortest first; it may be of a size that no list has."""
+    """Return the layouts made for `architecture`, the shortest first; it may have a size that is not listed."""
     listed = [layout for layout in LAYOUTS.values() if layout.architecture.blocks == architecture.blocks]
     if listed and architecture.name in ARCHITECTURES:
         return listed
@@ -74,12 +74,12 @@ def layouts_of(architecture: Architecture) -> list[Layout]:
 
 
 def first_layout(architecture: Architecture | None) -> Layout:
-    """Return the shortest layout that is made for `architecture`; the shortest of all if it is None."""
+    """Return the shortest layout made for `architecture`; the shortest of all if it is None."""
     return next(iter(layouts_of(architecture) if architecture else []), next(iter(LAYOUTS.values())))
 
 
 def titles(first: Architecture | None) -> list[str]:
-    """Return the titles of all layouts, those of `first` before the others."""
+    """Return the titles of all layouts, starting with those of `first`."""
     own = [layout.title for layout in layouts_of(first)] if first else []
     return [*own, *(title for title in LAYOUTS if title not in own)]
 
@@ -93,7 +93,7 @@ def layout_called(title: str) -> Layout:
 
 
 def slider_blocks(layout: Layout) -> tuple[str, ...]:
-    """Return the blocks that have a slider: all of the kind of model, so that another layout keeps their values."""
+    """Return the blocks with a slider: all of this kind of model, so that values are kept when the layout changes."""
     architecture = layout.architecture
     return tuple(dict.fromkeys((*_WIDEST.get(architecture.kind, ()), *architecture.blocks)))
 
@@ -103,7 +103,7 @@ def slider_blocks(layout: Layout) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a text means for the sliders: the layout to show, a number for each block, and words to the user."""
+    """Block weights as slider values: the layout to show, a number for each block, and a remark for the user."""
 
     layout: Layout
     values: Mapping[str, float]
@@ -111,10 +111,10 @@ class Loaded:
 
 
 def load(text: str, shown: Layout, presets: Mapping[str, str]) -> Loaded:
-    """Return what `text`, a preset's name or block weights, means for the sliders; `shown` is kept where it can be.
+    """Return the slider values of `text`, a preset name or block weights; the layout `shown` is kept if possible.
 
     Raises:
-        WeightsError: no model takes it; the text says why.
+        WeightsError: no model accepts it; the message says why.
     """
     weights = parse_block_weights(text)
     for layout in (shown, *(other for other in LAYOUTS.values() if other is not shown)):
@@ -125,7 +125,7 @@ def load(text: str, shown: Layout, presets: Mapping[str, str]) -> Loaded:
             continue
         drawn = entries.variable_blocks
         values = {block: 0.0 if block in drawn else entry.number for block, entry in entries.by_block.items()}
-        remark = f"R, U and X are no number that a slider can stand at; 0 in {', '.join(drawn)}" if drawn else ""
+        remark = f"sliders cannot show R, U and X; these blocks are at 0: {', '.join(drawn)}" if drawn else ""
         return Loaded(_fitting(own, values), values, remark)
     raise WeightsError(misfit_reason(text, presets))
 
@@ -137,12 +137,12 @@ def _kin(layout: Layout) -> list[Layout]:
 
 
 def _of_count(layout: Layout, count: int | None) -> Layout:
-    """Return the layout of `count` numbers for the same kind of model; `layout` where there is no count."""
+    """Return the layout of `count` numbers for the same kind of model; `layout` if there is no count."""
     return next((other for other in _kin(layout) if other.count == count), layout)
 
 
 def _fitting(layout: Layout, values: Mapping[str, float]) -> Layout:
-    """Return `layout` if it can say `values`, else the first of its kind that can."""
+    """Return `layout` if it can express `values`, otherwise the first of its kind that can."""
     for candidate in (layout, *_kin(layout)):
         if all(value == candidate.unlisted for block, value in values.items() if block not in candidate.blocks):
             return candidate
@@ -155,7 +155,7 @@ def numbers_text(values: Mapping[str, float], layout: Layout) -> str:
 
 
 def names_text(values: Mapping[str, float], layout: Layout) -> str:
-    """Return the same weights by name: the number that most blocks have, and the blocks that have another."""
+    """Return the same weights by name: the most common number, and the blocks with a different one."""
     weights = {block: values[block] for block in layout.blocks}
     if len(layout.blocks) < len(layout.architecture.blocks):
         default = layout.unlisted

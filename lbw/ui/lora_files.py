@@ -1,4 +1,4 @@
-"""The LoRA files of a host, for panels that ask what one is for."""
+"""The LoRA files of a host, for panels that need to know which model one is for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lbw.files.lora import open_lora
 
 
 class LoraFiles(Protocol):
-    """What a host knows of its LoRAs."""
+    """What a host knows about its LoRAs."""
 
     def find(self, name: str) -> str | None:
         """Return the file of the LoRA that a tag calls `name`, None if there is none."""
@@ -20,12 +20,12 @@ class LoraFiles(Protocol):
         """Return the files of all LoRAs, by name.
 
         Raises:
-            HostError: the host is not known.
+            HostError: the host is unknown.
         """
 
 
 def lora_names(files: LoraFiles) -> list[str]:
-    """Return the names of all LoRAs that the host knows; none where the host is not known."""
+    """Return the names of all LoRAs known to the host; empty if the host is unknown."""
     try:
         return sorted(files.lora_files(), key=str.casefold)
     except HostError:
@@ -36,7 +36,7 @@ def lora_path(files: LoraFiles, name: str) -> Path:
     """Return the file of the LoRA called `name`.
 
     Raises:
-        FileError: there is none. HostError: the host is not known.
+        FileError: there is none. HostError: the host is unknown.
     """
     path = files.find(name)
     if path is None:
@@ -47,9 +47,9 @@ def lora_path(files: LoraFiles, name: str) -> Path:
 def lora_architecture(files: LoraFiles, name: str, loaded: Architecture | None) -> Architecture:
     """Return the model that the LoRA called `name` is for.
 
-    loaded: the model that is loaded; it decides where the file alone does not say.
+    loaded: the loaded model; it decides if the file alone does not.
 
     Raises:
-        FileError: there is none, or its file tells no model. HostError: the host is not known.
+        FileError: there is none, or its file does not reveal the model. HostError: the host is unknown.
     """
     return open_lora(lora_path(files, name), loaded).architecture

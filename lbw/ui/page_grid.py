@@ -1,4 +1,4 @@
-"""The grid of an analysis as the page shows it: drawn from pictures that were reduced once, small enough to be sent."""
+"""The grid of an analysis for the page: drawn from downscaled pictures, small enough to be sent."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from lbw.analysis.sheet import analysis_grid
 from lbw.analysis.store import CellStore, Rendered
 
 SMALL = 256
-"""The longer side of the pictures of the grid on the page; the grid that is written to disk has them in full size."""
+"""The longer side of the pictures in the grid on the page; the grid on disk has them at full size."""
 LARGEST_ON_PAGE = 8_000_000
-"""Pixels of the grid on the page."""
+"""Maximum number of pixels of the grid on the page."""
 
 _SMALL_ANALYSES: WeakKeyDictionary[AnalysisSession, Analysis] = WeakKeyDictionary()
 
 
 class SmallCells:
-    """The cells of a store in the size that the page shows, read from disk once."""
+    """The cells of a store in the size for the page, read from disk once."""
 
     def __init__(self, store: CellStore) -> None:
         self.store = store
         self._read: dict[Cell, Rendered] = {}
 
     def load(self, cell: Cell) -> Rendered | None:
-        """Return the pictures of `cell`, reduced; None if they are not there."""
+        """Return the downscaled pictures of `cell`; None if they do not exist."""
         if cell not in self._read:
             rendered = self.store.load(cell)
             if rendered is None:
@@ -41,7 +41,7 @@ class SmallCells:
 
 
 def reduced(pictures: Pixels, side: int) -> Pixels:
-    """Return a batch (count, height, width, 3) with the longer side `side` at most."""
+    """Return a batch (count, height, width, 3) whose longer side is at most `side`."""
     _, height, width, _ = pictures.shape
     part = side / max(height, width)
     if part >= 1:
@@ -53,7 +53,7 @@ def reduced(pictures: Pixels, side: int) -> Pixels:
 def page_grid(session: AnalysisSession, sample: Sample) -> Image.Image | None:
     """Return the grid of one source; None for a quick scan.
 
-    The grid of an earlier analysis whose cells are gone is the one that was saved.
+    For an earlier analysis whose cells are gone, this is the saved grid.
     """
     if session.request.is_quick:
         return None

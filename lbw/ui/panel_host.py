@@ -1,4 +1,4 @@
-"""What the panels *Analyze* and *Tuner* ask of a host: the WebUI's tab and the studio's page each have their own."""
+"""What the panels *Analyze* and *Tuner* need from a host; the WebUI's tab and the studio's page each have their own."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ class PanelHost(Host, Protocol):
     """A host with a page."""
 
     def loaded(self) -> Architecture | None:
-        """Return the architecture of the model that is loaded, None if it is not known; nothing is loaded for it."""
+        """Return the architecture of the loaded model, None if it is unknown; never loads a model."""
 
     def loras(self) -> list[str]:
-        """Return the names that tags may use."""
+        """Return the LoRA names that tags can use."""
 
     def samplers(self) -> list[str]:
-        """Return the samplers to choose from; empty where there is no choice."""
+        """Return the available samplers; empty if there is no choice."""
 
     def defaults(self) -> PictureRequest:
-        """Return what the fields hold at first."""
+        """Return the initial values of the fields."""
 
     def open_folder(self, folder: Path) -> None:
         """Show `folder` in the file manager of the machine that serves the page.
 
         Raises:
-            HostError: it cannot, or may not.
+            HostError: this is not possible or not allowed.
         """

@@ -29,7 +29,7 @@ class PictureFields:
         )  # fmt: skip
         with gr.Row():
             self.steps = gr.Number(
-                first.steps, label="Steps", info="of each picture", elem_id="lbw_tuner_steps", min_width=80
+                first.steps, label="Steps", info="per picture", elem_id="lbw_tuner_steps", min_width=80
             )
             self.width = gr.Number(first.width, label="Width", info="pixels", elem_id="lbw_tuner_width", min_width=80)
             self.height = gr.Number(
@@ -40,7 +40,7 @@ class PictureFields:
             )
             self.sampler = gr.Dropdown(
                 samplers, value=first.sampler_name or (samplers[0] if samplers else None), label="Sampler",
-                info="of the pictures", visible=bool(samplers), elem_id="lbw_tuner_sampler",
+                info="for the pictures", visible=bool(samplers), elem_id="lbw_tuner_sampler",
             )  # fmt: skip
         self.fields = {
             "prompt": self.prompt, "negative_prompt": self.negative, "steps": self.steps, "width": self.width,
@@ -51,7 +51,7 @@ class PictureFields:
         """Return what the fields ask for. values: of `fields`.
 
         Raises:
-            WeightsError: one of them cannot be understood.
+            WeightsError: one of them is not valid.
         """
         return PictureRequest.read({"seed": seed, **{name: values[control] for name, control in self.fields.items()}})
 

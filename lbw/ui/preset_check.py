@@ -1,4 +1,4 @@
-"""The check of a preset file as the editor shows it: what each line is, and which models it is for."""
+"""The check of a preset file in the editor: what each line is, and which models it is for."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from lbw.core.preset_names import split_model
 from .markup import BAD, GOOD, REMARK, SIGNS, Text, words
 
 _NAMED = 3
-"""Models that are named in a line; of more there is the number, and all of them when the pointer rests there."""
+"""How many models are named in a line; beyond that their number is shown, with all of them in the tooltip."""
 
 _KIND_TITLES = {"unet": "U-Nets"}
 
 
 def kind_of(line: CheckedLine) -> str:
-    """Return how good a line is: `GOOD`, `REMARK` or `BAD`."""
+    """Return the status of a line: `GOOD`, `REMARK` or `BAD`."""
     return BAD if line.problem else REMARK if line.remark else GOOD
 
 
@@ -32,7 +32,7 @@ def cells(line: CheckedLine) -> list[str]:
 
 
 def short_fits(fits: Collection[str]) -> Text:
-    """Return which models `fits`, the titles of architectures, are: all of a kind or a family under one name."""
+    """Return the models of `fits`, titles of architectures, with a complete kind or family under one name."""
     if len(fits) == len(ARCHITECTURES):
         return "every model"
     left = dict.fromkeys(fits)

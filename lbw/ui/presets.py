@@ -42,11 +42,11 @@ PRESETS = Kind(
     "Presets",
     WEIGHTS,
     check_presets,
-    "one a line, NAME:1,0,0,… or NAME:0,OUT00=1 or NAME@flux:0,S=1; # begins a comment",
+    "one per line: NAME:1,0,0,… or NAME:0,OUT00=1 or NAME@flux:0,S=1; # marks a comment",
 )
 ELEMENTAL = Kind(
     "elements", "Elemental presets", ELEMENTS, check_elements,
-    "NAME:BLOCKS:ELEMENTS:WEIGHT, for example NOATTN:IN05-OUT05:attn:0; a blank line between two",
+    "NAME:BLOCKS:ELEMENTS:WEIGHT, for example NOATTN:IN05-OUT05:attn:0; blank lines between presets",
 )  # fmt: skip
 KINDS = {kind.name: kind for kind in (PRESETS, ELEMENTAL)}
 
@@ -87,15 +87,15 @@ class PresetsPanel:
         with gr.Column(visible=False, elem_id=name("conflict"), elem_classes=["lbw-conflict"]) as self.conflict:
             self.difference = gr.HTML(elem_id=name("difference"))
             self.theirs = gr.Textbox(
-                label="The file on the disk", info="your version is in the editor above", lines=8, max_lines=8,
+                label="The file on disk", info="your version is in the editor above", lines=8, max_lines=8,
                 interactive=False, elem_id=name("theirs"), elem_classes=["lbw-editor"],
             )  # fmt: skip
             with gr.Row():
                 self.keep_mine = gr.Button("Save my version", elem_id=name("keep_mine"))
-                self.take_theirs = gr.Button("Take the file's version", elem_id=name("take_theirs"))
+                self.take_theirs = gr.Button("Use the file's version", elem_id=name("take_theirs"))
         with gr.Row(elem_classes=["lbw-row"]):
             self.names = gr.Textbox(
-                label="Names", info="of the saved file, in its order, to copy into an axis of a plot", lines=2,
+                label="Names", info="from the saved file, in order, to copy into an axis of a plot", lines=2,
                 max_lines=4, interactive=False, show_copy_button=True, elem_id=name("names"), scale=5,
             )  # fmt: skip
             self.tags_button = gr.Button("Reload Tags", elem_id=name("reload_tags"), scale=1)
@@ -106,12 +106,12 @@ class PresetsPanel:
         }  # fmt: skip
         tooltips(
             {
-                name("save"): "Writes the text to the file; the old file is kept beside it with .bak added.",
-                name("reload"): "Reads the file again; what you changed and did not save is compared with it first.",
+                name("save"): "Saves the text to the file; the old file is kept as .bak.",
+                name("reload"): "Reads the file again; unsaved changes are compared with it first.",
                 name("reload_tags"): "Reads the names from the file again.",
-                name("check"): "What each line is, which models it fits, and what is wrong with it.",
-                name("keep_mine"): "Replaces the file by the text of the editor; the file is kept as .bak.",
-                name("take_theirs"): "Replaces the text of the editor by the file.",
+                name("check"): "Shows what each line is, which models it fits, and what is wrong with it.",
+                name("keep_mine"): "Replaces the file with the text in the editor; the old file is kept as .bak.",
+                name("take_theirs"): "Replaces the text in the editor with the file.",
             }
         )
 
@@ -145,10 +145,12 @@ class PresetsPanel:
         """Save `text` over the file `known`, or show both versions where the file has changed."""
         if known is None:
             return {
-                self.message: message_view("The file was not read, so it is not replaced. Press Reload Presets.", BAD)
+                self.message: message_view(
+                    "The file has not been read, so it is not replaced. Press Reload Presets.", BAD
+                )
             }
         if self.store.changed(self.kind.file, known.version):
-            return self._conflicting(text, known, "The file changed on the disk since it was read: nothing was saved.")
+            return self._conflicting(text, known, "The file has changed on disk since it was read: nothing was saved.")
         try:
             reading = self.store.save(self.kind.file, file_text(text, known.text), known.version)
         except LbwError as error:
@@ -169,9 +171,9 @@ class PresetsPanel:
             if known is not None and not _is_edited(text, known):
                 return {self.text: written, **self._with_preset_on_disk(name, weights, written, known)}
             return {**self._save(written, known), self.text: written}
-        message: Text = (name, "is added to the editor, and not saved yet.")
+        message: Text = (name, "was added to the editor, but is not saved yet.")
         if name in file.presets:
-            message = (name, "is replaced in the editor, and not saved yet.")
+            message = (name, "was replaced in the editor, but is not saved yet.")
         return {
             self.text: written,
             self.check: check_view(self.kind, written, _is_edited(written, known)),
@@ -194,7 +196,7 @@ class PresetsPanel:
         try:
             reading = self.store.change(self.kind.file, edit)
         except ChangedError:
-            message = "The file changed on the disk since it was read: nothing was saved."
+            message = "The file has changed on disk since it was read: nothing was saved."
             return self._conflicting(written, known, message)
         except LbwError as error:
             return {self.message: message_view(("Not saved:", str(error)), BAD)}
@@ -206,14 +208,14 @@ class PresetsPanel:
         if known is None or not _is_edited(text, known):
             return self._opened()
         if self.store.changed(self.kind.file, known.version):
-            return self._conflicting(text, known, "The file changed on the disk, and so did the text in the editor.")
-        return self._conflicting(text, known, "The text in the editor is not saved: choose what to keep.")
+            return self._conflicting(text, known, "The file has changed on disk, and so has the text in the editor.")
+        return self._conflicting(text, known, "The text in the editor has not been saved: choose what to keep.")
 
     def _taken(self, values: Values) -> Updates:
         seen = values[self.seen]
         if seen is None:
             return self._opened()
-        return self._shown(editor_text(seen.text), seen, "The editor holds the file's version.")
+        return self._shown(editor_text(seen.text), seen, "The editor now has the file's version.")
 
     def _tags(self) -> Updates:
         try:
@@ -297,10 +299,10 @@ def difference_view(theirs: str, mine: str) -> str:
     """Return how two versions of a text differ, as HTML."""
     old, new = theirs.splitlines(), mine.splitlines()
     if len(old) > _COMPARED or len(new) > _COMPARED:
-        return message_view("The two versions are too long to be compared here.", REMARK)
+        return message_view("The two versions are too long to compare here.", REMARK)
     lines = list(difflib.unified_diff(old, new, n=1, lineterm=""))[2:]
     if not lines:
-        return message_view("The two versions say the same.")
+        return message_view("The two versions do not differ.")
     kinds = {"-": "theirs", "+": "mine"}
     rows = "".join(f'<div class="lbw-{kinds.get(line[0], "same")}">{escape(line)}</div>' for line in lines[:400])
     signs = words(("−", "only in the file", "·", "+", "only in the editor"))

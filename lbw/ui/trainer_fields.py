@@ -30,18 +30,19 @@ class TrainerFields:
         with gr.Accordion("For the trainer", open=False, elem_id="lbw_tuner_trainer"):
             with gr.Row(elem_classes=["lbw-row"]):
                 self.way = gr.Dropdown(
-                    titles, value=titles[0], label="Trainer", info="those that can train single blocks of this model",
+                    titles, value=titles[0], label="Trainer",
+                    info="trainers that can train single blocks of this model",
                     elem_id="lbw_tuner_way", min_width=200,
                 )  # fmt: skip
                 self.rank = gr.Textbox(
-                    str(training.rank), label="Rank", info="of a block at 1", elem_id="lbw_tuner_rank", min_width=80
+                    str(training.rank), label="Rank", info="for a block at 1", elem_id="lbw_tuner_rank", min_width=80
                 )
                 self.alpha = gr.Textbox(
-                    format_number(training.alpha), label="Alpha", info="of a block at 1", elem_id="lbw_tuner_alpha",
+                    format_number(training.alpha), label="Alpha", info="for a block at 1", elem_id="lbw_tuner_alpha",
                     min_width=80,
                 )  # fmt: skip
                 self.rate = gr.Textbox(
-                    format_number(training.rate), label="Learning rate", info="of a block at 1",
+                    format_number(training.rate), label="Learning rate", info="for a block at 1",
                     elem_id="lbw_tuner_rate", min_width=80,
                 )  # fmt: skip
                 self.convolutions = gr.Checkbox(
@@ -49,18 +50,20 @@ class TrainerFields:
                 )
             self.message = gr.HTML(elem_id="lbw_tuner_trainer_message")
             self.settings = gr.Textbox(
-                label="Settings of the training", info="for the blocks above 0, in proportion where the trainer can",
+                label="Training settings", info="for the blocks above 0, weighted if the trainer supports it",
                 lines=8, max_lines=20, interactive=False, show_copy_button=True, elem_id="lbw_tuner_settings",
             )  # fmt: skip
         self.fields = {self.way, self.rank, self.alpha, self.rate, self.convolutions}
         self.first = {field: field.value for field in self.fields}
         self.outputs = {self.way, self.message, self.settings}
-        tooltips({"lbw_tuner_convolutions": "Trains the 3×3 convolutions of the blocks beside their attention."})
+        tooltips(
+            {"lbw_tuner_convolutions": "Also trains the 3×3 convolutions of the blocks, not only their attention."}
+        )
 
     def showing(self, tuner: Tuner, values: Values) -> Updates:
         """Return updates that show the trainers of the model that `tuner` is for, and the settings for its weights.
 
-        The first trainer that there is is chosen where the one that was does not train this model. values: of `fields`.
+        If the chosen trainer does not support this model, the first available one is chosen. values: of `fields`.
         """
         titles, title = _titles(tuner.family), values[self.way]
         choice = gr.update(choices=titles)
@@ -82,7 +85,7 @@ class TrainerFields:
         """Return what the fields say.
 
         Raises:
-            WeightsError: one of them cannot be understood.
+            WeightsError: one of them is not valid.
         """
         return Training(
             whole_number(values[self.rank], "Rank", 1, 4096),
@@ -99,5 +102,5 @@ def _titles(architecture: Architecture) -> list[str]:
 def _positive(value: Any, field: str, example: str) -> float:
     number = parse_number(str(value))
     if number is None or number <= 0:
-        raise WeightsError(f"{field} {quote(str(value))} is no number above 0; write for example {example}")
+        raise WeightsError(f"{field} {quote(str(value))} is not a number above 0; write for example {example}")
     return number

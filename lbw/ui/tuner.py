@@ -199,14 +199,14 @@ class TunerPanel(TunerControls):
         fill = values[self.fill] or ""
         number = parse_number(fill)
         if number is None:
-            raise WeightsError(f"Fill value {quote(fill)} is no number; write for example 0.5")
+            raise WeightsError(f"Fill value {quote(fill)} is not a number; write for example 0.5")
         return tuner.with_weights(values[self.weights] or "", number, self.store.presets())
 
     def _with_value(self, tuner: Tuner, values: Values) -> Tuner:
         value = values[self.value] or ""
         number = parse_number(value)
         if number is None:
-            raise WeightsError(f"Value {quote(value)} is no number; write for example 0.5")
+            raise WeightsError(f"Value {quote(value)} is not a number; write for example 0.5")
         return tuner.with_value(self._chosen(tuner, values), number)
 
     def _sorting(self, verdict: str) -> Change:
@@ -226,9 +226,9 @@ class TunerPanel(TunerControls):
             return self._views(tuner, shown, values)
         proposal = shown.pictures[index].proposal
         if not {move.block for move in proposal.moves} <= set(tuner.blocks):
-            message = message_view("This picture is of another model: render the next round.", REMARK)
+            message = message_view("This picture belongs to another model: render the next round.", REMARK)
             return self._views(tuner, shown, values, message)
-        accepted: Text = ("Accepted:", proposal.label) if proposal.moves else "Everything stays as it is."
+        accepted: Text = ("Accepted:", proposal.label) if proposal.moves else "Nothing is changed."
         tuner = tuner.accepted(proposal, values[self.fix_accepted])
         return self._views(tuner, shown, values, message_view(accepted))
 
@@ -243,7 +243,7 @@ class TunerPanel(TunerControls):
             request = self.picture.request(tuner.seed, values)
             proposals = {proposal.cell: proposal for proposal in tuner.next_round(fields.direction)}
             if len(proposals) < 2:
-                raise WeightsError("Nothing to render: no block is open, or none can move within the range.")
+                raise WeightsError("Nothing to render: no block is open, or no open block can move within the range.")
             total = len(proposals)
             yield {self.message: "", self.progress: _progress(0, total), self.gallery: [], self.pictures: shown}
             for finished in with_keepalive(round_pictures(self.host, list(proposals), request)):

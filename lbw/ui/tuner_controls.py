@@ -39,9 +39,9 @@ class TunerControls:
                 titles(None), value=title_of(tuner), label="Weights type", info="the model, and the blocks to tune",
                 elem_id="lbw_tuner_type", scale=2, min_width=280,
             )  # fmt: skip
-            self.new = gr.Button("Start anew", elem_id="lbw_tuner_new", scale=0, min_width=130)
+            self.new = gr.Button("Start over", elem_id="lbw_tuner_new", scale=0, min_width=130)
             self.weights = gr.Textbox(
-                label="Preset or weights", info="of any layout", placeholder="MIDD or 1,0,0,…", scale=2,
+                label="Preset or weights", info="in any layout", placeholder="MIDD or 1,0,0,…", scale=2,
                 elem_id="lbw_tuner_weights",
             )  # fmt: skip
             self.fill = gr.Textbox("0.5", label="Fill value", info="for missing blocks", elem_id="lbw_tuner_fill")
@@ -51,7 +51,7 @@ class TunerControls:
             gr.Row(elem_classes=["lbw-row"]),
         ):
             self.suggestion = gr.Textbox(
-                label="Suggestion", info="the analyzer's .json, or a state of the tuner that was kept", lines=2,
+                label="Suggestion", info="the analyzer's .json, or a saved state of the tuner", lines=2,
                 max_lines=4, scale=4, elem_id="lbw_tuner_suggestion",
             )  # fmt: skip
             self.from_suggestion = gr.Button("Start from it", elem_id="lbw_tuner_from_suggestion", scale=1)
@@ -59,7 +59,7 @@ class TunerControls:
         with gr.Row():
             self.blocks = gr.Textbox(
                 label="Blocks",
-                info="click on blocks above, or write IN04-IN08, OUT",
+                info="click blocks above, or type IN04-IN08, OUT",
                 scale=2,
                 elem_id="lbw_tuner_blocks",
             )
@@ -92,17 +92,17 @@ class TunerControls:
                 elem_id="lbw_tuner_direction",
             )  # fmt: skip
             self.bounds = gr.Textbox(
-                first.bounds, label="Range", info="values stay within it", elem_id="lbw_tuner_range"
+                first.bounds, label="Range", info="limits for the values", elem_id="lbw_tuner_range"
             )
-            self.seed = gr.Textbox(first.seed, label="Seed", info="of the pictures", elem_id="lbw_tuner_seed")
+            self.seed = gr.Textbox(first.seed, label="Seed", info="for the pictures", elem_id="lbw_tuner_seed")
         with gr.Row(elem_classes=["lbw-row"]):
             self.next = gr.Button("Next round", variant="primary", elem_id="lbw_tuner_next")
             self.stop = gr.Button("Stop", elem_id="lbw_tuner_stop")
-            self.fix_accepted = gr.Checkbox(False, label="Fix what is accepted", elem_id="lbw_tuner_fix_accepted")
+            self.fix_accepted = gr.Checkbox(False, label="Fix accepted blocks", elem_id="lbw_tuner_fix_accepted")
         self.progress = gr.HTML(elem_id="lbw_tuner_progress")
         self.gallery = gr.Gallery(
-            label="Click on what looks better", columns=5, height="auto", object_fit="contain", allow_preview=False,
-            elem_id="lbw_tuner_gallery",
+            label="Click the picture that looks better", columns=5, height="auto", object_fit="contain",
+            allow_preview=False, elem_id="lbw_tuner_gallery",
         )  # fmt: skip
         with gr.Row(elem_classes=["lbw-row"]):
             self.name = gr.Textbox(
@@ -111,13 +111,13 @@ class TunerControls:
             if has_presets:
                 self.add = gr.Button("Add to presets", elem_id="lbw_tuner_add")
                 self.add_and_save = gr.Button("Add to presets and Save", elem_id="lbw_tuner_add_save")
-        self.preset = _result("Preset", "a line of the preset file", "preset", 2)
-        self.lines = _result("Weights", "a line for each layout that can say them", "lines", 4)
-        self.open_blocks = _result("Open blocks", "for the analyzer's field Blocks", "open_blocks", 1)
+        self.preset = _result("Preset", "as a line of the preset file", "preset", 2)
+        self.lines = _result("Weights", "one line for each layout that can express them", "lines", 4)
+        self.open_blocks = _result("Open blocks", "for the Blocks field of the analyzer", "open_blocks", 1)
         self.prompt_sr = _result(
-            "Prompt S/R", "for the X/Y/Z plot; the first value must stand in the prompt behind lbw=", "prompt_sr", 4
+            "Prompt S/R", "for the X/Y/Z plot; the first value must be in the prompt, after lbw=", "prompt_sr", 4
         )
-        self.kept = _result("State", "all of this, to go on another day: paste it at Suggestion", "state", 2)
+        self.kept = _result("State", "everything above, to continue later: paste it into Suggestion", "state", 2)
         self.trainer = TrainerFields()
         self.fields = {
             "name": self.name, "direction": self.direction, "step": self.step, "bounds": self.bounds,
@@ -130,22 +130,22 @@ class TunerControls:
         }  # fmt: skip
         tooltips(
             {
-                "lbw_tuner_new": "Begins with every block unknown, open, at 0.5.",
-                "lbw_tuner_load": "Takes the values; what is sorted and fixed stays.",
-                "lbw_tuner_from_suggestion": "Begins with the blocks as the analyzer sorted them.",
+                "lbw_tuner_new": "Starts with every block unknown, open and at 0.5.",
+                "lbw_tuner_load": "Loads the values; how the blocks are sorted and fixed stays the same.",
+                "lbw_tuner_from_suggestion": "Starts with the blocks as the analyzer sorted them.",
                 "lbw_tuner_needed": "Fixes the blocks at 1.",
                 "lbw_tuner_not_needed": "Fixes the blocks at 0.",
-                "lbw_tuner_unknown": "Opens the blocks, at 0.5.",
-                "lbw_tuner_fix": "The blocks keep their values and are rendered no more.",
+                "lbw_tuner_unknown": "Opens the blocks at 0.5.",
+                "lbw_tuner_fix": "The blocks keep their values and are no longer rendered.",
                 "lbw_tuner_open": "The blocks are rendered in the next round.",
                 "lbw_tuner_set_value": "Sets the blocks to the value.",
-                "lbw_tuner_undo": "Takes back the last change.",
-                "lbw_tuner_usual_groups": "Writes the groups that people use for this model.",
+                "lbw_tuner_undo": "Undoes the last change.",
+                "lbw_tuner_usual_groups": "Fills in the usual groups for this model.",
                 "lbw_tuner_next": "Renders every open block or group at its value minus and plus the step.",
-                "lbw_tuner_stop": "Ends the round; the pictures that are there stay.",
-                "lbw_tuner_fix_accepted": "The blocks of a picture that is clicked are rendered no more.",
-                "lbw_tuner_add": "Writes the preset into the editor of the presets.",
-                "lbw_tuner_add_save": "Writes the preset into the editor of the presets and saves the file.",
+                "lbw_tuner_stop": "Ends the round; finished pictures are kept.",
+                "lbw_tuner_fix_accepted": "When you click a picture, its blocks are fixed and no longer rendered.",
+                "lbw_tuner_add": "Adds the preset to the preset editor.",
+                "lbw_tuner_add_save": "Adds the preset to the preset editor and saves the file.",
             }
         )
 

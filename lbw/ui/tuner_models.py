@@ -13,7 +13,7 @@ _OTHER_SIZE = re.compile(r"^.*\(([^()]+)\): (\d+) blocks$")
 
 
 def titles_of(architecture: Architecture) -> list[str]:
-    """Return the titles of the layouts of `architecture`, which may be of a size that no list has."""
+    """Return the titles of the layouts of `architecture`, which may have a size that is not listed."""
     return [_title(architecture, count) for count in tunable_layouts(architecture)]
 
 
@@ -23,11 +23,11 @@ def _title(architecture: Architecture, count: int) -> str:
 
 
 MODELS = {_title(a, count): (a, count) for a in ARCHITECTURES.values() for count in tunable_layouts(a)}
-"""The architectures and layouts that people run, by their titles in the list."""
+"""The known architectures and layouts, by their titles in the list."""
 
 
 def titles(first: Architecture | None) -> list[str]:
-    """Return the titles of all layouts, those of `first` before the others."""
+    """Return the titles of all layouts, starting with those of `first`."""
     own = titles_of(first) if first else []
     return [*own, *(title for title in MODELS if title not in own)]
 
@@ -39,12 +39,12 @@ def model_called(title: str) -> tuple[Architecture, int]:
 
 
 def title_of(tuner: Tuner) -> str:
-    """Return the title of what `tuner` tunes."""
+    """Return the title of the layout of `tuner`."""
     return _title(tuner.family, tuner.layout)
 
 
 def new_tuner(title: str) -> Tuner:
-    """Return the tuner that begins with what `title` says in the list of models."""
+    """Return a new tuner for the model and layout with this title."""
     return start(*model_called(title))
 
 

@@ -1,4 +1,4 @@
-"""What the panel *Tuner* shows of its blocks and pictures."""
+"""The HTML of the blocks and pictures in the panel *Tuner*."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .markup import VERDICT_SIGNS, Text, counted, words
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture of the gallery: what accepting it changes, and the file that holds it."""
+    """A picture of the gallery: what accepting it changes, and its file."""
 
     proposal: Proposal
     file: str
@@ -22,7 +22,7 @@ class Shot:
 
 @dataclass(frozen=True)
 class Shown:
-    """The pictures of the gallery, in its order."""
+    """The pictures of the gallery, in order."""
 
     pictures: tuple[Shot, ...] = ()
 
@@ -47,7 +47,7 @@ def state_view(tuner: Tuner) -> str:
 
 
 def gallery_view(tuner: Tuner, shown: Shown) -> list[tuple[str, str]]:
-    """Return the pictures as the gallery takes them, with what each changes; ✓ where that is accepted."""
+    """Return the pictures for the gallery with what each changes, and ✓ if that was accepted."""
     states = tuner.by_block
     entries = []
     for entry in shown.pictures:

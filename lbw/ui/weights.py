@@ -1,4 +1,4 @@
-"""The panel *Make weights*: sliders in the shape of the model, and the preset that they write."""
+"""The panel *Make weights*: sliders in the shape of the model, and the resulting preset."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _FIELD_WIDTH = 58
 
 
 class WeightsPanel:
-    """Sliders for every layout, within the page that is being built; they read and write the text of `presets`."""
+    """Sliders for every layout, within the current page; they read and write the text of `presets`."""
 
     def __init__(
         self, presets: PresetsPanel, loaded: Callable[[], Architecture | None], loras: LoraFiles | None = None
     ) -> None:
         """Build them.
 
-        loaded: returns the architecture whose layout a page shows at first, None if it is not known. loras: the host's,
-        one of which may be chosen to make weights for.
+        loaded: returns the architecture whose layout the page shows at first, None if it is unknown. loras: the host's,
+        to choose one to make weights for.
         """
         self.presets = presets
         self.loaded = loaded
@@ -57,7 +57,7 @@ class WeightsPanel:
                 elem_id="lbw_weights_type",
             )  # fmt: skip
             self.preset = gr.Dropdown(
-                [], label="Preset or weights", info="choose a preset, or type or paste block weights",
+                [], label="Preset or weights", info="choose a preset, or type block weights",
                 allow_custom_value=True, elem_id="lbw_weights_preset",
             )  # fmt: skip
             self.load_button = gr.Button("Load", elem_id="lbw_weights_load", scale=0, min_width=100)
@@ -66,7 +66,7 @@ class WeightsPanel:
             self.one = gr.Button("Set All 1", elem_id="lbw_weights_all_1", min_width=100)
             self.custom = gr.Button("Set custom", elem_id="lbw_weights_custom", min_width=100)
             self.custom_value = gr.Textbox(
-                "0.5", label="Custom value", info="the number that Set custom sets", elem_id="lbw_weights_custom_value"
+                "0.5", label="Custom value", info="the number for Set custom", elem_id="lbw_weights_custom_value"
             )
         self.strip = gr.HTML(elem_id="lbw_weights_strip")
         first = dict.fromkeys(slider_blocks(shown), 1.0)
@@ -76,11 +76,11 @@ class WeightsPanel:
         )
         with gr.Row():
             self.form = gr.Radio(
-                [_NUMBERS, _NAMES], value=_NUMBERS, label="Form", info="how the weights are written",
+                [_NUMBERS, _NAMES], value=_NUMBERS, label="Form", info="how to write the weights",
                 elem_id="lbw_weights_form",
             )  # fmt: skip
             self.line = gr.Textbox(
-                label="Weights", info="to copy into a tag, behind lbw=", lines=2, interactive=False,
+                label="Weights", info="to copy into a tag, after lbw=", lines=2, interactive=False,
                 show_copy_button=True, elem_id="lbw_weights_line", scale=3,
             )  # fmt: skip
         with gr.Row(elem_classes=["lbw-row"]):
@@ -97,8 +97,8 @@ class WeightsPanel:
                 "lbw_weights_custom": "Sets every slider to the custom value.",
                 "lbw_weights_sliders": "The weight of each block: 0 is off, 1 is the LoRA's full strength.",
                 "lbw_weights_strip": "The weights as they would be applied.",
-                "lbw_weights_add": "Writes the preset into the editor; a preset of that name is replaced.",
-                "lbw_weights_add_save": "Writes the preset into the editor and saves the file.",
+                "lbw_weights_add": "Adds the preset to the editor, replacing one of the same name.",
+                "lbw_weights_add_save": "Adds the preset to the editor and saves the file.",
             }
         )
 
@@ -129,7 +129,7 @@ class WeightsPanel:
         first = first_layout(loaded)
         try:
             names = self.presets.store.file().names
-        except LbwError:  # the editor says what is wrong with the file
+        except LbwError:  # the editor shows what is wrong with the file
             names = []
         values = dict.fromkeys(slider_blocks(first), 1.0)
         return {
@@ -173,7 +173,7 @@ class WeightsPanel:
         text = values[self.custom_value] or ""
         number = parse_number(text)
         if number is None:
-            return self._refused(f"Custom value {quote(text)} is no number; write for example 0.5")
+            return self._refused(f"Custom value {quote(text)} is not a number; write for example 0.5")
         return self._all_set_to(number)(values)
 
     def _loaded(self, values: Values) -> Updates:
@@ -219,7 +219,7 @@ class WeightsPanel:
     ) -> Updates:
         """Return updates of the whole panel: the layout's sliders at `weights`.
 
-        first: the model whose layouts stand first in the list from now on; the list stays as it is where there is none.
+        first: the model whose layouts are first in the list from now on; without one, the list stays the same.
         """
         return {
             self.message: message,
@@ -242,12 +242,12 @@ class WeightsPanel:
 def weights_panel(
     presets: PresetsPanel, loaded: Callable[[], Architecture | None] = lambda: None, loras: LoraFiles | None = None
 ) -> WeightsPanel:
-    """Put the sliders into the page that is being built; see `WeightsPanel`."""
+    """Add the sliders to the current page; see `WeightsPanel`."""
     return WeightsPanel(presets, loaded, loras)
 
 
 def strip_view(values: Mapping[str, float]) -> str:
-    """Return the picture of block weights as HTML, with the same in words."""
+    """Return the picture of block weights as HTML, with a text description."""
     words = ", ".join(f"{block} {format_number(value)}" for block, value in values.items())
     return picture(data_uri(strip(values, scale=2), is_photo=False), words, _FIELD_WIDTH * min(PER_ROW, len(values)))
 

@@ -38,7 +38,7 @@ AXES = [kind.value for kind in AxisType]
 
 
 class ScriptHost:
-    """Renders the cells of one generation `p`, for the sessions that the script conducts."""
+    """Renders the cells of one generation `p`, for the sessions of the script."""
 
     def __init__(self, p: Any, hook: Hook, options: RequestOptions, own_arguments: range) -> None:
         self.p = p
@@ -60,12 +60,12 @@ class ScriptHost:
 
 
 def conduct(p: Any, hook: Hook, arguments: Sequence[Any], own_arguments: range, region: str = "") -> Any:
-    """Run the analysis or the plot that the script's arguments ask for, and return the WebUI's result.
+    """Run the analysis or the plot in the script's arguments, and return the WebUI's result.
 
     own_arguments: the places of the script's arguments among those of all scripts. region: a rectangle in percent.
 
     Raises:
-        LbwError: something in the arguments is wrong; nothing was rendered.
+        LbwError: an argument is not valid; nothing was rendered.
     """
     given = dict(zip(NAMES, arguments))
     host = ScriptHost(p, hook, read_arguments(arguments), own_arguments)
@@ -90,16 +90,16 @@ def conduct(p: Any, hook: Hook, arguments: Sequence[Any], own_arguments: range, 
 
 
 def answer(p: Any, session: AnalysisSession | PlotSession) -> Any:
-    """Return the WebUI's result of a session, with what there is to say under the images."""
+    """Return the WebUI's result of a session, with messages below the images."""
     drawn = list(session.grids)
     if drawn and isinstance(session, AnalysisSession):
         drawn.append(Drawn(session.chart(), drawn[0].infotext, session.folder and session.folder / CHART))
     for one in drawn:
         if one.path is not None:
-            one.image.already_saved_as = str(one.path)  # the host's gallery shows this file, and makes no other
+            one.image.already_saved_as = str(one.path)  # the host's gallery shows this file instead of creating another
     remarks = [str(message) for message in session.messages if message.level != INFO]
     if not drawn:
-        remarks.append("no grid: no picture was finished")
+        remarks.append("no grid, because no picture was finished")
     messages.tell(p, remarks)
     messages.note(p, findings(session) if drawn else [])
     seed, infotexts = session.request.seed, [one.infotext for one in drawn]
@@ -116,7 +116,7 @@ def answer(p: Any, session: AnalysisSession | PlotSession) -> Any:
 
 
 def findings(session: AnalysisSession | PlotSession) -> list[str]:
-    """Return what stands under the grids: the blocks that change most, the suggestion, and where the files lie."""
+    """Return the text below the grids: the blocks with the largest change, the suggestion, and the folder."""
     found = [str(message) for message in session.messages if message.level == INFO]
     if isinstance(session, AnalysisSession):
         best = [f"{result.choice.label} {result.mean:.2f} %" for result in ranking(session.results)[:5]]
@@ -129,7 +129,7 @@ def findings(session: AnalysisSession | PlotSession) -> list[str]:
 
 
 def painted_mask(p: Any) -> np.ndarray[Any, Any] | None:
-    """Return the mask that is painted in img2img as a grey picture; None where there is none, or all is painted."""
+    """Return the mask painted in img2img as a grayscale picture; None if there is none, or everything is painted."""
     painted = getattr(p, "image_mask", None) or getattr(p, "mask", None)
     if not isinstance(painted, Image.Image):
         return None
@@ -140,7 +140,7 @@ def painted_mask(p: Any) -> np.ndarray[Any, Any] | None:
 
 
 def mode_of(value: Any) -> int:
-    """Return the mode that an argument names: its number, or its name.
+    """Return the mode in an argument: its number, or its name.
 
     Raises:
         WeightsError: there is no such mode.
@@ -152,23 +152,23 @@ def mode_of(value: Any) -> int:
         return int(text)
     if text in MODES:
         return MODES.index(text)
-    raise WeightsError(f"mode {quote(text)} is none; write 1 for the XYZ plot, 2 for the Effective Block Analyzer")
+    raise WeightsError(f"unknown mode {quote(text)}; write 1 for the XYZ plot or 2 for the Effective Block Analyzer")
 
 
 def first_of(text: Any) -> str:
-    """Return the first of the texts that a generation may have in place of one."""
+    """Return the text, or the first one if a generation has a list."""
     return str(text[0] if isinstance(text, list) else text)
 
 
 def styled_prompt(p: Any) -> str:
-    """Return the prompt of `p` with its styles; a tag may stand in one of them."""
+    """Return the prompt of `p` with its styles; a tag may be in one of them."""
     prompt = first_of(p.prompt)
     styles = getattr(shared, "prompt_styles", None)
     return str(styles.apply_styles_to_prompt(prompt, p.styles) if styles and p.styles else prompt)
 
 
 def runs(arguments: Sequence[Any]) -> bool:
-    """Tell whether the script's arguments ask for grids at all."""
+    """Return whether the script's arguments request grids."""
     given = dict(zip(NAMES, arguments))
     return read_arguments(arguments).enabled and mode_of(given.get("xyz_mode")) != OFF
 
@@ -180,7 +180,7 @@ class AnalyzerScript(scripts.Script):
     page: Page
 
     def region_of(self, p: Any) -> str:
-        """Return the rectangle that the accordion's last argument names."""
+        """Return the rectangle in the accordion's last argument."""
         for script in getattr(p.scripts, "alwayson_scripts", ()):
             if getattr(script, "lbw_region_argument", None) is not None:
                 place = script.args_from + script.lbw_region_argument
@@ -207,9 +207,9 @@ class AnalyzerScript(scripts.Script):
             return gr.Textbox(str(known[field].default), label=known[field].label, elem_id=name(field))
 
         gr.HTML(
-            "Grids that show what each block of a LoRA does. Write this tag in the prompt: "
+            "Grids that show what each block of a LoRA does. Use this tag in the prompt: "
             "<code>&lt;lora:name:1:lbw=XYZ&gt;</code>"
-            "<br>To apply block weights, nothing has to be chosen here: see the accordion “LoRA Block Weight”.",
+            "<br>You do not need this to apply block weights: see the accordion “LoRA Block Weight”.",
             elem_id=name("help"),
         )
         mode = gr.Radio(list(MODES), value=MODES[ANALYZER], type="index", label="Mode", elem_id=name("mode"))
@@ -232,7 +232,7 @@ class AnalyzerScript(scripts.Script):
                 swap = gr.Checkbox(known["swap_axes"].default, label=known["swap_axes"].label, elem_id=name("swap"))
             region = gr.Textbox(
                 known["region"].default, label=known["region"].label, elem_id=name("region"),
-                placeholder="left,top,right,bottom in percent: what changes inside and outside of it",
+                placeholder="left,top,right,bottom in percent: measures changes inside and outside of it",
             )  # fmt: skip
         if tab in self.page.regions:
             region.change(lambda text: text, [region], [self.page.regions[tab]], show_progress=False)

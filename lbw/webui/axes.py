@@ -1,6 +1,6 @@
 """Our axes in the WebUI's own X/Y/Z plot: `[LBW] preset`, `weights`, `block`, `value`, `start`, `stop`.
 
-A value is for the prompt's first LoRA, or, written `NAME:VALUE`, for that of this name.
+A value is for the prompt's first LoRA or, in the form `NAME:VALUE`, for the LoRA with this name.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _STATE = "lbw_axes"
 
 @dataclass(frozen=True)
 class Chosen:
-    """What the axes say so far about one LoRA of a cell; None where no axis says anything."""
+    """What the axes have set so far for one LoRA of a cell; None if no axis sets it."""
 
     weights: str | None = None
     block: str | None = None
@@ -47,7 +47,7 @@ def split_name(text: str) -> tuple[str | None, str]:
 
 
 class Axes:
-    """The axes, and the plot's module that they are put into."""
+    """The axes, and the module of the plot that they are added to."""
 
     def __init__(self, hook: Hook) -> None:
         self.hook = hook
@@ -55,7 +55,7 @@ class Axes:
         self._plot: Any = None
 
     def install(self, scripts_data: Any) -> None:
-        """Append the axes to the plot's own; does nothing where there is no plot, or where they are there."""
+        """Append the axes to those of the plot; do nothing if there is no plot, or if they are already there."""
         module = next(
             (data.module for data in scripts_data if str(getattr(data, "path", "")).endswith("xyz_grid.py")), None
         )
@@ -68,14 +68,14 @@ class Axes:
         self._plot = module
 
     def uninstall(self) -> None:
-        """Take the axes out again."""
+        """Remove the axes."""
         if self._plot is not None:
             mine = {id(option) for option in self._options}
             self._plot.axis_options[:] = [option for option in self._plot.axis_options if id(option) not in mine]
         self._plot, self._options = None, []
 
     def _table(self) -> list[tuple[str, str, Callable[[str], None], Callable[[], list[str]] | None]]:
-        """Label, field of `Chosen`, check of a value, and choices, of each axis."""
+        """Label, field of `Chosen`, check of a value, and choices of each axis."""
         return [
             ("preset", "weights", self._check_preset, lambda: list(self._presets())),
             ("weights", "weights", self._check_weights, None),
@@ -114,7 +114,7 @@ class Axes:
     # Applying -------------------------------------------------------------------------------------
 
     def _put(self, p: Any, name: str | None, field: str, value: str) -> None:
-        """Let the cell `p`, a copy of its own, have `value` in `field` for one LoRA."""
+        """Set `field` to `value` for one LoRA of the cell `p`, which is a separate copy."""
         states: dict[str | None, tuple[LoraRequest | None, Chosen]] = dict(p.__dict__.get(_STATE, {}))
         first, chosen = states.get(name, (None, Chosen()))
         chosen = replace(chosen, **{field: value})
@@ -136,9 +136,9 @@ class Axes:
         return change_tag(str(prompt), name, self._presets(), change)
 
     def _changed(self, request: LoraRequest, before: LoraRequest, chosen: Chosen, seed: int) -> LoraRequest:
-        """Return `request` with what the axes say.
+        """Return `request` with the values of the axes.
 
-        before: the tag as the prompt has it: block and value are set on its block weights, or on those of an axis.
+        before: the tag in the prompt; block and value are applied to its block weights, or to those of an axis.
         """
         weights = chosen.weights if chosen.weights is not None else before.weights
         if chosen.block is not None or chosen.value is not None:
@@ -157,7 +157,7 @@ class Axes:
         return merged(self.hook.store.presets(), {})
 
     def _blocks(self) -> list[str]:
-        """Return the blocks of the loaded model; no model is loaded only to fill a list."""
+        """Return the blocks of the loaded model; never loads a model only to fill a list."""
         architecture = self.hook.host.architecture() if self.hook.host is not None else None
         return list((architecture or USUAL).blocks)
 
@@ -178,7 +178,7 @@ def _takes(option: Any, argument: str) -> bool:
 
 
 def _numbers(text: str) -> list[str]:
-    """Return the values of a numeric axis, range forms written out, also behind a LoRA's name."""
+    """Return the values of a numeric axis, with ranges expanded, also after a LoRA's name."""
     values: list[str] = []
     for part in split(text):
         name, value = split_name(part)
@@ -188,7 +188,7 @@ def _numbers(text: str) -> list[str]:
 
 def _check_value(value: str) -> None:
     if not parse_entry(value).is_valid:
-        raise WeightsError(f"{quote(value)} is no number; write for example 0,0.5,1 or 0-1 (+0.25) or 0-1 [5]")
+        raise WeightsError(f"{quote(value)} is not a number; write for example 0,0.5,1 or 0-1 (+0.25) or 0-1 [5]")
 
 
 def _check_step(key: str, value: str) -> None:

@@ -1,8 +1,8 @@
-"""The LoRA's card: a field *block weights* in its user metadata, and a tag with them at a click.
+"""LoRA cards: a field *block weights* in the user metadata, which a click on the card adds to the tag.
 
-The host's page of LoRAs makes an item for each card, whose `prompt` is a JavaScript expression, and an editor for
-the user metadata. Both are wrapped on the page object itself, so that nothing is left behind when the host makes a
-new one. A host that looks different keeps its cards as they are.
+The host's page of LoRAs creates an item for each card, whose `prompt` is a JavaScript expression, and an editor for the
+user metadata. Both are wrapped on the page object itself, so that nothing is left behind when the host creates a new
+one. On a host with a different structure the cards stay unchanged.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from . import messages
 
 KEY = "lbw weights"
 PAGE = "lora"
-_END = ' + ">"'  # what the host's expression closes the tag with
+_END = ' + ">"'  # the end of the tag in the host's expression
 
 
 def clean(text: Any) -> str:
-    """Return block weights as they may stand in a tag; empty where they may not."""
+    """Return block weights in the form allowed in a tag; empty if they are not allowed."""
     text = str(text or "").strip().removeprefix("lbw=").strip()
     return "" if any(sign in text for sign in "<>\r\n") else text
 
@@ -42,7 +42,7 @@ class Cards:
         self._patches: list[Patch] = []
 
     def install(self, pages: Iterable[Any]) -> None:
-        """Wrap those of the host's `pages` that show LoRAs, each once."""
+        """Wrap those of the host's `pages` that show LoRAs, once each."""
         known = {id(patch.owner) for patch in self._patches}
         for page in pages:
             if getattr(page, "name", None) == PAGE and hasattr(page, "create_item") and id(page) not in known:
@@ -51,7 +51,7 @@ class Cards:
                     self._patches.append(Patch(page, "create_user_metadata_editor", create_user_metadata_editor))
 
     def uninstall(self) -> None:
-        """Give the pages back as they were."""
+        """Restore the pages."""
         for patch in self._patches:
             patch.remove()
         self._patches.clear()
@@ -79,7 +79,7 @@ def create_user_metadata_editor(original: Callable[..., Any], *args: Any, **kwar
 
 
 class Field:
-    """The field in one editor, made just above the editor's buttons."""
+    """The field in one editor, created just above its buttons."""
 
     def __init__(self, editor: Any) -> None:
         self.editor = editor
@@ -88,11 +88,11 @@ class Field:
         Patch(editor, "setup_save_handler", self.setup_save)
 
     def create(self, create_default_buttons: Callable[..., Any]) -> None:
-        """Make the field, then the host's buttons."""
+        """Create the field, then the host's buttons."""
         editor = self.editor
         self.box = gr.Textbox(
             label="Block weights",
-            info="Inserted with the tag as lbw=…: a preset's name, numbers, or 0,OUT00=1",
+            info="Inserted with the tag as lbw=…: a preset name, numbers, or 0,OUT00=1",
             elem_id=f"{getattr(editor, 'id_part', 'lora')}_lbw",
             max_lines=1,
         )
@@ -102,7 +102,7 @@ class Field:
     def setup_save(
         self, setup_save_handler: Callable[..., Any], button: Any, func: Callable[..., Any], components: list[Any]
     ) -> Any:
-        """Let the host's own saving write the field too: both put it into the same table, and one write follows."""
+        """Make the host's save function write the field too: both update the same table, followed by one write."""
         if self.box is None:
             return setup_save_handler(button, func, components)
 
@@ -116,5 +116,5 @@ class Field:
         return setup_save_handler(button, save, [self.box, *components])
 
     def read(self, name: str) -> str:
-        """Return what the field shows for the LoRA of that card."""
+        """Return the value of the field for the LoRA of that card."""
         return clean(self.editor.get_user_metadata(name).get(KEY))

@@ -1,4 +1,4 @@
-"""Renders the cells of a grid on a WebUI, each as a generation of its own with what the page was set to."""
+"""Renders the cells of a grid on a WebUI, each as a separate generation with the settings of the page."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class WebuiRenderer:
         first = processed.index_of_first_image
         images = processed.images[first : first + len(processed.all_prompts)]
         if not images:
-            raise HostError("the WebUI gave no picture")
+            raise HostError("the WebUI returned no picture")
         infotext = processed.infotexts[first] if len(processed.infotexts) > first else processed.info
         return Rendered(np.stack([np.asarray(image.convert("RGB")) for image in images]), infotext)
 
@@ -63,10 +63,10 @@ class WebuiRenderer:
         return p
 
     def process(self, p: Any) -> Any:
-        """Return what the WebUI makes of the generation `p`.
+        """Return the WebUI's result of the generation `p`.
 
         Raises:
-            StoppedError, SkippedError: the user said so.
+            StoppedError, SkippedError: requested by the user.
         """
         if _is_stopped():
             raise StoppedError
@@ -79,7 +79,7 @@ class WebuiRenderer:
         return processed
 
     def progress(self, done: int, total: int, seconds_left: float | None) -> None:
-        """Show how far it is in the WebUI's own bar, which counts jobs and tells the time left from them."""
+        """Show the progress in the WebUI's own bar, which counts jobs and derives the remaining time from them."""
         shared.state.job = f"{min(done + 1, total)} out of {total}"
         self.show(done, total, seconds_left)
 
@@ -107,7 +107,7 @@ _IGNORED_BEGINNINGS = ("script", "cached_", "lbw_", "_")
 
 
 def context(p: Any, own_arguments: range, loras: Sequence[str], presets: Mapping[str, str]) -> dict[str, object]:
-    """Return everything that the pictures of the generation `p` follow from, beside the cells.
+    """Return everything that determines the pictures of the generation `p` apart from the cells.
 
     own_arguments: the places of the analyzer's own arguments among the scripts'. loras: the files of the prompt's
     LoRAs.
@@ -139,7 +139,7 @@ def _mark(path: str) -> tuple[str, int, int]:
 
 
 def fingerprint(value: Any, depth: int = _DEPTH) -> Any:
-    """Return `value` as plain data that differs where it says something else: pictures by their pixels."""
+    """Return `value` as plain data for comparison: pictures by their pixels."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, bytes):

@@ -1,12 +1,12 @@
-"""One generation of the WebUI, and what its callbacks leave for one another.
+"""One generation of the WebUI, and the state that its callbacks share.
 
 The WebUI calls the extension many times in one generation: at its start, for each batch, for the hires pass, at each
-step, at its end. What one of these calls leaves for the next stands in a `Generation`, which hangs on the request's own
-object, the WebUI's `p`. A generation runs for as long as the WebUI's `process_images_inner` does, however that ends;
-one that is started meanwhile, such as a detailer's, is nested in it.
+step, at its end. State that one of these calls leaves for the next is in a `Generation`, which is attached to the
+request's own object, the WebUI's `p`. A generation runs for as long as the WebUI's `process_images_inner` does, however
+that ends; another one started in the meantime, such as a detailer's, is nested in it.
 
-Other extensions copy `p`, and call the scripts with copies that are never run. A copy carries its original's
-attributes, and is a generation of its own all the same.
+Other extensions copy `p`, and call the scripts with copies that are never run. A copy has its original's attributes,
+but is a generation of its own.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from lbw.core.plan import ResolvedLora
 from . import predecessor
 from .options import RequestOptions
 
-_ATTRIBUTE = "lbw_generation"  # of `p`: its generation, or that of the `p` that it is a copy of
-_innermost: ContextVar[Generation | None] = ContextVar("lbw_innermost", default=None)  # of those that run
+_ATTRIBUTE = "lbw_generation"  # on `p`: its generation, or that of the `p` it is a copy of
+_innermost: ContextVar[Generation | None] = ContextVar("lbw_innermost", default=None)  # of the running ones
 
 
 @dataclass(eq=False)
 class Generation:
     """One generation.
 
-    p: returns the WebUI's own object for it, while that lives.
+    p: returns the WebUI's own object for it, as long as that exists.
     parent: the generation that it is nested in.
-    arguments: what the script was called with; None where it was not, because it is not among the scripts of `p`.
-    cell: what is said for this generation alone, which is a cell of an analysis.
+    arguments: of the script; None if it was not called because it is not among the scripts of `p`.
+    cell: settings for this generation only, if it is a cell of an analysis.
     told: the messages that were shown, in order.
     infotext: our fields of its infotext.
-    loras: what the tags of the pass that runs resolved to. in_force: of each, whether the denoiser has it now.
+    loras: the resolved tags of the current pass. in_force: of each, whether the denoiser has it now.
     """
 
     p: Callable[[], Any]
@@ -51,7 +51,7 @@ class Generation:
 
     @property
     def options(self) -> RequestOptions:
-        """What the request says; one without anything of its own says what the generation around it does."""
+        """The options of the request; without any of its own, those of the surrounding generation."""
         if self._follows is not None:
             return self._follows.options
         options = self.arguments or RequestOptions()
@@ -59,7 +59,7 @@ class Generation:
 
     @property
     def is_in_charge(self) -> bool:
-        """Whether this extension handles the tags, and not the one that people come from."""
+        """Whether this extension handles the tags, and not its predecessor."""
         if self._follows is not None:
             return self._follows.is_in_charge
         return not predecessor.is_in_charge(getattr(self.p(), "scripts", None))
@@ -82,7 +82,7 @@ def of(p: Any) -> Generation:
 
 @contextmanager
 def running(p: Any) -> Iterator[Generation]:
-    """Let the generation of `p` run, nested in the one that runs already; begun anew where `p` has run before."""
+    """Run the generation of `p`, nested in the current one; it starts afresh if `p` has run before."""
     generation = _begin(p)
     token = _innermost.set(generation)
     try:

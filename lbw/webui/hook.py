@@ -1,8 +1,8 @@
 """The hook on the WebUI's LoRA loading.
 
 The WebUI calls `modules.extra_networks.activate` for every batch, for the hires pass, and for every nested
-generation. Around that call: the tags' own items are read and taken out, the host loads what it is left with,
-and the host's adapter puts the multipliers in force. During sampling, LoRAs with `start` or `stop` are switched.
+generation. Around that call, our items of the tags are read and removed, the host loads the LoRAs with the rest, and
+the host's adapter applies the multipliers. During sampling, LoRAs with `start` or `stop` are switched on and off.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .tags import Asked, FileVersions, Pass, lora_tags, read_tags, unclosed
 
 
 class Hook:
-    """What is installed in the WebUI, and what the WebUI has loaded; `Generation` has what belongs to one of those."""
+    """What is installed in the WebUI, and what the WebUI has loaded; the state of a generation is in `Generation`."""
 
     def __init__(self, store: PresetStore) -> None:
         self.store = store
@@ -37,12 +37,12 @@ class Hook:
         self._extra_networks: Any = None
         self._patches: list[Patch] = []
         self._versions = FileVersions()
-        self._applied: Generation | None = None  # the one whose LoRAs the host has
+        self._applied: Generation | None = None  # the one whose LoRAs the host has applied
 
     # Installing -----------------------------------------------------------------------------------
 
     def install(self, extra_networks: Any, processing: Any) -> None:
-        """Put the hook around the host's functions; one that an earlier load left there is taken off.
+        """Wrap the host's functions; a hook left by an earlier load is removed.
 
         extra_networks, processing: the host's modules.
         """
@@ -52,7 +52,7 @@ class Hook:
             self._patches.append(Patch(processing, "process_images_inner", self.run, give_way=self.uninstall))
 
     def uninstall(self) -> None:
-        """Take the hook off, and give the host back as it was."""
+        """Remove the hook and restore the host."""
         for patch in self._patches:
             patch.remove()
         if self.host is not None:
@@ -62,7 +62,7 @@ class Hook:
     # One generation -------------------------------------------------------------------------------
 
     def run(self, process_images: Callable[..., Any], p: Any, *args: Any, **kwargs: Any) -> Any:
-        """Run a generation; one that it is nested in finds everything as it was."""
+        """Run a generation; a surrounding one finds everything unchanged afterwards."""
         with generation.running(p) as own:
             try:
                 return process_images(p, *args, **kwargs)
@@ -70,12 +70,12 @@ class Hook:
                 infotext.give_back(own)
 
     def activate(self, original: Callable[..., Any], p: Any, data: Any) -> Any:
-        """Activate the LoRAs of a pass: ours around the host's own."""
+        """Activate the LoRAs of a pass, around the host's own activation."""
         own = generation.of(p)
         self._applied = None
         if not own.is_in_charge:
             return original(p, data)
-        self.unknown()  # finds the host, if it is not found yet
+        self.unknown()  # detects the host, if it is not detected yet
         hires = data is not None and data is getattr(p, "hr_extra_network_data", None)
         steps = steps_of(p, hires)
         asked = self._read(p, data, Pass(steps, _first_seed(p), own.options))
@@ -99,7 +99,7 @@ class Hook:
         return asked
 
     def _apply(self, own: Generation, loras: list[ResolvedLora], steps: int) -> list[str]:
-        """Let the host apply `loras` as they are in the first step; return what there is to tell."""
+        """Let the host apply `loras` for the first step; return messages."""
         own.loras = tuple(loras)
         if self.host is None:
             return []
@@ -114,7 +114,7 @@ class Hook:
         if self.host is None or own is None or all(lora.request.span == Span() for lora in own.loras):
             return
         if generation.own(getattr(getattr(params, "denoiser", None), "p", None)) not in (None, own):
-            return  # the host has the LoRAs of another generation than that which samples
+            return  # the host has applied the LoRAs of another generation than the one that is sampling
         step, steps = denoise_step(params)
         now = [at_step(lora, step, steps) for lora in own.loras]
         on = [lora.denoiser_on for lora in now]
@@ -133,26 +133,26 @@ class Hook:
         return unknown.lora_files() if self.unknown() else self._host().lora_files()
 
     def unknown(self) -> str:
-        """Return the name and the version of the WebUI if it is none that is known; empty if it is."""
+        """Return the name and the version of the WebUI if it is unknown; otherwise empty."""
         if self.host is None:
             self.host = hosts.detect()
         return "" if self.host is not None else unknown.webui_name()
 
     def architecture(self) -> Architecture:
-        """Return the architecture of the model that the WebUI is set to, which is loaded if it is not.
+        """Return the architecture of the selected model, loading it if necessary.
 
         Raises:
-            HostError: this WebUI, or the blocks of its model, are not known.
+            HostError: this WebUI, or the blocks of its model, are unknown.
         """
         host = self._host()
         host.load()
         architecture = host.architecture()
         if architecture is None:
-            raise HostError(t("the blocks of the loaded model are not known"))
+            raise HostError(t("the blocks of the loaded model are unknown"))
         return architecture
 
     def loaded(self) -> Architecture | None:
-        """Return the architecture of the model that is loaded; None if none is, or it is not known. Loads nothing."""
+        """Return the architecture of the loaded model; None if none is loaded or it is unknown. Never loads a model."""
         try:
             return self._host().architecture()
         except HostError:
@@ -160,7 +160,7 @@ class Hook:
 
     def _host(self) -> Host:
         if name := self.unknown():
-            raise HostError(t("{webui} is none of the WebUIs that are known", webui=name))
+            raise HostError(t("{webui} is not a known WebUI", webui=name))
         assert self.host is not None
         return self.host
 
@@ -171,6 +171,6 @@ def _first_seed(p: Any) -> int:
 
 
 def watch(hook: Hook, script_callbacks: Any) -> None:
-    """Register what the WebUI calls of `hook`."""
+    """Register the callbacks of `hook`."""
     script_callbacks.on_cfg_denoiser(hook.before_denoiser)
     script_callbacks.on_infotext_pasted(infotext.pasted)

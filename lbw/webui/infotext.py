@@ -1,4 +1,4 @@
-"""Infotext: the numbers that were used go with the image, and come back when it is pasted."""
+"""Infotext: records the numbers that were used, and restores them when it is pasted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HIRES_FIELD = "LBW hires"
 
 
 def write(generation: Generation, hires: bool) -> None:
-    """Put what the LoRAs of a pass resolved to into the infotext of `generation`."""
+    """Write the resolved LoRAs of a pass into the infotext of `generation`."""
     text = "".join(f"<{lora.entry}>" for lora in generation.loras if lora.entry)
     before = generation.infotext if hires else {}
     if hires and text == before.get(FIELD, ""):
@@ -23,7 +23,7 @@ def write(generation: Generation, hires: bool) -> None:
 
 
 def give_back(generation: Generation) -> None:
-    """Put back what `write` put for the generation that `generation` is nested in: the two may share a table."""
+    """Restore what `write` wrote for the surrounding generation: the two may share a table."""
     parent = generation.parent
     if parent is not None and _params(parent) is _params(generation):
         _put(parent)
@@ -45,7 +45,7 @@ def _params(generation: Generation) -> dict[str, str] | None:
 
 
 def pasted(infotext: str, params: dict[str, Any]) -> None:
-    """Replace the block weights in the prompts of a pasted infotext by the numbers that it carries."""
+    """Replace the block weights in the prompts of a pasted infotext with its recorded numbers."""
     params["Prompt"] = prompt_of(params) or params.get("Prompt", "")
     hires = params.get("Hires prompt")
     if hires:
@@ -53,7 +53,7 @@ def pasted(infotext: str, params: dict[str, Any]) -> None:
 
 
 def prompt_of(params: dict[str, Any]) -> str | None:
-    """Return the prompt of a pasted infotext with the numbers that it carries; None where it carries none."""
+    """Return the prompt of a pasted infotext with its recorded numbers; None if it has none."""
     if not params.get(FIELD):
         return None
     return fill_in(params.get("Prompt", ""), find_entries(params[FIELD]))

@@ -1,4 +1,4 @@
-"""What an analysis must know of the files of a prompt's LoRAs, as the WebUI finds them."""
+"""What an analysis needs to know about the files of a prompt's LoRAs, as found by the WebUI."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .hook import Hook
 
 
 def lora_tensors(hook: Hook, architecture: Architecture, requests: Sequence[LoraRequest]) -> dict[str, int]:
-    """Return how many modules the LoRAs have in each block; a file that only the host can read counts in all.
+    """Return how many modules the LoRAs have in each block; a file that only the host can read counts for every block.
 
     Raises:
-        FileError: a LoRA is not there. HostError: it does not fit the loaded model.
+        FileError: a LoRA does not exist. HostError: it does not fit the loaded model.
     """
     counts: dict[str, int] = {}
     for request in requests:
@@ -32,7 +32,7 @@ def lora_tensors(hook: Hook, architecture: Architecture, requests: Sequence[Lora
         if file.architecture.kind != architecture.kind:
             raise HostError(
                 t(
-                    "LoRA {name} is for {model}, and the loaded model is {loaded}",
+                    "LoRA {name} is for {model}, but the loaded model is {loaded}",
                     name=quote(request.name),
                     model=file.architecture.title,
                     loaded=architecture.title,

@@ -1,4 +1,4 @@
-"""How a message reaches the user: under the image, in the console, in the API's answer, or as an end of it all."""
+"""How a message reaches the user: below the image, in the console, in the API response, or by ending the generation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger("lbw")
 
 
 def tell(p: Any, texts: Iterable[str]) -> None:
-    """Show `texts` under the images of the generation `p`, and in the console; each once."""
+    """Show `texts` below the images of the generation `p` and in the console, each once."""
     told = generation.of(p).told
     for text in texts:
         if text in told:
@@ -30,7 +30,7 @@ def tell(p: Any, texts: Iterable[str]) -> None:
 
 
 def note(p: Any, texts: Iterable[str]) -> None:
-    """Show `texts`, which are no warnings, under the images of the generation `p`, and in the console."""
+    """Show `texts`, which are not warnings, below the images of the generation `p` and in the console."""
     for text in texts:
         log.info("%s: %s", TITLE, text)
         if hasattr(p, "comment"):
@@ -38,30 +38,30 @@ def note(p: Any, texts: Iterable[str]) -> None:
 
 
 def host_notice(name: str) -> str:
-    """Return HTML that says that block weights do nothing on the WebUI `name`, and what to do about it.
+    """Return HTML that says that block weights have no effect on the WebUI `name`, and what to do about it.
 
-    Empty where `name` is, as it is for a WebUI that is known.
+    Empty if `name` is empty, as for a known WebUI.
     """
     if not name:
         return ""
     if has_loras():
         text: Text = (
-            "Block weights do nothing on this WebUI:", name, "is none that this extension knows.",
-            "LoRAs are applied without them. Look for an update of this extension; if there is none, report this line "
-            "to its authors. Presets, the sliders at a tag and the explanation of a tag work as ever.",
+            "Block weights have no effect on this WebUI:", name, "is not known to this extension.",
+            "LoRAs are applied without them. Check for an update of this extension; if there is none, report this line "
+            "to its authors. Presets, the panel at the tag and the explanation of a tag still work.",
         )  # fmt: skip
     else:
         text = (
-            "Block weights do nothing on this WebUI:", name,
-            "has not loaded its own extension for LoRAs. Enable it under Extensions, and restart the WebUI.",
+            "Block weights have no effect on this WebUI:", name,
+            "has not loaded its built-in LoRA extension. Enable it under Extensions and restart the WebUI.",
         )  # fmt: skip
     return message_view(text, BAD)
 
 
 def answer(p: Any, processed: Any) -> None:
-    """Put what was told into the API's answer: `info`, `extra_generation_params`; not into infotexts.
+    """Add the messages to the API response, in `info`, `extra_generation_params`, but not to infotexts.
 
-    The WebUI's answer shares `extra_generation_params` with `p`, and other extensions ask for one amid a generation.
+    The response shares `extra_generation_params` with `p`, and other extensions request one during a generation.
     """
     told = generation.of(p).told
     if told:
@@ -71,8 +71,8 @@ def answer(p: Any, processed: Any) -> None:
 def stop(p: Any, texts: Iterable[str]) -> None:
     """End the generation `p` with `texts`.
 
-    The host swallows what is raised while it activates LoRAs, so the error is raised by what comes next: the
-    computation of the text conditioning.
+    The host swallows exceptions while it activates LoRAs, so the error is raised by the next step, the computation of
+    the text conditioning.
     """
     text = "; ".join(texts)
 

@@ -1,8 +1,8 @@
-"""The quick scan on a WebUI: its own generations ask the denoiser for the noise of each cell, and decode nothing.
+"""The quick scan on a WebUI: its own generations call the denoiser for the noise of each cell, and decode nothing.
 
-The generation of a source runs to the last kept step. That of another cell asks the denoiser, with the cell's weights
-and text, only what the source asked it at the kept steps. Both then leave the sampler as an interruption does, so that
-it cleans up; and hand over an empty picture as if it were decoded, so that the WebUI ends them as any other.
+The generation of a source runs to the last recorded step. That of another cell only calls the denoiser, with the cell's
+weights and text, on the source's inputs at the recorded steps. Both then leave the sampler like an interruption, so
+that it cleans up, and return an empty picture as if it were decoded, so that the WebUI finishes them like any other.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from .denoiser import calls_per_step
 
 
 class Call(NamedTuple):
-    """A call of the denoiser at a kept step.
+    """A call of the denoiser at a recorded step.
 
-    number: how many calls of the pass came before. x: the noisy latents, (1, channels, height, width). sigma: their
+    number: how many calls of the pass came before it. x: the noisy latents, (1, channels, height, width). sigma: their
     noise level, (1,), or the timestep, as the sampler counts.
     """
 
@@ -37,9 +37,9 @@ class Call(NamedTuple):
 
 
 class NoiseProbe:
-    """Asks the denoiser in the generations of a renderer.
+    """Calls the denoiser in the generations of a renderer.
 
-    stopped: whether the user wants no more. at: where on the way from noise to picture, as shares of the steps.
+    stopped: whether the user has stopped it. at: at which points of the sampling, as fractions of the steps.
     """
 
     def __init__(self, renderer: WebuiRenderer, stopped: Callable[[], bool], at: Sequence[float] = AT) -> None:
@@ -50,10 +50,10 @@ class NoiseProbe:
         self._calls: list[Call] = []
 
     def noise(self, cell: Cell) -> Noise:
-        """Return the guided noise of `cell` at the kept steps: (steps, 1, channels, height, width).
+        """Return the guided noise of `cell` at the recorded steps: (steps, 1, channels, height, width).
 
-        Raises:
-            StoppedError: the user said so. HostError: the sampler does not reach the kept steps, or the model fails.
+        Raises: StoppedError: stopped by the user. HostError: the sampler does not reach the recorded steps, or the
+            model fails.
         """
         p = self.renderer.generation(cell)
         p.restore_faces = False
@@ -67,18 +67,18 @@ class NoiseProbe:
         if not answer.is_complete:
             if self.stopped():
                 raise StoppedError
-            raise HostError(f"the sampler {p.sampler_name} ends before the step that is scanned; choose another one")
+            raise HostError(f"the sampler {p.sampler_name} finishes before the scanned step; choose another one")
         self._source, self._calls = source, answer.calls
         noise = np.stack(answer.noise)
         if not np.isfinite(noise).all():
-            raise HostError("the model predicts values that are no numbers (NaN); a higher precision may help")
+            raise HostError("the model's prediction contains NaN; a higher precision may help")
         return noise
 
 
 class Answer:
     """What the denoiser predicts in one generation `p`.
 
-    calls: the source's; none where `p` is the source itself. stopped, at: as in `NoiseProbe`.
+    calls: the source's; empty if `p` is the source itself. stopped, at: as in `NoiseProbe`.
     """
 
     def __init__(self, p: Any, calls: list[Call], stopped: Callable[[], bool], at: Sequence[float] = AT) -> None:
@@ -92,7 +92,7 @@ class Answer:
         self._sample = p.sample
 
     def sample(self, *args: Any, **kwargs: Any) -> Any:
-        """Sample as far as is needed, in place of the generation's own method; return an empty picture."""
+        """Sample as far as needed, replacing the generation's own method; return an empty picture."""
         patch = Patch(sd_samplers_cfg_denoiser.CFGDenoiser, "forward", self._forward)
         try:
             self._sample(*args, **kwargs)
@@ -106,7 +106,7 @@ class Answer:
         return self._ask(forward, denoiser, *args, **kwargs)
 
     def _ask(self, forward: Any, denoiser: Any, x: torch.Tensor, sigma: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Return what the denoiser answers the sampler; end the sampling when the last kept step is answered."""
+        """Return the denoiser's result to the sampler; end the sampling after the last recorded step."""
         if self.stopped():
             raise sd_samplers_common.InterruptedException
         if not self._is_source:
@@ -125,7 +125,7 @@ class Answer:
 
 
 def _noise(denoiser: Any, call: Call, answer: torch.Tensor) -> Noise:
-    """Return the noise that `answer` says: samplers that count in timesteps are given it, others clean latents."""
+    """Return the noise in `answer`: samplers with timesteps return it directly, others return clean latents."""
     if not isinstance(denoiser, sd_samplers_timesteps.CFGDenoiserTimesteps):
         sigma = call.sigma.reshape(-1, *[1] * (call.x.ndim - 1))
         answer = (call.x - answer) / sigma

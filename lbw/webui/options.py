@@ -1,4 +1,4 @@
-"""What is set: the WebUI's settings, and the arguments that the script gets with each request."""
+"""Options: the WebUI's settings, and the arguments of the script in each request."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PANEL = "lbw_panel"  # read by javascript/lbw_panel.js
 WARN, STOP = "warn", "stop"
 THIS, OTHER = "this extension", "the other extension"
 
-# The arguments of the extension that people come from, in its order, with what stands there if nothing is given.
+# The arguments of our predecessor, in its order, with their defaults.
 ARGUMENTS: tuple[tuple[str, Any], ...] = (
     ("presets", ""),
     ("enabled", True),
@@ -35,7 +35,7 @@ ARGUMENTS: tuple[tuple[str, Any], ...] = (
     ("elements", ""),
     ("print_change", ""),
     ("debug", ""),
-    # Ours: a rectangle in percent that the analyzer looks at.
+    # Ours: the analyzer's region, a rectangle in percent.
     ("region", ""),
 )
 REGION = [name for name, _ in ARGUMENTS].index("region")
@@ -43,19 +43,19 @@ REGION = [name for name, _ in ARGUMENTS].index("region")
 
 @dataclass(frozen=True)
 class RequestOptions:
-    """What one request says: whether block weights are on, and presets that are valid for it alone."""
+    """The options of one request: whether block weights are on, and presets for this request only."""
 
     enabled: bool = True
     presets: Mapping[str, str] = field(default_factory=dict)
     elements: Mapping[str, str] = field(default_factory=dict)
 
     def with_cell(self, cell: RequestOptions) -> RequestOptions:
-        """Return these with the presets of `cell`, which needs block weights to be on."""
+        """Return these options with the presets of `cell`, with block weights on."""
         return RequestOptions(presets={**self.presets, **cell.presets}, elements={**self.elements, **cell.elements})
 
 
 def read_arguments(arguments: Sequence[Any]) -> RequestOptions:
-    """Return what the script's arguments say; those that are missing, None or empty say nothing."""
+    """Return the options in the script's arguments; missing, None and empty ones keep the defaults."""
     given = dict(zip((name for name, _ in ARGUMENTS), arguments))
     enabled = given.get("enabled")
     return RequestOptions(
@@ -73,18 +73,18 @@ def register_settings() -> None:
     section = ("lbw", "LoRA Block Weight")
     options = {
         ON_INVALID: shared.OptionInfo(WARN, "On invalid block weights", gr.Radio, {"choices": [WARN, STOP]}).info(
-            "warn: the LoRA is applied without them, and a message stands under the image; stop: no image is made"
+            "warn: the LoRA is applied without them, with a message below the image; stop: no image is generated"
         ),
         WITH_PREDECESSOR: shared.OptionInfo(
-            THIS, "Where sd-webui-lora-block-weight is installed as well", gr.Radio, {"choices": [THIS, OTHER]}
+            THIS, "If sd-webui-lora-block-weight is also installed", gr.Radio, {"choices": [THIS, OTHER]}
         ).info("which of the two handles block weights"),
-        PANEL: shared.OptionInfo(True, "Open the panel where the caret stands in a LoRA's tag", gr.Checkbox).info(
-            "Alt+L opens it in any case"
+        PANEL: shared.OptionInfo(True, "Open the panel when the caret is in a LoRA tag", gr.Checkbox).info(
+            "Alt+L always opens it"
         ),
     }
     shared.options_templates.update(shared.options_section(section, options))
     for name, option in options.items():
-        # Without a value of its own here, what one request overrides would stay for the next.
+        # Without a value of its own here, the override of one request would stay for the next.
         shared.opts.data.setdefault(name, option.default)
 
 

@@ -1,7 +1,7 @@
-"""What is kept of the WebUI's page while it is built, part by part, for those of our parts that come later.
+"""Components of the WebUI's page, recorded while it is built, for those of our parts that are built later.
 
 The WebUI builds a page once for each load of its scripts: in each tab the accordion before the selectable scripts, and
-our own tab behind all others.
+our own tab after all others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Page:
     """One page that is being built.
 
     theirs: components of the WebUI by their `elem_id`. regions: by tab, the accordion's hidden box for the region,
-    which is no argument of the script that people come from.
+    which is not an argument of our predecessor.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Page:
         self.regions: dict[str, Any] = {}
 
     def remember(self, component: Any, **fields: Any) -> None:
-        """Be told of every component that the WebUI makes, just after it is made."""
+        """Record each component that the WebUI creates, just after it is created."""
         name = fields.get("elem_id") or getattr(component, "elem_id", None)
         if name in _WANTED:
             self.theirs[name] = component

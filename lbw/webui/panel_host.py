@@ -1,4 +1,4 @@
-"""The WebUI as the host of the tab's panels: their questions become generations of the WebUI."""
+"""The WebUI as the host of the tab's panels: their requests become generations of the WebUI."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .prepare import RESULTS, prepared
 
 
 class PanelHost:
-    """Answers the panels of the tab."""
+    """The host of the panels in the tab."""
 
     def __init__(self, hook: Hook) -> None:
         self.hook = hook
@@ -36,7 +36,7 @@ class PanelHost:
         return sorted(self.hook.lora_files(), key=str.casefold)
 
     def loaded(self) -> Architecture | None:
-        """Return the architecture of the model that the WebUI has loaded, None if it is not known."""
+        """Return the architecture of the model that the WebUI has loaded, None if it is unknown."""
         return self.hook.loaded()
 
     def model_file(self) -> Path | None:
@@ -50,12 +50,12 @@ class PanelHost:
         return [sampler.name for sampler in sd_samplers.samplers]
 
     def defaults(self) -> PictureRequest:
-        """Return what the fields hold at first."""
+        """Return the initial values of the fields."""
         names = self.samplers()
         return PictureRequest(sampler_name="Euler a" if "Euler a" in names else (names or [""])[0])
 
     def open_folder(self, folder: Path) -> None:
-        """Show `folder` in the file manager, unless the WebUI is told to hide its folders."""
+        """Show `folder` in the file manager, unless the WebUI is configured to hide its folders."""
         if getattr(shared.cmd_opts, "hide_ui_dir_config", False):
             raise HostError("this WebUI hides its folders (--hide-ui-dir-config)")
         open_folder(folder)
@@ -76,7 +76,7 @@ class PanelHost:
         return prepared(self.hook, p, loras, renderer, presets, range(0), self.output(), stopped, request)
 
     def _generation(self, request: PictureRequest) -> Any:
-        """Return the WebUI's generation for `request`, without scripts, its seed drawn where it is left to chance."""
+        """Return the WebUI's generation for `request`, without scripts, with a random seed if it has none."""
         p = processing.StableDiffusionProcessingTxt2Img(
             sd_model=shared.sd_model,
             outpath_samples=shared.opts.outdir_samples or shared.opts.outdir_txt2img_samples,
@@ -93,20 +93,20 @@ class PanelHost:
             do_not_save_grid=True,
             override_settings={},
         )
-        p.scripts = scripts.ScriptRunner()  # without any in it: reForge looks for one of its own
+        p.scripts = scripts.ScriptRunner()  # without any script in it: reForge looks for one of its own
         processing.fix_seed(p)
         return p
 
 
 class TabRenderer(WebuiRenderer):
-    """Renders cells beside what else the WebUI does: each generation waits for its turn in the WebUI's queue."""
+    """Renders cells alongside other work of the WebUI: each generation waits for its turn in the WebUI's queue."""
 
     def __init__(self, p: Any, options: RequestOptions, elements: Any, show: Show, stopped: Callable[[], bool]) -> None:
         super().__init__(p, options, elements, show)
         self.stopped = stopped
 
     def process(self, p: Any) -> Any:
-        """Return what the WebUI makes of `p`, when it is its turn."""
+        """Return the WebUI's result of `p`, when it is its turn."""
         with call_queue.queue_lock:
             if self.stopped():
                 raise StoppedError
@@ -117,12 +117,12 @@ class TabRenderer(WebuiRenderer):
                 shared.state.end()
 
     def progress(self, done: int, total: int, seconds_left: float | None) -> None:
-        """Tell the panel how far it is."""
+        """Report the progress to the panel."""
         self.show(done, total, seconds_left)
 
 
 def _in_the_main_thread(function: Callable[[Any], Any], argument: Any) -> Any:
-    """Return what `function` returns; Forge wants generations of its page in its main thread."""
+    """Return what `function` returns; Forge needs generations of its page to run in its main thread."""
     main = sys.modules.get("modules_forge.main_thread")
     if main is None or threading.current_thread() is threading.main_thread():
         return function(argument)

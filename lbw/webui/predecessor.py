@@ -1,4 +1,4 @@
-"""The extension that people come from: whether it is installed too, and where it keeps its presets."""
+"""Our predecessor: whether it is installed too, and where it keeps its presets."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ FOLDER = "sd-webui-lora-block-weight"
 
 
 def is_installed(runner: Any) -> bool:
-    """Tell whether `runner`, the WebUI's scripts of one tab, holds the other extension's script."""
+    """Return whether `runner`, the WebUI's scripts of one tab, contains the other extension's script."""
     return any(Path(str(getattr(script, "filename", ""))).name == FILE for script in getattr(runner, "scripts", ()))
 
 
 def is_in_charge(runner: Any) -> bool:
-    """Tell whether the other extension is to handle block weights."""
+    """Return whether the other extension should handle block weights."""
     return setting(WITH_PREDECESSOR) == OTHER and is_installed(runner)
 
 
 def advice(runner: Any) -> str:
-    """Return which of two extensions works, and how to switch; empty where there is but one."""
+    """Return which of the two extensions is active, and how to switch; empty if there is only one."""
     if not is_installed(runner):
         return ""
     working, idle = (OTHER, THIS) if is_in_charge(runner) else (THIS, OTHER)
     return (
-        f"{FOLDER} is installed as well, and both read the same tags. At the moment {working} handles them and "
-        f"{idle} does nothing. Switch in Settings → LoRA Block Weight, or disable one of the two in Extensions."
+        f"{FOLDER} is also installed, and both handle the same tags. Currently {working} is active and {idle} does "
+        f"nothing. Switch in Settings → LoRA Block Weight, or disable one of the two under Extensions."
     )
 
 

@@ -1,4 +1,4 @@
-"""What sessions need of a WebUI to render the cells of one of its generations."""
+"""What sessions need from a WebUI to render the cells of one of its generations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .hook import Hook
 from .lora_files import lora_paths, lora_tensors
 
 RESULTS = "lora-block-weight"
-"""The folder of the results, in the one of the WebUI's grids."""
+"""The folder of the results, inside the WebUI's folder for grids."""
 
 
 def prepared(
@@ -35,15 +35,15 @@ def prepared(
 ) -> Prepared:
     """Return what a session needs to render the cells of the generation `p`.
 
-    presets: what axes may name. own_arguments: the places of the analyzer's own arguments among the scripts'. output:
-    where results go. stopped: whether the user wants no more.
+    presets: for the values of axes. own_arguments: the positions of the analyzer's own arguments among those of the
+    scripts. output: the folder for results. stopped: whether the user has stopped it.
 
     Raises:
-        LbwError: a LoRA is not there, or does not fit the loaded model.
+        LbwError: a LoRA does not exist, or does not fit the loaded model.
     """
     probe = None
     if isinstance(request, AnalysisRequest) and request.is_quick:
-        from .noise import NoiseProbe  # here, because not every WebUI has what it needs
+        from .noise import NoiseProbe  # here, because not every WebUI supports it
 
         probe = NoiseProbe(renderer, stopped, request.shares)
     architecture = hook.architecture()

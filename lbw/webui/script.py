@@ -1,4 +1,4 @@
-"""The script that stands in txt2img and img2img: an accordion, and the door for API requests."""
+"""The always-on script in txt2img and img2img: an accordion, and the entry point for API requests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ cards = Cards()
 
 
 def start() -> None:
-    """Begin to work, at the load of the WebUI's scripts and again at each Reload UI."""
+    """Start up when the WebUI's scripts are loaded, and again at each Reload UI."""
     register_settings()
     try:
         for done in store.create(predecessor.preset_folders(ROOT.parent)):
@@ -39,7 +39,7 @@ def start() -> None:
     hook.install(extra_networks, processing)
     watch(hook, script_callbacks)
     axes.install(plot_scripts())
-    script_callbacks.on_before_ui(lambda: axes.install(plot_scripts()))  # where the plot is loaded after us
+    script_callbacks.on_before_ui(lambda: axes.install(plot_scripts()))  # in case the plot is loaded after us
     script_callbacks.on_after_component(page.remember)
     script_callbacks.on_ui_tabs(build_tab)
     script_callbacks.on_app_started(add_api)
@@ -49,7 +49,7 @@ def start() -> None:
 @lru_cache
 def sessions() -> Any:
     """Return the analyses of this server: those of the tab and those of the API."""
-    from lbw.analysis.sessions import Sessions  # here, because the start need not wait for what they import
+    from lbw.analysis.sessions import Sessions  # here, so that the start does not wait for their imports
 
     from .panel_host import PanelHost
 
@@ -57,8 +57,8 @@ def sessions() -> Any:
 
 
 def build_tab() -> list[Any]:
-    """Return the tab; a failure in it takes nothing else away."""
-    from .tab import Tab  # here, because an API alone needs none
+    """Return the tab; an error in it does not affect anything else."""
+    from .tab import Tab  # here, because the API alone does not need it
 
     return Tab(sessions(), page.theirs).build()
 
@@ -66,8 +66,8 @@ def build_tab() -> list[Any]:
 def install_cards() -> None:
     """Put block weights on the cards of LoRAs.
 
-    To be called after all that hosts do before the page is built, which is when they make the page of LoRAs, and before
-    they build its editor.
+    Must be called after everything that hosts do before the page is built, because that creates the page of LoRAs, and
+    before they build its editor.
     """
     from modules import ui_extra_networks
 
@@ -78,13 +78,13 @@ def add_api(_demo: Any, app: Any) -> None:
     """Add our routes to the host's server, which has just started."""
     from modules import shared
 
-    from lbw.api import routes  # here, because they import what the start need not wait for
+    from lbw.api import routes  # here, so that the start does not wait for their imports
 
     routes.add_routes(app, hook, getattr(shared.cmd_opts, "api_auth", None), sessions())
 
 
 def stop() -> None:
-    """Undo what `start` did, and forget the modules: the next load may find new files."""
+    """Undo what `start` did, and unload the modules: the next load may have new files."""
     import sys
 
     hook.uninstall()
@@ -102,7 +102,7 @@ def _names() -> str:
 
 
 class BlockWeightScript(scripts.Script):
-    """Always visible; switches block weights on and off, and shows what presets there are."""
+    """Always visible; switches block weights on and off, and lists the presets."""
 
     lbw_region_argument = REGION
 
@@ -116,17 +116,17 @@ class BlockWeightScript(scripts.Script):
         install_cards()
         tab = "img2img" if is_img2img else "txt2img"
         runner = scripts.scripts_img2img if is_img2img else scripts.scripts_txt2img
-        # Not the host's InputAccordion: that one would switch block weights off when somebody only closes it.
+        # Not the host's InputAccordion, which would switch block weights off when it is merely closed.
         notice = messages.host_notice(hook.unknown())
         with gr.Accordion(messages.TITLE, open=bool(notice), elem_id=f"lbw_{tab}"):
             if notice:
                 gr.HTML(notice, elem_id=f"lbw_{tab}_notice")
             enabled = gr.Checkbox(value=True, label="Active", elem_id=f"lbw_{tab}_active")
             gr.HTML(
-                # A sentence lies in one piece beside its examples: the WebUI translates piece by piece.
-                "Block weights in the prompt, as a preset's name, as numbers or by block: "
+                # Sentences are separate from their examples: the WebUI translates element by element.
+                "Write block weights in the prompt, as a preset name, as numbers or by block: "
                 "<code>&lt;lora:name:1:lbw=PRESET&gt;</code> <code>lbw=1,0,0,…</code> <code>lbw=0,OUT00=1</code>"
-                "<br>To see what each block does, choose “LoRA Block Weight” in the list “Script”."
+                "<br>To see what each block does, choose “LoRA Block Weight” in the “Script” list."
                 "<br>" + html.escape(predecessor.advice(runner)),
                 elem_id=f"lbw_{tab}_help",
             )
@@ -136,7 +136,7 @@ class BlockWeightScript(scripts.Script):
                 )
                 reload_names = gr.Button("Reload Tags", elem_id=f"lbw_{tab}_reload", scale=1)
             reload_names.click(fn=_names, inputs=[], outputs=[names])
-            # The panels of the tab move here while this is open (javascript/lbw_places.js).
+            # The panels of the tab are moved here while this is open (javascript/lbw_places.js).
             with gr.Accordion("Analyze, Presets, Tuner", open=False, elem_id=f"lbw_{tab}_panels_part"):
                 gr.Column(elem_id=f"lbw_{tab}_panels", elem_classes=["lbw-place"])
             hidden = {
@@ -160,7 +160,7 @@ class BlockWeightScript(scripts.Script):
 
 
 def _paste_fields(component: Any) -> list[Any]:
-    """Return what puts the numbers of a pasted infotext into the prompt of an API request, which asks no callback."""
+    """Return a wrapper that restores the numbers of an infotext in an API request, for which there is no callback."""
     try:
         from modules.infotext_utils import PasteField
     except ImportError:

@@ -23,7 +23,7 @@ from .panel_host import PanelHost
 
 
 class Tab:
-    """The tab, as far as it is not of its panels: their connection with the host's own tabs.
+    """The tab: its panels, and their connection to the host's own tabs.
 
     theirs: the host's components by `elem_id`; see `Page`.
     """
@@ -37,7 +37,7 @@ class Tab:
         self.theirs = theirs
 
     def build(self) -> list[tuple[Any, str, str]]:
-        """Return the tab, as the host's `on_ui_tabs` takes it."""
+        """Return the tab in the form expected by the host's `on_ui_tabs`."""
         with gr.Blocks(analytics_enabled=False) as page:
             if notice := host_notice(self.host.hook.unknown()):
                 gr.HTML(notice, elem_id="lbw_notice")
@@ -65,11 +65,11 @@ class Tab:
         return [(page, TITLE, "lbw")]
 
     def _take_buttons(self, panel: str) -> dict[str, Any]:
-        """Return the buttons that take the fields from the host's own tabs."""
+        """Return the buttons that copy the fields from the host's own tabs."""
         with gr.Row():
             buttons = {tab: gr.Button(f"Take from {tab}", elem_id=f"lbw_{panel}_take_{tab}") for tab in TABS}
         texts = {
-            f"lbw_{panel}_take_{tab}": "Prompt, size, steps, CFG scale, sampler and the last seed, as they stand there."
+            f"lbw_{panel}_take_{tab}": "Copies the prompt, size, steps, CFG scale, sampler and last seed from there."
             for tab in TABS
         }
         tooltips(texts)
@@ -111,7 +111,7 @@ def _taker(sources: Mapping[Any, Any], seed: Any, info: Any, no_seed: Any) -> Ca
 
 
 def _last_seed(seed: Any, info: Any) -> Any:
-    """Return `seed`; where it is -1, that of the last picture, if there is one."""
+    """Return `seed` or, if it is -1, the seed of the last picture, if there is one."""
     if str(seed) not in ("-1", "-1.0", ""):
         return seed
     try:

@@ -1,4 +1,4 @@
-"""The LoRA tags of one activation: our own items are read and taken out, and the host is left what it understands."""
+"""The LoRA tags of one activation: reads and removes our own items, and leaves the rest to the host."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from .options import RequestOptions
 
 
 class FileVersions:
-    """The versions of the LoRA files that the host has read: it may keep what it has read of a file since replaced."""
+    """The versions of the LoRA files that the host has read: it may cache a file that was replaced since."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[str, str]] = {}  # by file: when it was first applied, and last
+        self._known: dict[str, tuple[str, str]] = {}  # by file: at the first and at the last application
 
     def look(self, filename: str) -> tuple[str, bool]:
-        """Return a file's version, empty while it is the first one, and whether it has changed since the last look."""
+        """Return a file's version, empty for the first one, and whether it has changed since the last check."""
         first, last = self._known.get(filename, ("", ""))
         now = version(Path(filename))
         self._known[filename] = first or now, now
@@ -40,7 +40,7 @@ class FileVersions:
 
 @dataclass(frozen=True)
 class Pass:
-    """What the tags are read for: the steps of the pass, the seed of its first picture, what the request says."""
+    """The context of the tags: the steps of the pass, the seed of its first picture, the options of the request."""
 
     steps: int
     seed: int
@@ -49,10 +49,10 @@ class Pass:
 
 @dataclass
 class Asked:
-    """What tags ask for, before the host has loaded anything.
+    """The requests of the tags, before the host has loaded anything.
 
-    kept: the host's own objects for the tags that are left to it. problems, remarks: what is to be told.
-    replaced: the files that others have taken the place of since the last activation.
+    kept: the host's own objects for the tags that are left to it. problems, remarks: messages for the user.
+    replaced: the files that were replaced since the last activation.
     """
 
     kept: list[Any] = field(default_factory=list)
@@ -63,7 +63,7 @@ class Asked:
 
 
 def lora_tags(data: Any, registry: Mapping[str, Any]) -> list[Any]:
-    """Return the LoRA tags among those of a prompt; `lyco`, where it is another name for `lora`, counts as that.
+    """Return the LoRA tags among those of a prompt; `lyco` counts as `lora` if it is just another name for it.
 
     data: the host's tags by kind, with `lyco` moved to `lora`. registry: the host's extra networks.
     """
@@ -75,9 +75,9 @@ def lora_tags(data: Any, registry: Mapping[str, Any]) -> list[Any]:
 
 
 def read_tags(tags: list[Any], given: Pass, host: Host | None, store: PresetStore, versions: FileVersions) -> Asked:
-    """Return what `tags`, the host's own objects, ask for; each is left with what the host understands.
+    """Return the requests of `tags`, the host's own objects; each keeps only what the host understands.
 
-    host: None for a WebUI that is not known, which is left to apply them by itself.
+    host: None for an unknown WebUI, which applies them on its own.
     """
     asked = Asked()
     if tags:
@@ -99,7 +99,7 @@ def _presets(store: PresetStore, options: RequestOptions, asked: Asked) -> tuple
 
 @dataclass(frozen=True)
 class _Reader:
-    """What the tags of one activation are read with, and what they ask for so far."""
+    """The context for reading the tags of one activation, and their requests so far."""
 
     host: Host | None
     architecture: Architecture | None
@@ -110,8 +110,8 @@ class _Reader:
     asked: Asked
 
     def read(self, tag: Any) -> None:
-        """Add what `tag` asks for."""
-        # A pass may be activated twice: what was taken out the first time stands beside the tag.
+        """Add the request of `tag`."""
+        # A pass may be activated twice: items removed the first time are kept with the tag.
         items = tag.__dict__.setdefault("lbw_items", list(tag.items))
         found = self._found(_checked(parse_items(items, self.presets), self.given.steps))
         if found is None:
@@ -136,7 +136,7 @@ class _Reader:
         _leave_to_host(tag, request, resolved.encoder_digest)
 
     def _found(self, request: LoraRequest) -> tuple[LoraRequest, str] | None:
-        """Return `request` with the name that the host has for its LoRA, and the file; None where there is none."""
+        """Return `request` with the host's name for its LoRA, and the file; None if there is none."""
         if self.host is None:
             return request, ""
         filename = self.host.find(request.name)
@@ -145,27 +145,27 @@ class _Reader:
         known = self.host.lora_files()
         meant = meant_name(request.name, known)
         if meant is None:
-            self.asked.problems.append(t("{message}; it is left out", message=not_found(request.name, known)))
+            self.asked.problems.append(t("{message}; it is ignored", message=not_found(request.name, known)))
             return None
         self.asked.remarks.append(t("LoRA {name} is called {other} here", name=quote(request.name), other=quote(meant)))
         return replace(request, name=meant, host_items=(meant, *request.host_items[1:])), known[meant]
 
     def _of_file(self, resolved: ResolvedLora, filename: str) -> ResolvedLora:
-        """Return `resolved` for the file as it is now; one that is another than at the last activation is noted."""
+        """Return `resolved` for the current file; a file that changed since the last activation is recorded."""
         file_version, is_replaced = self.versions.look(filename)
         if is_replaced:
             self.asked.replaced.append(filename)
         return replace(resolved, file_version=file_version)
 
     def _nothing_known(self, request: LoraRequest) -> str:
-        reason = t("the blocks of the loaded model are not known")
+        reason = t("the blocks of the loaded model are unknown")
         if self.host is None:
-            reason = t("{webui} is none that is known", webui=unknown.webui_name())
+            reason = t("{webui} is not a known WebUI", webui=unknown.webui_name())
         return t("LoRA {name} is applied without block weights: {reason}", name=quote(request.name), reason=reason)
 
 
 def unclosed(p: Any) -> list[str]:
-    """Return what to tell of tags in the prompts of `p` that are not closed; the host leaves them in the text."""
+    """Return messages about unclosed tags in the prompts of `p`; the host leaves them in the text."""
     prompts = getattr(p, "prompts", None) or [getattr(p, "prompt", "")]
     found = (unclosed_tag(str(prompt)) for prompt in prompts)
     return list(dict.fromkeys(text for text in found if text))
@@ -176,7 +176,7 @@ def _of(request: LoraRequest, message: object) -> str:
 
 
 def _checked(request: LoraRequest, steps: int) -> LoraRequest:
-    """Return `request`; where start comes after stop in a pass of `steps` steps, without both and with the error."""
+    """Return `request`; if start comes after stop in a pass of `steps` steps, without both and with the error."""
     try:
         request.span.check(steps)
     except LbwError as error:
@@ -185,15 +185,15 @@ def _checked(request: LoraRequest, steps: int) -> LoraRequest:
 
 
 def _plain(request: LoraRequest) -> LoraRequest:
-    """Return `request` without anything of ours: block weights are switched off."""
+    """Return `request` without our items, because block weights are switched off."""
     return LoraRequest(request.name, request.te, request.unet, request.dyn, host_items=request.host_items)
 
 
 def _leave_to_host(tag: Any, request: LoraRequest, encoder_digest: str) -> None:
     """Leave in `tag`, the host's own object, what the host understands.
 
-    Its `items` are also what the host compares to tell whether the text conditioning may be used again: they
-    differ where the text encoders' block weights do.
+    The host also compares its `items` to decide whether to reuse the text conditioning, so they differ if the text
+    encoders' block weights do.
     """
     items = list(request.host_items)
     tag.positional = [item for place, item in enumerate(items) if place == 0 or item.count("=") != 1]

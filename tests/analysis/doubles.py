@@ -17,7 +17,7 @@ SDXL = ARCHITECTURES["sdxl"]
 
 WIDTH, HEIGHT = 20, 20
 FIRST = 40
-"""The colour of a block's pixels at weight 0; a weight of 1 adds 100."""
+"""The color of a block's pixels at weight 0; a weight of 1 adds 100."""
 
 
 def weights_of(cell: Cell) -> dict[str, float]:
@@ -25,7 +25,7 @@ def weights_of(cell: Cell) -> dict[str, float]:
 
 
 def picture(weights: dict[str, float], areas: dict[str, int]) -> np.ndarray:
-    """Return a picture in which each block colours so many pixels of its own, brighter with its weight."""
+    """Return a picture in which each block colors so many pixels of its own, brighter with its weight."""
     flat = np.zeros((HEIGHT * WIDTH, 3), np.uint8)
     place = 0
     for block, area in areas.items():

@@ -25,7 +25,7 @@ from .doubles import picture
 SDXL = ARCHITECTURES["sdxl"]
 PROMPT = "a cat <lora:demo:1:lbw=XYZ>"
 AREAS = {"IN04": 40, "IN08": 8, "OUT00": 2}
-"""How many of a picture's 400 pixels each block colours: 10, 2 and 0.5 percent."""
+"""How many of a picture's 400 pixels each block colors: 10, 2 and 0.5 percent."""
 DRAWN = 5
 """The seed that chance gives."""
 

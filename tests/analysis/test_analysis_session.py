@@ -46,7 +46,7 @@ def test_it_writes_its_figures_and_pictures(host: PaintingHost) -> None:
     assert sorted(path.name for path in session.folder.iterdir()) == names
     assert sorted(session.files) == [session.folder / name for name in names]
     assert session.suggestion.verdicts == {"IN04": "needed", "IN08": "unknown", "OUT00": "not needed"}
-    assert session.messages == [Message(("Done:", 4, "pictures rendered,", 0, "kept from before."), INFO)]
+    assert session.messages == [Message(("Done:", 4, "pictures rendered,", 0, "reused."), INFO)]
     with Image.open(session.folder / "grid.png") as grid:
         assert grid.info["parameters"] == "seed 5"
     rows = list(csv.DictReader((session.folder / "analysis.csv").open(encoding="utf-8")))
@@ -93,7 +93,7 @@ def test_where_every_picture_fails_it_has_failed_and_says_why(host: PaintingHost
     host.fails = lambda cell: True
     session = analyzed(host)
     assert session.state == FAILED
-    assert "Done: 0 pictures rendered, 0 kept from before, 4 failed." in said(session)
+    assert "Done: 0 pictures rendered, 0 reused, 4 failed." in said(session)
     assert "IN04, IN08, OUT00: RuntimeError: out of memory" in said(session)
     source = Message(("The source failed for", "seed", "5:", "RuntimeError: out of memory"), ERROR)
     assert source in session.messages
@@ -116,7 +116,7 @@ def test_what_a_host_raises_is_told(host: PaintingHost) -> None:
     host.probe = None
     session = analyzed(host, mode="quick")
     assert (session.state, said(session)) == (
-        FAILED, ["this host cannot be asked for the predicted noise; choose the full scan"],
+        FAILED, ["this host does not support the quick scan; choose the full scan"],
     )  # fmt: skip
 
 
@@ -146,7 +146,7 @@ def test_that_the_blocks_are_a_guess_is_said_before_all_else(tmp_path: Path, nam
     host = PaintingHost(tmp_path, architecture, {architecture.blocks[3]: 40})
     session = analyzed(host)
     assert session.state == DONE
-    assert said(session)[1:] == ["Done: 2 pictures rendered, 0 kept from before."] * is_guess
+    assert said(session)[1:] == ["Done: 2 pictures rendered, 0 reused."] * is_guess
     assert (said(session)[0] == GUESS) == is_guess
 
 
@@ -155,7 +155,7 @@ def test_a_stopped_one_says_what_is_missing_and_keeps_what_is_there(host: Painti
     session = analyzed(host, seed=-1)
     assert (session.state, session.request.seed, session.asked.seed) == (STOPPED, DRAWN, -1)
     assert said(session) == [
-        "Stopped: 2 pictures rendered, 0 kept from before, 2 missing.", "The same settings again go on from there.",
+        "Stopped: 2 pictures rendered, 0 reused, 2 missing.", "Run the same settings again to continue.",
     ]  # fmt: skip
     assert session.folder is not None
     assert json.loads((session.folder / "analysis.json").read_text(encoding="utf-8"))["state"] == STOPPED

@@ -247,5 +247,5 @@ def test_a_span_is_two_numbers() -> None:
 def test_a_whole_number_is_within_its_bounds() -> None:
     assert [whole_number(value, "Threshold", 0, 255) for value in ("0", 255, "20.0", " 7 ")] == [0, 255, 20, 7]
     for value in ("256", -1, "2.5", "", "many", None, "nan"):
-        with pytest.raises(WeightsError, match=r"Threshold .* is no whole number from 0 to 255"):
+        with pytest.raises(WeightsError, match=r"Threshold .* is not a whole number from 0 to 255"):
             whole_number(value, "Threshold", 0, 255)

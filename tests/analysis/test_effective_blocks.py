@@ -1,4 +1,4 @@
-"""The analyzer on pictures in which each block colours so many pixels: the percentages are known."""
+"""The analyzer on pictures in which each block colors so many pixels: the percentages are known."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_the_source_has_the_second_number_and_each_block_the_first(tmp_path: Pat
 
 @pytest.mark.parametrize(("first", "percent"), [(0.8, 0.0), (0.79, 10.0), (1.2, 0.0), (1.21, 10.0)])
 def test_the_threshold_of_the_settings_counts(first: float, percent: float, tmp_path: Path) -> None:
-    # A weight of 0.8 instead of 1 makes a difference of 20 colour values, which does not exceed 20.
+    # A weight of 0.8 instead of 1 makes a difference of 20 color values, which does not exceed 20.
     found = finished(analysis(tmp_path, "IN05", span=(first, 1.0)), Painter(same_areas(**AREAS)))
     assert found["IN05"].mean == pytest.approx(percent)
 

@@ -28,7 +28,7 @@ def random_pictures(seed: int, *shape: int) -> tuple[np.ndarray, np.ndarray]:
     return tuple(generator.integers(0, 256, shape, np.uint8) for _ in range(2))  # type: ignore[return-value]
 
 
-def test_one_of_twelve_colour_values_is_a_twelfth() -> None:
+def test_one_of_twelve_color_values_is_a_twelfth() -> None:
     source = flat(100, 2, 2, 3)
     changed = source.copy()
     changed[1, 0, 2] = 200
@@ -66,7 +66,7 @@ def test_without_a_mask_there_is_no_inside() -> None:
     assert (change.inside, change.outside, change.focus) == (None, None, None)
 
 
-def test_inside_and_outside_count_their_own_colour_values() -> None:
+def test_inside_and_outside_count_their_own_color_values() -> None:
     source = flat(0, 2, 4, 4, 3)
     changed = source.copy()
     mask = np.zeros((4, 4), np.bool_)
@@ -92,24 +92,24 @@ def test_a_heat_map_is_brighter_where_more_changed() -> None:
     steps = np.arange(256, dtype=np.uint8)
     changed = np.zeros((1, 256, 3), np.uint8)
     changed[0, :, 1] = steps
-    colours = heat_map(np.zeros_like(changed), changed)[0].astype(float)
-    brightness = colours @ (0.299, 0.587, 0.114)
-    assert colours.shape == (256, 3)
+    colors = heat_map(np.zeros_like(changed), changed)[0].astype(float)
+    brightness = colors @ (0.299, 0.587, 0.114)
+    assert colors.shape == (256, 3)
     assert (np.diff(brightness[:129]) > 0).all()
     assert (brightness[128:] == brightness[128]).all()
     assert brightness[0] < 2
     assert brightness[128] > 230
 
 
-def test_a_heat_map_shows_the_colour_that_changed_most() -> None:
+def test_a_heat_map_shows_the_color_that_changed_most() -> None:
     source = flat(50, 1, 3, 3)
     changed = source.copy()
     changed[0, 0] = (50, 50, 90)
     changed[0, 1] = (90, 70, 50)
     changed[0, 2] = (10, 50, 50)
-    colours = heat_map(source, changed)
-    assert (colours[0, 0] == colours[0, 1]).all()
-    assert (colours[0, 0] == colours[0, 2]).all()
+    colors = heat_map(source, changed)
+    assert (colors[0, 0] == colors[0, 1]).all()
+    assert (colors[0, 0] == colors[0, 2]).all()
     assert heat_map(source[None], changed[None]).shape == (1, 1, 3, 3)
 
 
@@ -126,7 +126,7 @@ def test_a_rectangle_is_in_percent_from_the_left_and_the_top() -> None:
     ["", "1,2,3", "0,0,50,50,50", "0,0,50,101", "-1,0,50,50", "0,0,50,high", "0,0,nan,50", "0,0,1e999,50", "mask.png"],
 )
 def test_what_is_no_rectangle_is_named(text: str) -> None:
-    with pytest.raises(WeightsError, match="is no rectangle; write left,top,right,bottom in percent") as caught:
+    with pytest.raises(WeightsError, match="is not a rectangle; write left,top,right,bottom in percent") as caught:
         rectangle_mask(text, 10, 10)
     assert f'"{text}"' in str(caught.value)
 

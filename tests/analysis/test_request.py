@@ -137,7 +137,7 @@ def test_a_tick_is_read_as_pages_and_programs_write_it(written: Any, meant: bool
 def test_more_prompts_are_lines_or_a_list() -> None:
     for written in ("a dog\n\n  \na cat", ["a dog", "", "a cat"], ("a dog", "a cat")):
         assert AnalysisRequest.read({"more_prompts": written}).more_prompts == ("a dog", "a cat")
-    with pytest.raises(WeightsError, match=f"{limits.PROMPTS} that one analysis may have"):
+    with pytest.raises(WeightsError, match=f"the limit is {limits.PROMPTS}"):
         AnalysisRequest.read({"more_prompts": ["a dog"] * limits.PROMPTS})
 
 

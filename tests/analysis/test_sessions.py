@@ -108,7 +108,7 @@ def test_only_so_many_wait(host: PaintingHost, sessions: Sessions) -> None:
     running = sessions.start(ASKED)
     until(lambda: running.state == RUNNING)
     waiting = [sessions.start(ASKED) for _ in range(limits.ANALYSES)]
-    with pytest.raises(HostError, match=f"{limits.ANALYSES} analyses wait already"):
+    with pytest.raises(HostError, match=f"{limits.ANALYSES} analyses are already waiting"):
         sessions.start(ASKED)
     waiting[0].stop()
     waiting[0] = sessions.start(ASKED)
@@ -121,7 +121,7 @@ def test_a_request_with_something_wrong_begins_no_session(host: PaintingHost, se
         (AnalysisRequest("a cat"), TagError),
         (AnalysisRequest(PROMPT, blocks="IN99"), WeightsError),
         (AnalysisRequest(PROMPT, steps=0), WeightsError),
-        (PlotRequest(PROMPT, x_type="colour"), LbwError),
+        (PlotRequest(PROMPT, x_type="color"), LbwError),
     ):
         with pytest.raises(error):
             sessions.start(wrong)
@@ -428,7 +428,7 @@ def test_a_report_that_contradicts_itself_is_told(host: PaintingHost, spoil: Cal
     assert done.folder is not None
     path = done.folder / "analysis.json"
     path.write_text(spoil(json.loads(path.read_text(encoding="utf-8"))), encoding="utf-8")
-    with pytest.raises(FileError, match=r"analysis\.json cannot be understood"):
+    with pytest.raises(FileError, match=r"analysis\.json is not valid"):
         Sessions(host).get(done.id)
 
 

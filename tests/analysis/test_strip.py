@@ -1,11 +1,11 @@
-"""The strip of block weights: a field a block, told apart by number as well as by colour."""
+"""The strip of block weights: a field a block, told apart by number as well as by color."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from lbw.analysis.strip import PER_ROW, colour, strip
+from lbw.analysis.strip import PER_ROW, color, strip
 from lbw.core.architectures import ARCHITECTURES
 
 FLUX = ARCHITECTURES["flux"]
@@ -18,13 +18,13 @@ FLUX = ARCHITECTURES["flux"]
         (2, (88, 28, 135)), (1e300, (88, 28, 135)),
     ],
 )  # fmt: skip
-def test_the_colour_of_a_weight(weight: float, expected: tuple[int, int, int]) -> None:
-    assert colour(weight) == expected
+def test_the_color_of_a_weight(weight: float, expected: tuple[int, int, int]) -> None:
+    assert color(weight) == expected
 
 
-def test_the_number_is_drawn_beside_the_colour() -> None:
+def test_the_number_is_drawn_beside_the_color() -> None:
     lighter, darker = (np.asarray(strip({"IN04": weight})) for weight in (3.0, 4.0))
-    assert colour(3.0) == colour(4.0)
+    assert color(3.0) == color(4.0)
     assert (lighter != darker).any()
 
 

@@ -157,7 +157,7 @@ def test_what_the_settings_cannot_say_is_told() -> None:
 
     for way in ways(SDXL):
         assert remarks({"IN04": 1.0, "OUT00": 1.0}, SDXL, way) == []
-        negative = "nothing is trained below 0; as 0 count: IN04"
+        negative = "weights below 0 cannot be trained and count as 0: IN04"
         assert remarks({"IN04": -0.5, "OUT00": 1.0}, SDXL, way) == [negative]
     assert told({"IN04": 0.5}, SDXL, "sd-scripts: ranks") == []
     assert told({"D00": 1.0}, FLUX, "sd-scripts") == []
@@ -165,7 +165,7 @@ def test_what_the_settings_cannot_say_is_told() -> None:
     assert told(weights, FLUX, "sd-scripts: learning rates") == ["sd-scripts does not train OUT"]
     assert told(weights, FLUX, "sd-scripts: ranks") == [
         "sd-scripts does not train OUT",
-        "sd-scripts has one rank for text encoders; as 1 count: T5",
+        "sd-scripts has one rank for all text encoders; these count as 1: T5",
         "sd-scripts has one alpha for all blocks of Flux.1, whatever their ranks",
     ]
     assert told(weights, FLUX, "LyCORIS") == ["LyCORIS does not train T5"]

@@ -184,7 +184,7 @@ def test_a_trainer_that_has_one_strength_for_all_says_so() -> None:
     z_image = ARCHITECTURES["z-image"]
     for title in ("musubi-tuner", "ai-toolkit"):
         told = remarks({"B00": 0.5, "B01": 1.0}, z_image, way_called(title, z_image))
-        assert told == [f"{title} trains all chosen blocks alike; as 1 count: B00"]
+        assert told == [f"{title} trains all chosen blocks in full; these count as 1: B00"]
 
 
 # ai-toolkit --------------------------------------------------------------------------------------
@@ -264,13 +264,11 @@ def test_every_model_but_the_refiner_has_a_trainer_and_all_that_have_one_are_tes
 
 
 def test_a_trainer_that_cannot_train_a_model_is_answered_with_those_that_can() -> None:
-    with pytest.raises(
-        WeightsError, match='"sd-scripts" has no settings for single blocks of Lumina 2; there are ai-to'
-    ):
+    with pytest.raises(WeightsError, match='"sd-scripts" has no settings for single blocks of Lumina 2; choose ai-to'):
         way_called("sd-scripts", ARCHITECTURES["lumina2"])
-    with pytest.raises(WeightsError, match="there are sd-scripts, ai-toolkit, LyCORIS"):
+    with pytest.raises(WeightsError, match="choose sd-scripts, ai-toolkit, LyCORIS"):
         way_called("musubi-tuner", ARCHITECTURES["sdxl"])
-    with pytest.raises(WeightsError, match="no trainer is known that trains single blocks of SDXL refiner"):
+    with pytest.raises(WeightsError, match="no known trainer can train single blocks of SDXL refiner"):
         way_called("sd-scripts", ARCHITECTURES["sdxl-refiner"])
 
 

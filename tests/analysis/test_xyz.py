@@ -89,8 +89,8 @@ def test_an_axis_is_known_by_its_name(text: str, kind: AxisType) -> None:
 
 def test_an_unknown_axis_is_named_with_those_that_there_are() -> None:
     with pytest.raises(WeightsError, match="Z type") as caught:
-        parse_axis("colour", "red", "Z", SDXL, {}, lambda: 1)
-    assert all(name in str(caught.value) for name in ('"colour"', *AXIS.values()))
+        parse_axis("color", "red", "Z", SDXL, {}, lambda: 1)
+    assert all(name in str(caught.value) for name in ('"color"', *AXIS.values()))
 
 
 def test_block_ids_are_ids_ranges_groups_not_and_layouts() -> None:
@@ -142,7 +142,7 @@ def test_labels_are_the_values() -> None:
         ("weights", "INSS", 'did you mean "INS"'),
         ("weights", "INS,FLUXY", "61 numbers"),
         ("weights", "BAD", '"BAD"'),
-        ("weights", "LOOP", "leads back"),
+        ("weights", "LOOP", "refers to itself"),
         ("elements", "IN05:attn", '"IN05:attn"'),
         ("elements", "IN05:attn:much", '"IN05:attn:much"'),
         pytest.param(
@@ -175,15 +175,15 @@ WEIGHTS, ELEMENTS = axis("weights", "INS,MID"), axis("elements", "IN05:attn:0")
     ("axes", "named"),
     [
         ((NONE, NONE, NONE), "no axis is chosen"),
-        ((BLOCKS, NONE, NONE), "Block ID needs an axis values"),
-        ((SEEDS, VALUES, NONE), "values needs an axis Block ID"),
-        ((SEEDS, SEEDS, NONE), "2 axes are seed"),
-        ((VALUES, VALUES, BLOCKS), "2 axes are values"),
-        ((VALUES, BLOCKS, BLOCKS), "2 axes are Block ID"),
-        ((WEIGHTS, NONE, WEIGHTS), "Original Weights on X and Y"),
-        ((NONE, WEIGHTS, WEIGHTS), "Original Weights on X and Y"),
-        ((WEIGHTS, WEIGHTS, WEIGHTS), "3 axes are Original Weights"),
-        ((ELEMENTS, NONE, ELEMENTS), "2 axes are elements"),
+        ((BLOCKS, NONE, NONE), "Block ID also needs one of type values"),
+        ((SEEDS, VALUES, NONE), "values also needs one of type Block ID"),
+        ((SEEDS, SEEDS, NONE), "2 axes have the type seed"),
+        ((VALUES, VALUES, BLOCKS), "2 axes have the type values"),
+        ((VALUES, BLOCKS, BLOCKS), "2 axes have the type Block ID"),
+        ((WEIGHTS, NONE, WEIGHTS), "Original Weights on both X and Y"),
+        ((NONE, WEIGHTS, WEIGHTS), "Original Weights on both X and Y"),
+        ((WEIGHTS, WEIGHTS, WEIGHTS), "3 axes have the type Original Weights"),
+        ((ELEMENTS, NONE, ELEMENTS), "2 axes have the type elements"),
     ],
 )
 def test_axes_that_do_not_go_together(axes: tuple[Axis, Axis, Axis], named: str) -> None:
@@ -349,7 +349,7 @@ class Counting(Mapping[str, str]):
 
 
 def test_a_preset_xyz_that_leads_back_to_itself_is_an_error() -> None:
-    with pytest.raises(PresetError, match="leads back"):
+    with pytest.raises(PresetError, match="refers to itself"):
         build(SEEDS, NONE, NONE, SDXL, Counting({"XYZ": "A", "A": "XYZ"}), 1)
 
 

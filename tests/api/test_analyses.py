@@ -57,7 +57,7 @@ def test_an_analysis_is_started_watched_and_read(host: PaintingHost) -> None:
     assert (refused.status_code, "lbw=XYZ" in refused.json()["detail"]) == (422, True)
     state = client.finished(blocks="IN04")
     assert (state["state"], state["done"], state["total"], state["error"]) == ("done", 2, 2, "")
-    assert state["messages"] == ["Done: 2 pictures rendered, 0 kept from before."]
+    assert state["messages"] == ["Done: 2 pictures rendered, 0 reused."]
     figures = client.get(f"/{state['id']}/result").json()
     assert figures["blocks"][0]["percent"] == [10.0]
     assert figures["settings"]["seeds"] == [DRAWN]
@@ -83,7 +83,7 @@ def test_one_whose_pictures_all_failed_has_failed(host: PaintingHost) -> None:
     state = Client(host).finished(seed=3)
     assert state["state"] == "failed"
     assert state["error"] == "The source failed for seed 3: RuntimeError: out of memory"
-    assert "Done: 0 pictures rendered, 0 kept from before, 4 failed." in state["messages"]
+    assert "Done: 0 pictures rendered, 0 reused, 4 failed." in state["messages"]
 
 
 def test_earlier_analyses_are_listed_and_read_after_a_restart(host: PaintingHost) -> None:

@@ -62,9 +62,9 @@ def refused(answer: Any, status: int, *words: str) -> None:
 @pytest.mark.parametrize(
     ("route", "body", "words"),
     [
-        ("explain", r'{"tag": "<lora:subject:1:lbw=\ud800>"}', ["half a character", "ud800"]),
-        ("explain", r'{"tag": "a", "\udfff": 1}', ["half a character"]),
-        ("analyze", r'{"prompt": "\udc00"}', ["half a character"]),
+        ("explain", r'{"tag": "<lora:subject:1:lbw=\ud800>"}', ["half of a surrogate pair", "ud800"]),
+        ("explain", r'{"tag": "a", "\udfff": 1}', ["half of a surrogate pair"]),
+        ("analyze", r'{"prompt": "\udc00"}', ["half of a surrogate pair"]),
         ("explain", '{"tag": "<lora:subject:1>", "seed": 1e400}', ["inf", "finite"]),
         ("explain", '{"tag": "<lora:subject:1>", "seed": -Infinity}', ["inf", "finite"]),
         ("analyze", '{"prompt": "a", "cfg_scale": NaN}', ["nan", "finite"]),
@@ -198,7 +198,7 @@ def test_only_so_many_analyses_wait(client: Any, app: Any) -> None:
     for _ in range(limits.ANALYSES):
         keys.append(client.post("/lbw/v1/analyze", json=asked).json()["id"])
     assert len(set(keys)) == 1 + limits.ANALYSES
-    refused(client.post("/lbw/v1/analyze", json=asked), 503, "20 analyses wait already")
+    refused(client.post("/lbw/v1/analyze", json=asked), 503, "20 analyses are already waiting")
     client.post(f"/lbw/v1/analyze/{keys[-1]}/stop")
     assert client.post("/lbw/v1/analyze", json=asked).status_code == 200
 

@@ -179,10 +179,10 @@ def test_the_same_seed_draws_the_same_numbers(server: Server) -> None:
     [
         ("<lora:subject:1:lbw=MIN>", 200, '"MIN"'),
         ("<lora:nobody:1>", 404, '"nobody"'),
-        ("<lora:broken:1>", 422, "no safetensors"),
-        ("no tag>", 422, "no tag"),
-        ("<what:ever>", 422, "no tag"),
-        ("", 422, "no LoRA"),
+        ("<lora:broken:1>", 422, "not a safetensors"),
+        ("no tag>", 422, "not a tag"),
+        ("<what:ever>", 422, "not a tag"),
+        ("", 422, "does not name a LoRA"),
     ],
 )
 def test_what_is_wrong_with_a_tag_is_said(server: Server, tag: str, status: int, said: str) -> None:
@@ -304,12 +304,12 @@ def test_the_map_of_an_architecture_says_what_its_blocks_are(server: Server) -> 
 @pytest.mark.parametrize(
     ("asked", "status", "said"),
     [
-        ("", 422, "name a lora or an architecture"),
-        ("?lora=subject&architecture=flux", 422, "name a lora or an architecture"),
+        ("", 422, "pass a lora or an architecture"),
+        ("?lora=subject&architecture=flux", 422, "pass a lora or an architecture"),
         ("?lora=nobody", 404, '"nobody"'),
-        ("?lora=broken", 422, "no safetensors file"),
+        ("?lora=broken", 422, "not a safetensors file"),
         ("?architecture=fluxx", 422, "did you mean flux"),
-        ("?architecture=", 422, "there are sd1, sd2"),
+        ("?architecture=", 422, "the known ones are sd1, sd2"),
     ],
 )
 def test_a_map_that_there_is_none_of_is_refused(server: Server, asked: str, status: int, said: str) -> None:

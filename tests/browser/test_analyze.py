@@ -69,13 +69,13 @@ def test_cells_appear_and_after_a_stop_only_the_missing_ones_are_rendered(page: 
     expect(part(page, "lbw_analyze_grid").locator("img")).to_be_visible()
     expect(rows(page)).to_have_count(6)
     press(page, "stop")
-    expect(said(page)).to_contain_text("The same settings again go on from there.")
+    expect(said(page)).to_contain_text("Run the same settings again to continue.")
     first = (folder / "painted.txt").read_text().splitlines()
     assert len(first) == 3
     hold.unlink()
     expect(part(page, "lbw_analyze_grid").locator("img")).to_be_visible()
     done(page)
-    expect(said(page)).to_contain_text("11 pictures rendered, 3 kept from before")
+    expect(said(page)).to_contain_text("11 pictures rendered, 3 reused")
     painted = (folder / "painted.txt").read_text().splitlines()
     assert len(painted) == len(set(painted)) == 14
     stopped, finished = sorted((folder / "out").iterdir())
@@ -157,7 +157,7 @@ def test_the_suggestion_goes_to_the_tuner_to_the_presets_and_into_a_tag(page: sy
     press(page, "send_tag")
     expect(field(page, "lbw_analyze_tag")).to_have_value("<lora:demo:0.8:lbw=1,IN04=0,IN07=0,IN08=0.5,M00=0.5>")
     press(page, "to_tuner")
-    expect(said(page)).to_contain_text("The tuner begins with this suggestion")
+    expect(said(page)).to_contain_text("The tuner starts with this suggestion")
     tab(page, "Tuner")
     expect(field(page, "lbw_tuner_open_blocks")).to_have_value("IN08,M00")
     expect(field(page, "lbw_tuner_type")).to_have_value("SDXL: 12 blocks")
@@ -176,7 +176,7 @@ def test_the_tuner_goes_on_with_the_pictures_of_the_analysis(page: sync_api.Page
     field(page, "lbw_analyze_blocks").fill("IN04 IN05,IN08,OUT00-OUT02,OUT06")
     done(page)
     press(page, "to_tuner")
-    expect(said(page)).to_contain_text("The tuner begins with this suggestion")
+    expect(said(page)).to_contain_text("The tuner starts with this suggestion")
     tab(page, "Tuner")
     wanted = {
         "type": "SDXL: 20 blocks", "groups": "IN04 IN05,OUT00-OUT02", "seed": "7", "negative": "rain",
@@ -197,23 +197,23 @@ def test_bad_input_is_told_in_the_panel_and_nothing_is_rendered(page: sync_api.P
     for control, text, words, good in (
         ("range", "wide", 'Range "wide" is not two numbers', "0,1"),
         ("blocks", "QQ", 'unknown block "QQ"', "auto"),
-        ("seeds", "many", 'number of seed "many" is no whole number', "1"),
-        ("threshold", "300", 'difference threshold "300" is no whole number', "20"),
+        ("seeds", "many", 'number of seed "many" is not a whole number', "1"),
+        ("threshold", "300", 'difference threshold "300" is not a whole number', "20"),
         ("prompt", "a star", "no tag with lbw=XYZ", "a star <lora:demo:1:lbw=XYZ>"),
     ):
         field(page, f"lbw_analyze_{control}").fill(text)
         press(page, "start")
         expect(said(page)).to_contain_text(words)
         field(page, f"lbw_analyze_{control}").fill(good)
-    page.get_by_text("Mask: tell changes").first.click()
+    page.get_by_text("Mask: measure changes").first.click()
     field(page, "lbw_analyze_rectangle").fill("1,2,3")
     press(page, "start")
-    expect(said(page)).to_contain_text('mask "1,2,3" is no rectangle')
+    expect(said(page)).to_contain_text('mask "1,2,3" is not a rectangle')
     assert not (folder / "painted.txt").exists()
 
 
 def test_a_mask_tells_inside_from_outside(page: sync_api.Page) -> None:
-    page.get_by_text("Mask: tell changes").first.click()
+    page.get_by_text("Mask: measure changes").first.click()
     field(page, "lbw_analyze_rectangle").fill("50,0,100,100")
     done(page)
     head = part(page, "lbw_analyze_table").locator("thead")
@@ -229,7 +229,7 @@ def painter(page: sync_api.Page) -> sync_api.Locator:
 
 
 def open_painter(page: sync_api.Page) -> sync_api.Locator:
-    page.get_by_text("Mask: tell changes").first.click()
+    page.get_by_text("Mask: measure changes").first.click()
     return painter(page)
 
 
@@ -260,7 +260,7 @@ def test_a_mask_is_painted_on_the_source(page: sync_api.Page, folder: Path) -> N
     canvas = open_painter(page)
     paint(page, canvas, (0.86, 0.3), (0.86, 0.7), (0.8, 0.7))  # where OUT01's disc is
     press(page, "start")
-    expect(said(page)).to_contain_text("0 pictures rendered, 7 kept from before")
+    expect(said(page)).to_contain_text("0 pictures rendered, 7 reused")
     expect(part(page, "lbw_analyze_table").locator("thead")).to_contain_text("focus")
     focus = {
         row.locator("td").nth(1).inner_text(): float(row.locator("td").nth(6).inner_text()) for row in rows(page).all()
@@ -309,8 +309,8 @@ def test_a_mask_is_painted_with_a_finger(open_page: Callable[..., Any], served: 
 
 
 def test_a_mask_that_is_no_picture_is_told(page: sync_api.Page, folder: Path) -> None:
-    page.get_by_text("Mask: tell changes").first.click()
-    expect(part(page, "lbw_analyze_mask")).to_contain_text("the source comes here")
+    page.get_by_text("Mask: measure changes").first.click()
+    expect(part(page, "lbw_analyze_mask")).to_contain_text("paint the region on the source picture here")
     write = "(box) => { box.value = 'data:image/png;base64,AAAA'; box.dispatchEvent(new Event('input')); }"
     field(page, "lbw_analyze_painted").evaluate(write)
     press(page, "start")
@@ -325,7 +325,7 @@ def test_a_quick_scan_renders_nothing(page: sync_api.Page, folder: Path) -> None
     expect(rows(page).first).to_contain_text("50.000")
     assert not (folder / "painted.txt").exists()
     press(page, "to_tuner")
-    expect(said(page)).to_contain_text("The tuner begins")
+    expect(said(page)).to_contain_text("The tuner starts")
 
 
 def test_a_page_that_is_opened_anew_shows_the_latest_analysis(page: sync_api.Page, served: tuple[str, Path]) -> None:
@@ -353,7 +353,7 @@ def test_the_name_of_a_lora_is_shown_as_text(page: sync_api.Page, folder: Path) 
 
 def test_every_control_says_what_it_is_for(page: sync_api.Page) -> None:
     done(page)
-    page.get_by_text("Mask: tell changes").first.click()
+    page.get_by_text("Mask: measure changes").first.click()
     untold = page.evaluate(
         """() => [...document.querySelectorAll('button[id^=lbw_analyze], .block[id^=lbw_analyze]')]
             .filter(part => !part.title && !part.closest('[title]')
@@ -375,7 +375,7 @@ def test_a_server_that_is_gone_is_told_and_what_was_found_stays(
         expect(part(page, "lbw_analyze_progress")).to_contain_text("3 / 7 pictures")
         expect(rows(page)).to_have_count(6)
         server.process.kill()
-        expect(part(page, "lbw_analyze_progress")).to_contain_text("The server does not answer.")
+        expect(part(page, "lbw_analyze_progress")).to_contain_text("The server is not responding.")
         expect(rows(page)).to_have_count(6)
 
 

@@ -82,7 +82,7 @@ def slide(page: sync_api.Page, block: str, value: str) -> None:
 def test_what_is_typed_is_checked_and_saved_with_a_backup(page: sync_api.Page, folder: Path) -> None:
     editor(page).fill("ALL:1\nBAD:1,2,3\nALL:0\n")
     expect(part(page, "lbw_presets_check")).to_contain_text("2 presets · 1 problem · 1 remark · not saved yet")
-    expect(part(page, "lbw_presets_check")).to_contain_text("3 numbers are no layout")
+    expect(part(page, "lbw_presets_check")).to_contain_text("no layout has 3 numbers")
     page.locator("#lbw_presets_save").click()
     expect(part(page, "lbw_presets_message")).to_contain_text("Saved to")
     expect(part(page, "lbw_presets_check")).not_to_contain_text("not saved yet")
@@ -116,7 +116,7 @@ def test_the_files_version_can_be_taken_instead(page: sync_api.Page, folder: Pat
     editor(page).fill("MINE:1\n")
     (folder / "lbwpresets.txt").write_text("THEIRS:0.5\n")
     page.locator("#lbw_presets_reload").click()
-    expect(part(page, "lbw_presets_message")).to_contain_text("so did the text in the editor")
+    expect(part(page, "lbw_presets_message")).to_contain_text("so has the text in the editor")
     expect(editor(page)).to_have_value("MINE:1\n")
     page.locator("#lbw_presets_take_theirs").click()
     expect(editor(page)).to_have_value("THEIRS:0.5\n")
@@ -135,7 +135,7 @@ def test_a_file_that_cannot_be_written_or_read_is_told(page: sync_api.Page, fold
     editor(page).fill("MINE:1\n")
     (folder / "lbwpresets.txt").write_bytes(b"\xff")
     page.locator("#lbw_presets_save").click()
-    expect(part(page, "lbw_presets_message")).to_contain_text("is not UTF-8")
+    expect(part(page, "lbw_presets_message")).to_contain_text("is not valid UTF-8")
     expect(editor(page)).to_have_value("MINE:1\n")
     assert (folder / "lbwpresets.txt").read_bytes() == b"\xff"
 
@@ -242,11 +242,11 @@ def test_bad_input_to_the_sliders_is_told_in_the_panel(page: sync_api.Page) -> N
     expect(said).to_contain_text("the preset has no name")
     field(page, "lbw_weights_custom_value").fill("much")
     page.locator("#lbw_weights_custom").click()
-    expect(said).to_contain_text('Custom value "much" is no number')
+    expect(said).to_contain_text('Custom value "much" is not a number')
     field(page, "lbw_weights_preset").fill("1,2,3")
     field(page, "lbw_weights_preset").press("Enter")
     page.locator("#lbw_weights_load").click()
-    expect(said).to_contain_text("3 numbers are no layout")
+    expect(said).to_contain_text("no layout has 3 numbers")
 
 
 # Tuner -------------------------------------------------------------------------------------------
@@ -391,7 +391,7 @@ def test_what_was_found_is_written_for_the_trainer(tuner: sync_api.Page) -> None
     expect(shown).to_have_value(re.compile('"block_dims=0,0,0,0,0,0,0,0,0,16,0,0,0,16,0,'))
     field(tuner, "lbw_tuner_rank").fill("none")
     said = part(tuner, "lbw_tuner_trainer_message")
-    expect(said).to_contain_text('Rank "none" is no whole number')
+    expect(said).to_contain_text('Rank "none" is not a whole number')
     expect(shown).to_have_value("")
     field(tuner, "lbw_tuner_rank").fill("4")
     expect(shown).to_have_value(re.compile("block_dims"))

@@ -260,7 +260,7 @@ def test_presets_are_chosen_from_those_that_fit_and_odd_names_are_text(person: P
     person.opened()
     names = person.field("Preset").evaluate("list => Array.from(list.options, o => [o.textContent, o.disabled])")
     assert ["HALF", False] in names
-    assert [f"{ATTACK} (cannot stand in a tag)", True] in names
+    assert [f"{ATTACK} (not allowed in a tag)", True] in names
     assert not any(name == "FLUXD" for name, _ in names)
     person.field("Preset").select_option(label="HALF")
     assert person.text() == PROMPT.replace("XL-STYLE", "HALF")
@@ -356,7 +356,7 @@ def test_the_field_for_x_is_there_where_the_weights_have_one(person: Person) -> 
 def test_without_the_server_the_tag_can_still_be_edited(person: Person) -> None:
     person.server.broken = True
     person.type(PROMPT)
-    expect(person.panel.locator(".lbw-status")).to_contain_text("does not answer")
+    expect(person.panel.locator(".lbw-status")).to_contain_text("is not responding")
     person.field("Weights").fill("0,OUT01=1")
     person.page.keyboard.press("Enter")
     person.page.keyboard.press("Alt+l")
@@ -370,7 +370,7 @@ def test_the_server_may_go_while_the_panel_is_open(person: Person) -> None:
     person.server.broken = True
     person.block("BASE").locator("input").focus()
     person.page.keyboard.press("1")
-    expect(person.panel.locator(".lbw-status")).to_contain_text("does not answer")
+    expect(person.panel.locator(".lbw-status")).to_contain_text("is not responding")
     assert person.text() == PROMPT.replace("STYLE", "STYLE,BASE=1")
     expect(person.block("BASE").locator("output")).to_have_text("● 1")
 

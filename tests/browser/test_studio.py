@@ -143,8 +143,8 @@ def test_in_japanese_labels_titles_messages_and_verdicts_are_japanese(visit: Cal
     expect(rows.first.locator("button")).to_have_attribute("title", "画像を表示")
     expect(part(page, "lbw_analyze_table").locator("th").last).to_have_text("提案")
     verdicts = rows.locator(".lbw-verdict > span:last-child")
-    colours = verdicts.evaluate_all("all => all.map(each => getComputedStyle(each).color)")
-    assert len(set(colours)) == 2
+    colors = verdicts.evaluate_all("all => all.map(each => getComputedStyle(each).color)")
+    assert len(set(colors)) == 2
     rows.first.locator("button").click()
     expect(part(page, "lbw_analyze_large").locator("h4")).to_have_text(
         re.compile(r"^OUT04 · シード \(seed\) 1 · 変化量: ")

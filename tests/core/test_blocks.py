@@ -301,7 +301,7 @@ def test_a_group_means_every_block_of_its_side() -> None:
         ("IN01-D05", SD1, ["D05", "IN01-D05", "M00"]),
         ("IN04", FLUX, ["IN04", "CLIP", "T5", "D00", "OUT"]),
         ("IN" + "9" * 5000, SD1, ["IN9999", "OUT11"]),
-        ("", SD1, ["names no block"]),
+        ("", SD1, ["does not name a block"]),
         ("-", SD1, ["unknown block"]),
     ],
 )

@@ -51,14 +51,14 @@ def test_a_preset_may_stand_for_another_or_build_on_it() -> None:
 @pytest.mark.parametrize(
     ("weights", "told"),
     [
-        ("1,1,1", "3 numbers are no layout; there are 12, 17, 20, 24, 25, 26, 28, 30, 32, 33, 34, 35"),
-        ("1,1,1,1,1,o,1,1,1,1,1,1", '"o", number 6 of 12, for block M00, is no number'),
-        ("0,D00=high", '"high", for block D00, is no number'),
+        ("1,1,1", "no layout has 3 numbers; the layouts have 12, 17, 20, 24, 25, 26, 28, 30, 32, 33, 34, 35"),
+        ("1,1,1,1,1,o,1,1,1,1,1,1", '"o", entry 6 of 12, for block M00, is not a number'),
+        ("0,D00=high", '"high", for block D00, is not a number'),
         ("0,OUT77=1", 'unknown block "OUT77"'),
         ("0,D00=1,IN04=1", "is a block of"),
         ("MID", 'unknown preset "MID"; did you mean "MIDD"'),
         ("", "block weights are empty"),
-        ("A", "leads back to itself"),
+        ("A", "refers to itself"),
     ],
 )
 def test_what_is_wrong_is_told_with_the_line(weights: str, told: str) -> None:
@@ -71,7 +71,7 @@ def test_what_is_wrong_is_told_with_the_line(weights: str, told: str) -> None:
 def test_of_two_presets_with_one_name_the_first_is_told() -> None:
     check = check_presets("A:1\nB:1\nA:0\n")
     assert [(line.number, line.remark) for line in check.remarks] == [
-        (1, "does not count: a later one has the same name")
+        (1, "is ignored: a later preset has the same name")
     ]
     assert check.names == ("A", "B")
     assert check.problems == []
@@ -130,7 +130,7 @@ def test_a_bad_rule_is_told_with_its_own_line() -> None:
 def test_an_unknown_block_a_duplicate_and_a_text_without_a_name() -> None:
     check = check_elements("A:QQ:attn:1\n\nB:::1\n\nB:::0\n\nwords\n")
     assert [(line.number, bool(line.problem), line.remark.partition(":")[0]) for line in check.lines] == [
-        (1, True, ""), (3, False, "does not count"), (5, False, ""), (7, False, "has no name before a colon"),
+        (1, True, ""), (3, False, "is ignored"), (5, False, ""), (7, False, "has no name before a colon"),
     ]  # fmt: skip
     assert check.names == ("A", "B")
 

@@ -113,5 +113,5 @@ def test_content_and_style_are_runs_of_the_single_blocks_and_all_that_is_not_num
 
 def test_content_and_style_of_flux_are_not_taken_for_a_model_that_they_were_not_found_on() -> None:
     shipped = parse_presets(SHIPPED.read_text(encoding="utf-8")).presets
-    with pytest.raises(PresetError, match=r"is for Chroma, Flux\.1, and this LoRA is for Flux\.2 Klein 9B"):
+    with pytest.raises(PresetError, match=r"is for Chroma, Flux\.1, but this LoRA is for Flux\.2 Klein 9B"):
         parse_block_weights("FLUX-STYLE").resolve(ARCHITECTURES["flux2-klein-9b"], shipped)

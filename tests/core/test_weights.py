@@ -173,7 +173,7 @@ def test_a_preset_whose_name_is_a_number_is_a_preset() -> None:
 
 @pytest.mark.parametrize("presets", [{"A": "A"}, {"A": "B", "B": "A"}, {"A": "B,IN04=1", "B": "A,IN05=1"}])
 def test_a_preset_that_leads_back_to_itself_is_an_error(presets: dict[str, str]) -> None:
-    with pytest.raises(LbwError, match="leads back to itself"):
+    with pytest.raises(LbwError, match="refers to itself"):
         resolved("A", presets=presets)
 
 
@@ -331,7 +331,7 @@ def test_uniform_weights_are_1_in_every_block() -> None:
         ("0,IN99=1", SD1, WeightsError, ["IN99", "BASE", "IN00", "M00", "OUT11"]),
         ("0,IN01-D05=1", SD1, WeightsError, ["D05", "BASE", "OUT11", "Flux.1"]),
         ("0,IN09=1", SDXL, WeightsError, ["IN09", "IN08"]),
-        ("0,=1", SD1, WeightsError, ["names no block"]),
+        ("0,=1", SD1, WeightsError, ["does not name a block"]),
         ("IN04=1,0", SD1, WeightsError, ['"0"']),
         ("0,IN04=1=2", SD1, WeightsError, ["1=2", "IN04"]),
         ("", SD1, WeightsError, ["empty"]),
@@ -373,7 +373,7 @@ def test_a_model_asked_alone_answers_as_among_all(text: str, takes: bool) -> Non
 
 def test_a_preset_that_is_too_long_is_refused_by_name_too() -> None:
     presets = {"LONG": "1," * 10_001}
-    with pytest.raises(WeightsError, match=r'preset "LONG": .* may have 20,000'):
+    with pytest.raises(WeightsError, match=r'preset "LONG": .* the limit is 20,000'):
         resolved("LONG", presets=presets)
     assert fitting_architectures("LONG", presets) == ()
     assert not parse_block_weights("LONG").uses_x(presets)

@@ -49,7 +49,7 @@ def test_a_scale_other_than_one_is_told_with_what_it_comes_from(tmp_path: Path) 
     (remark,) = file.remarks
     assert remark == (
         "its changes are scaled by 8 (alpha 32 / rank 4), as adapter_config.json beside the file says; "
-        "a WebUI does not read that, and takes 1"
+        "a WebUI does not read this and uses 1"
     )
 
 
@@ -72,7 +72,7 @@ def test_a_file_of_peft_without_its_configuration_says_that_alpha_is_not_known(t
     file = written(tmp_path)
     assert scales(file) == [1, 1]
     (remark,) = file.remarks
-    assert "alpha is not known" in remark
+    assert "alpha is unknown" in remark
 
 
 def test_a_file_of_trainers_that_write_no_alpha_on_purpose_needs_no_remark(tmp_path: Path) -> None:
@@ -105,16 +105,17 @@ def test_the_configuration_of_another_file_is_left_out_and_told(tmp_path: Path) 
     assert scales(file) == [1, 1]
     (remark,) = file.remarks
     assert "gives base_model.model." in remark
-    assert "the rank 16, and it has 4: the configuration is another file's" in remark
+    assert "rank 16, but it has rank 4: the configuration belongs to another file" in remark
 
 
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        ("{", "is no JSON"), (" " * (5 << 20), "is too large"), ("[" * 100_000, "is no JSON"),
-        ("[]", "is no table"), ({"r": "x"}, "no rank for r"),
-        ({"r": 4, "lora_alpha": "1"}, "no number for lora_alpha"), ('{"r": 4, "lora_alpha": NaN}', "no number"),
-        ({"r": -1}, "no rank"), ({"r": True}, "no rank"), ({"r": 4, "rank_pattern": [1]}, "no table"),
+        ("{", "is not valid JSON"), (" " * (5 << 20), "is too large"), ("[" * 100_000, "is not valid JSON"),
+        ("[]", "is not a JSON object"), ({"r": "x"}, "no valid rank for r"),
+        ({"r": 4, "lora_alpha": "1"}, "no valid number for lora_alpha"),
+        ('{"r": 4, "lora_alpha": NaN}', "no valid number"), ({"r": -1}, "no valid rank"),
+        ({"r": True}, "no valid rank"), ({"r": 4, "rank_pattern": [1]}, "not a JSON object"),
         ({"r": 4, "alpha_pattern": {"(a+)+$": 1}}, "a regular expression in its alpha_pattern"),
     ],
 )  # fmt: skip
@@ -124,7 +125,7 @@ def test_a_configuration_that_makes_no_sense_is_told_and_left_out(config: Any, r
     (remark,) = file.remarks
     assert remark.startswith("the adapter_config.json beside it ")
     assert reason in remark
-    assert "1 is taken" in remark
+    assert "1 is used" in remark
 
 
 @pytest.mark.parametrize("initialization", ["pissa", "pissa_niter_16", "olora", "corda", "loftq", "PiSSA"])
@@ -180,12 +181,12 @@ def test_parameters_that_nothing_is_computed_from_are_told(tmp_path: Path) -> No
     more = {f"unet.{QUERY}.bias": torch.ones(6), f"unet.{OUT}.bias": torch.ones(6)}
     save_file(tensors("unet.") | more, str(tmp_path / "a.safetensors"))
     (remark,) = open_lora(tmp_path / "a.safetensors").remarks
-    assert remark == f"nothing is computed from 2 tensors: unet.{OUT}.bias, unet.{QUERY}.bias"
+    assert remark == f"ignored: 2 tensors: unet.{OUT}.bias, unet.{QUERY}.bias"
 
 
 def test_a_configuration_that_is_no_text_is_told(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_bytes(b"\xff\xfe\xff{")
-    assert "is no JSON" in written(tmp_path).remarks[0]
+    assert "is not valid JSON" in written(tmp_path).remarks[0]
 
 
 def test_scan_tells_what_opening_the_file_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -127,7 +127,7 @@ def test_a_link_to_nothing_yet_is_filled_and_one_to_itself_is_an_error(tmp_path:
     write(tmp_path / "link", b"text")
     assert (tmp_path / "later").read_bytes() == b"text"
     (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(FileError, match="loop cannot be written: the link leads back to itself"):
+    with pytest.raises(FileError, match="loop cannot be written: the link points to itself"):
         write(tmp_path / "loop", b"text")
     assert (tmp_path / "loop").is_symlink()
 
@@ -243,7 +243,7 @@ def test_a_lock_is_waited_for_and_given_up_with_a_message(tmp_path: Path, monkey
     thread.join()
     assert order == ["first", "second"]
     monkeypatch.setattr(atomic, "PATIENCE", 0.05)
-    given_up = pytest.raises(FileError, match=r"another program has been writing it for 0\.05 s")
+    given_up = pytest.raises(FileError, match=r"another program has been writing to it for 0\.05 s")
     with locked(path), given_up, locked(path):
         pass
     assert names(tmp_path) == []

@@ -81,7 +81,7 @@ def test_the_shares_of_the_bundled_model_are_those_of_its_tensors() -> None:
     middle = sum(prod(shape) for name, shape in header.shapes.items() if name.startswith("mid_block."))
     assert found.counts is not None
     assert found.counts["M00"].parameters == middle
-    assert "of the VAE and the like" in found.remarks[-1]
+    assert "of the VAE and other parts" in found.remarks[-1]
 
 
 def test_a_checkpoint_is_counted_without_its_vae(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_checkpoint_is_counted_without_its_vae(tmp_path: Path) -> None:
     assert found.counts is not None
     assert (found.counts["BASE"].parameters, found.counts["OUT11"].parameters) == (32, 4 * 768)
     assert found.total.tensors == 16
-    assert found.remarks == ("left out: 2 tensors of the VAE and the like, 1,216 parameters",)
+    assert found.remarks == ("not included: 2 tensors of the VAE and other parts, 1,216 parameters",)
 
 
 def test_a_diffusers_folder_in_several_files_and_variants_is_read_once(tmp_path: Path) -> None:
@@ -129,11 +129,11 @@ def test_an_architecture_that_does_not_exist_is_refused(name: str) -> None:
 
 
 def test_what_is_no_model_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="holds no model of diffusers"):
+    with pytest.raises(FileError, match="is not a diffusers model"):
         map_of_model(tmp_path)
     with pytest.raises(FileError, match="cannot be read"):
         map_of_model(tmp_path / "nothing.safetensors")
-    with pytest.raises(FileError, match="holds no model that is known"):
+    with pytest.raises(FileError, match="is not a known model"):
         map_of_model(write(tmp_path / "odd.safetensors", {"weight": (2, 2)}))
-    with pytest.raises(FileError, match="not known"):
+    with pytest.raises(FileError, match="unknown model"):
         map_of_lora(write(tmp_path / "odd.safetensors", {"weight": (2, 2)}))

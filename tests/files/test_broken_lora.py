@@ -35,10 +35,10 @@ def ones(**shapes: tuple[int, ...]) -> Tensors:
 
 LORA = ones(lora_up__weight=(8, 2), lora_down__weight=(2, 6))
 BROKEN = {
-    "LoKr with the first half alone": (ones(lokr_w1=(2, 2)), "misses lokr_w2 or lokr_w2_a and lokr_w2_b"),
-    "LoKr with half of the second half": (ones(lokr_w1=(2, 2), lokr_w2_a=(4, 2)), "misses lokr_w2 or lokr_w2_a"),
-    "up without down": (ones(lora_up__weight=(8, 2)), "misses lora_down.weight"),
-    "down without up": (ones(lora_down__weight=(2, 6)), "misses lora_up.weight"),
+    "LoKr with the first half alone": (ones(lokr_w1=(2, 2)), "lacks lokr_w2 or lokr_w2_a and lokr_w2_b"),
+    "LoKr with half of the second half": (ones(lokr_w1=(2, 2), lokr_w2_a=(4, 2)), "lacks lokr_w2 or lokr_w2_a"),
+    "up without down": (ones(lora_up__weight=(8, 2)), "lacks lora_down.weight"),
+    "down without up": (ones(lora_down__weight=(2, 6)), "lacks lora_up.weight"),
     "rank 0": (ones(lora_up__weight=(8, 0), lora_down__weight=(0, 6), alpha=()), "rank 0"),
     "rank 0 of LoHa": (ones(hada_w1_a=(8, 0), hada_w1_b=(0, 6), hada_w2_a=(8, 0), hada_w2_b=(0, 6)), "rank 0"),
     "rank 0 of LoKr": (ones(lokr_w1=(2, 2), lokr_w2_a=(4, 0), lokr_w2_b=(0, 3)), "rank 0"),
@@ -55,12 +55,15 @@ BROKEN = {
         ones(hada_w1_a=(2, 8), hada_w1_b=(2, 6), hada_w2_a=(2, 8), hada_w2_b=(2, 6), hada_t1=(2, 2, 3, 3)),
         "hada_t2",
     ),
-    "alpha as a vector": ({**LORA, "alpha": torch.ones(4)}, "alpha of a module is to be one number"),
-    "alpha that is empty": ({**LORA, "alpha": torch.ones(0)}, "alpha of a module is to be one number"),
-    "factors that are vectors": (ones(lora_up__weight=(8,), lora_down__weight=(6,)), "factors are matrices"),
-    "IA3 without its numbers": (ones(on_input=()), "misses weight"),
-    "GLoRA without half of it": (ones(a1__weight=(2, 6), a2__weight=(6, 2)), "misses b1.weight and b2.weight"),
-    "a decomposition of nothing": (ones(dora_scale=(8, 1)), "no kind that is known"),
+    "alpha as a vector": ({**LORA, "alpha": torch.ones(4)}, "alpha of a module must be a single number"),
+    "alpha that is empty": ({**LORA, "alpha": torch.ones(0)}, "alpha of a module must be a single number"),
+    "factors that are vectors": (
+        ones(lora_up__weight=(8,), lora_down__weight=(6,)),
+        "factors of a module must be matrices",
+    ),
+    "IA3 without its numbers": (ones(on_input=()), "lacks weight"),
+    "GLoRA without half of it": (ones(a1__weight=(2, 6), a2__weight=(6, 2)), "lacks b1.weight and b2.weight"),
+    "a decomposition of nothing": (ones(dora_scale=(8, 1)), "of an unknown kind"),
 }
 
 
@@ -84,7 +87,7 @@ def test_a_module_that_makes_no_sense_says_why(case: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("size", [1, 7, 16])
 def test_a_bias_of_another_size_says_so(size: int) -> None:
-    with pytest.raises(FileError, match=f"a bias of {size} numbers, of a layer with 8 outputs"):
+    with pytest.raises(FileError, match=f"a bias of {size} values, but the layer has 8 outputs"):
         delta({"diff": torch.ones(8, 6), "diff_b": torch.ones(size)}, torch.ones(8, 6))
 
 
@@ -144,7 +147,7 @@ def test_numbers_of_a_type_that_is_no_lora_s_are_named(dtype: str, bits: int, tm
     header = json.dumps(entries).encode()
     path = tmp_path / "a.safetensors"
     path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(place))
-    with pytest.raises(FileError, match=f"of the type {dtype},.* in 2 tensors: {NAME}"):
+    with pytest.raises(FileError, match=f"of type {dtype},.* in 2 tensors: {NAME}"):
         read_changes(open_lora(path))
 
 

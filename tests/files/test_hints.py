@@ -45,7 +45,7 @@ def test_any_text_is_read(text: str) -> None:
 
 
 def test_a_text_that_is_no_table_is_refused() -> None:
-    with pytest.raises(FileError, match="no table of hints"):
+    with pytest.raises(FileError, match="not a table of hints"):
         parse_hints('"' + "x" * 200_000)
 
 

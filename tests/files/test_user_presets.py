@@ -44,7 +44,7 @@ def test_a_text_is_read_and_written_byte_by_byte(tmp_path: Path, text: str) -> N
 def test_a_file_that_is_not_utf8_is_named_with_the_place(tmp_path: Path) -> None:
     path = tmp_path / "presets.txt"
     path.write_bytes(b"ok\xff")
-    with pytest.raises(FileError, match=r"presets\.txt is not UTF-8: byte 2"):
+    with pytest.raises(FileError, match=r"presets\.txt is not valid UTF-8 at byte 2"):
         read_text(path)
 
 
@@ -191,7 +191,7 @@ def test_a_file_is_read_again_where_it_changed_and_only_there(store: PresetStore
 def test_a_users_file_that_cannot_be_read_is_named(store: PresetStore) -> None:
     store.create()
     (store.folder / WEIGHTS).write_bytes(b"\xff")
-    with pytest.raises(FileError, match="is not UTF-8"):
+    with pytest.raises(FileError, match="is not valid UTF-8"):
         store.presets()
 
 

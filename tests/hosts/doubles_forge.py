@@ -238,7 +238,7 @@ def loader_class(world: World) -> type:
 
 
 class ForgeWorld(ForgeFamily):
-    """A running Forge. `online`: LoRAs are added on the fly, as to quantised weights."""
+    """A running Forge. `online`: LoRAs are added on the fly, as to quantized weights."""
 
     title = "Forge"
     online = False

@@ -129,7 +129,7 @@ def _merged(
     if "oft_blocks" in own:
         return weight + diag_oft.diff_weight(weight, own["oft_blocks"], None, constraint=0), bias
     if "dora_scale" in own:
-        # Of both axes that LyCORIS can normalise along, this is the one of files for these hosts.
+        # Of both axes that LyCORIS can normalize along, this is the one of files for these hosts.
         module = LoConModule("l", layer, 1, RANK, float(own["alpha"]), weight_decompose=True, wd_on_out=False)
         for name in ("lora_up.weight", "lora_down.weight", "dora_scale"):
             module.get_parameter(name).copy_(own[name])

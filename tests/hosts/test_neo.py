@@ -140,7 +140,7 @@ def test_a_lora_that_the_host_drops_is_told(neo: Any) -> None:
     neo.add("half", strange | {"lora_unet_joint_blocks_9.alpha": torch.tensor(1.0)})
     painted = neo.paint("<lora:half:1:lbw=0.5>")
     assert painted.p.comments == [
-        'LoRA Block Weight: LoRA "half" does not fit the loaded model (SD 1.x): it changes nothing'
+        'LoRA Block Weight: LoRA "half" does not fit the loaded model (SD 1.x): it has no effect'
     ]
 
 
@@ -151,7 +151,7 @@ def test_a_lora_whose_part_for_the_denoiser_the_host_drops_is_told(neo: Any) -> 
     neo.add("part", renamed)
     painted = neo.paint("<lora:part:1>")
     assert len(painted.p.comments) == 1
-    assert "does not fit the loaded model (SD 1.x): its part for the denoiser changes" in painted.p.comments[0]
+    assert "does not fit the loaded model (SD 1.x): its part for the denoiser has no effect" in painted.p.comments[0]
     assert same(painted.passes[0].unet, neo.paint("").passes[0].unet)
     assert neo.paint("<lora:part:1:0>").p.comments == []
 

@@ -105,7 +105,7 @@ def full(make: Maker) -> Tensors:
 
 
 def norm(make: Maker) -> Tensors:
-    """Changes of a normalisation's scale and shift; their weights are near 1, not around 0."""
+    """Changes of a normalization's scale and shift; their weights are near 1, not around 0."""
     return {
         "w_norm": make.normal(make.shape, STRENGTH),
         "b_norm": make.normal(make.shape, STRENGTH),

@@ -46,13 +46,13 @@ def still_serves(webui: WebUI) -> None:
 @pytest.mark.parametrize(
     ("route", "body", "word"),
     [
-        ("explain", r'{"tag": "<lora:NAME:1:lbw=\ud800>"}', "half a character"),
-        ("explain", r'{"tag": "a", "\udfff": 1}', "half a character"),
+        ("explain", r'{"tag": "<lora:NAME:1:lbw=\ud800>"}', "half of a surrogate pair"),
+        ("explain", r'{"tag": "a", "\udfff": 1}', "half of a surrogate pair"),
         ("explain", '{"tag": "<lora:NAME:1>", "seed": 1e400}', "finite"),
         ("explain", '{"tag": "<lora:NAME:1>", "seed": NaN}', "finite"),
         ("explain", '{"tag": "<lora:NAME:1>", "seed": 1' + "0" * 400 + "}", "seed"),
         ("explain", '{"tag": ' + "[" * 100_000, ""),
-        ("analyze", r'{"prompt": "\udc00"}', "half a character"),
+        ("analyze", r'{"prompt": "\udc00"}', "half of a surrogate pair"),
         ("analyze", '{"prompt": "a", "seed": 1e400}', "finite"),
         ("analyze", '{"prompt": "a", "steps": 1000000000}', "steps"),
         ("analyze", '{"prompt": "a", "width": 1000000000}', "width"),
@@ -117,7 +117,7 @@ def test_a_body_of_200_mb_is_refused_and_the_server_goes_on(
 def test_half_a_character_in_a_tag_is_answered_as_the_host_answers_one_beside_it(
     webui: WebUI, files: Files, none: Answer
 ) -> None:
-    """What a prompt of half a character gets is the host's own matter; a tag of ours makes nothing worse of it."""
+    """What happens to a prompt with half of a surrogate pair is up to the host; our tag must not make it worse."""
 
     def answer(prompt: str) -> Any:
         try:
@@ -127,7 +127,9 @@ def test_half_a_character_in_a_tag_is_answered_as_the_host_answers_one_beside_it
 
     of_the_host = answer(f"{PROMPT} \ud800")
     ours = answer(f"{PROMPT} <lora:{files.both}:1:lbw=\ud800>")
-    webui.notes.append(f"half a character in a prompt: this host answers {of_the_host}, in a tag of ours {ours}")
+    webui.notes.append(
+        f"half of a surrogate pair in a prompt: this host answers {of_the_host}, in a tag of ours {ours}"
+    )
     if isinstance(of_the_host, Answer):
         assert isinstance(ours, Answer)
         assert files.both in ours.warnings

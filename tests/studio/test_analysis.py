@@ -47,7 +47,7 @@ def test_the_planted_blocks_come_first_in_their_order(tmp_path: Path, capsys: py
     assert entry["std"] == pytest.approx(abs(entry["percent"][0] - entry["percent"][1]) / 2)
     out = capsys.readouterr().out
     assert planted[0] in out
-    assert "8 pictures rendered, 0 kept from before" in out
+    assert "8 pictures rendered, 0 reused" in out
     (folder,) = runs(tmp_path)
     assert folder.name.endswith("-planted-seed1")
     names = ["analysis.csv", "analysis.json", "chart.png", "grid-seed2.png", "grid.png"]
@@ -183,7 +183,7 @@ def test_the_text_is_encoded_once_unless_base_changes(tmp_path: Path, monkeypatc
         (["--cfg", "nan"], '--cfg "nan"'),
         (["--model", "/nowhere/at/all"], "/nowhere/at/all"),
         (["--mask", "10,10,10,40"], "is empty"),
-        (["--mask", "10,10,140,40"], "is no rectangle"),
+        (["--mask", "10,10,140,40"], "is not a rectangle"),
         (["--mask", "nowhere.png"], "nowhere.png"),
     ],
 )
@@ -250,7 +250,7 @@ def test_zyx_is_one_minus_xyz(tmp_path: Path) -> None:
         (["--x", "Original Weights", "ALLL"], "did you mean"),
         (["--x", "seed", "1.5"], '"1.5"'),
         (["--x", "values", "0,1"], "Block ID"),
-        (["--x", "colour", "red"], '"colour"'),
+        (["--x", "color", "red"], '"color"'),
         (["--x", "elements", "IN05:attn"], "IN05:attn"),
         (["--x", "values", "1-0 (+0.5)", "--y", "Block ID", "IN05"], "never gets"),
         ([], "no axis"),

@@ -51,9 +51,9 @@ def render(folder: Path, out: Path, *more: str) -> int:
         ({}, b"", 10**12, "header"),
         ({}, b"", 200, "header"),
         ({NAME: entry(0, 8), "b": entry(4, 12)}, bytes(12), None, "overlaps"),
-        ({NAME: entry(0, 8)}, bytes(4), None, "cut off"),
-        ({NAME: {"dtype": "F16", "shape": [-4], "data_offsets": [0, 8]}}, bytes(8), None, "makes no sense"),
-        ([1, 2], b"", None, "no table"),
+        ({NAME: entry(0, 8)}, bytes(4), None, "truncated"),
+        ({NAME: {"dtype": "F16", "shape": [-4], "data_offsets": [0, 8]}}, bytes(8), None, "is invalid"),
+        ([1, 2], b"", None, "not a JSON object"),
     ],
 )
 def test_a_hostile_lora_file_is_named_and_nothing_is_written(
@@ -80,7 +80,7 @@ def test_a_pickle_is_never_opened(tmp_path: Path, capsys: pytest.CaptureFixture[
     torch.save({NAME: torch.zeros(2, 2)}, tmp_path / "bad.pt")
     torch.save({NAME: torch.zeros(2, 2)}, tmp_path / "bad.safetensors")
     assert render(tmp_path, tmp_path / "a.png") == 2
-    assert "no safetensors file" in one_line(capsys)
+    assert "not a safetensors file" in one_line(capsys)
 
 
 def test_a_lora_of_another_architecture_changes_nothing_and_says_so(
@@ -111,7 +111,7 @@ def test_a_checkpoint_of_an_unknown_family(tmp_path: Path, capsys: pytest.Captur
     save_file({"encoder.layer.0.weight": torch.zeros(4, 4)}, tmp_path / "other.safetensors")
     assert render(tmp_path, tmp_path / "a.png", "--model", str(tmp_path / "other.safetensors")) == 2
     error = one_line(capsys)
-    assert "known are SD 1.x" in error
+    assert "the known ones are SD 1.x" in error
 
 
 def command(*arguments: str) -> list[str]:

@@ -54,7 +54,7 @@ def test_without_an_option_the_known_models_are_listed(capsys: pytest.CaptureFix
         ("--architecture", "qwen", "did you mean qwen-image"),
         ("--lora", "nothing.safetensors", "nothing.safetensors cannot be read"),
         ("--model", "nothing.safetensors", "nothing.safetensors cannot be read"),
-        ("--model", ".", "holds no model of diffusers"),
+        ("--model", ".", "is not a diffusers model"),
     ],
 )
 def test_what_there_is_not_is_said_in_a_line(

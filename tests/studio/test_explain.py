@@ -36,7 +36,7 @@ def test_a_tag_that_can_be_used_is_explained(lora: Path, capsys: pytest.CaptureF
 def test_a_tag_that_names_another_lora_is_warned_of_first(lora: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = run(capsys, "<lora:other:1:lbw=0>", "--lora", str(lora))
     assert status == 0
-    assert out.startswith('warning: the tag names the LoRA "other", and the file is subject.safetensors')
+    assert out.startswith('warning: the tag names the LoRA "other", but the file is subject.safetensors')
 
 
 @pytest.mark.parametrize("tag", ["<lora:sub/subject:1:lbw=0>", "<lora:Subject.safetensors:1:lbw=0>"])
@@ -50,7 +50,7 @@ def test_a_tag_with_the_files_folder_or_ending_names_it(
 def test_text_that_is_no_tag_is_refused(text: str, lora: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = run(capsys, text, "--lora", str(lora))
     assert (status, out) == (2, "")
-    assert "is no tag" in err
+    assert "is not a tag" in err
 
 
 @pytest.mark.parametrize(

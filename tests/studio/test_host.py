@@ -98,7 +98,7 @@ def test_it_stops_in_the_middle_of_a_picture_and_pictures_of_others_go_on(analyz
         ({"cfg_scale": float("nan")}, 'CFG scale "nan" is not a number'),
         ({"cfg_scale": 1e300}, "CFG scale 1e[+]300 is out of range"),
         ({"range": "wide"}, 'Range "wide"'),
-        ({"width": 65}, "Width 65 is no multiple of 8"),
+        ({"width": 65}, "Width 65 is not a multiple of 8"),
         ({"mask": np.full((64, 64), 255, np.uint8)}, "covers the whole picture"),
         ({"prompt": "<lora:none:1:lbw=XYZ>"}, '"none"'),
     ],
@@ -156,5 +156,5 @@ def test_a_round_of_the_tuner_uses_the_pictures_of_the_analysis_again(
 def test_a_round_for_another_model_is_refused(analyzer: Any) -> None:
     assert analyzer.loaded() is analyzer.fresh().host.architecture
     cell = start(FLUX).cell
-    with pytest.raises(WeightsError, match="choose it at Weights type"):
+    with pytest.raises(WeightsError, match="choose it in Weights type"):
         list(round_pictures(analyzer, [cell], request_of(analyzer)))

@@ -230,7 +230,7 @@ def test_a_file_that_is_replaced_while_it_is_applied_is_told(
 
     with monkeypatch.context() as patch:
         patch.setattr(layers, "delta", delta)
-        with pytest.raises(FileError, match=r"mine\.safetensors was replaced while it was applied"):
+        with pytest.raises(FileError, match=r"mine\.safetensors was replaced while it was being applied"):
             apply(host, "<lora:mine:1>")
     assert same(base, weights(host))
 

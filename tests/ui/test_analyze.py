@@ -127,7 +127,7 @@ def test_the_progress_of_a_quick_scan_counts_steps(host: PaintingHost) -> None:
 
 
 def test_one_that_waits_says_so_and_nothing_has_no_progress(host: PaintingHost) -> None:
-    assert "Waiting for another analysis to end" in progress_view(waiting(host))
+    assert "Waiting for another analysis to finish" in progress_view(waiting(host))
     assert progress_view(None) == ""
 
 

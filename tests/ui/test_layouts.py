@@ -62,9 +62,9 @@ def test_blocks_with_random_or_inherited_weights_are_told_and_stand_at_zero() ->
     assert {block: value for block, value in found.values.items() if value != 0.5} == dict.fromkeys(
         ["D00", "D01", "S00", "S01"], 0.0
     )
-    assert found.remark.endswith("0 in D00, D01, S00, S01")
+    assert found.remark.endswith("at 0: D00, D01, S00, S01")
 
 
 def test_what_no_model_takes_is_refused_with_the_reason() -> None:
-    with pytest.raises(WeightsError, match="5 numbers are no layout"):
+    with pytest.raises(WeightsError, match="no layout has 5 numbers"):
         load("1,1,1,1,1", first_layout(by_name("sdxl")), {})

@@ -115,7 +115,7 @@ def test_a_round_shows_every_picture_and_each_is_accepted_by_a_click(panel: Tune
     assert clicked(panel, 4, tuner, shown, fix=True)[0].open_blocks == ["OUT04"]
     same, message = clicked(panel, 0, tuner, shown)
     assert same is tuner
-    assert "Everything stays as it is." in message
+    assert "Nothing is changed." in message
 
 
 @pytest.mark.parametrize("index", [-1, 5, 6, None, [0, 1], "1"])
@@ -130,7 +130,7 @@ def test_a_picture_of_another_model_is_told_and_not_accepted(panel: TunerPanel, 
     flux = start(FLUX)
     after, message = clicked(panel, 1, flux, shown)
     assert after is flux
-    assert "This picture is of another model" in message
+    assert "This picture belongs to another model" in message
 
 
 def test_a_round_of_one_open_block_in_one_direction_is_rendered(panel: TunerPanel, tuner: Tuner) -> None:

@@ -46,7 +46,7 @@ class Hook:
 
 
 class Webui:
-    """A WebUI that paints a grey picture, lighter by what the blocks of the LoRA say."""
+    """A WebUI that paints a gray picture, lighter by what the blocks of the LoRA say."""
 
     def __init__(self) -> None:
         self.state = SimpleNamespace(interrupted=False, skipped=False, job="", job_count=0)

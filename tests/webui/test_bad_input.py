@@ -16,7 +16,7 @@ ROWS = {
     "unknown preset": (":lbw=MIDE", ['"MIDE"', '"MIDD"']),
     "another case": (":lbw=midd", ['"midd"', '"MIDD"']),
     "wrong count": (":lbw=1,2,3", ["3 numbers", "12, 17, 20, 26"]),
-    "no number": (f":lbw={SEVENTEEN}", ['"zwei"', "number 3 of 17", "IN02"]),
+    "no number": (f":lbw={SEVENTEEN}", ['"zwei"', "entry 3 of 17", "IN02"]),
     "no number by name": (":lbw=0,OUT11=viel", ['"viel"', "OUT11"]),
     "unknown block": (":lbw=0,IN99=1", ['"IN99"', "IN01", "OUT11"]),
     "range across models": (":lbw=0,IN04-D03=1", ['"D03"', "Flux.1", "SD 1.x"]),
@@ -63,7 +63,7 @@ def test_what_the_host_could_not_read_is_told_and_left_out(world: Any, tag: str,
 def test_a_lora_that_is_not_found_is_told_and_the_others_are_applied(world: Any) -> None:
     meant = world.paint("<lora:b:1:lbw=0.5>").weights
     painted = world.paint("<lora:nowhere:1:lbw=MIDD><lora:b:1:lbw=0.5>")
-    assert painted.p.comments == ['LoRA Block Weight: LoRA "nowhere" was not found; it is left out']
+    assert painted.p.comments == ['LoRA Block Weight: LoRA "nowhere" was not found; it is ignored']
     assert same(painted.weights, meant)
     assert world.extra_networks.swallowed == []
 
@@ -123,7 +123,8 @@ def test_a_name_that_is_nearly_right_is_told_with_the_right_one(world: Any) -> N
 
 
 @pytest.mark.parametrize(
-    ("items", "words"), [(":lbw=0,OUT11=1:strat=3", ["strat=", "start="]), (":lbw=NONE:lbw=0,OUT11=1", ["twice"])]
+    ("items", "words"),
+    [(":lbw=0,OUT11=1:strat=3", ["strat=", "start="]), (":lbw=NONE:lbw=0,OUT11=1", ["more than once"])],
 )
 def test_a_likely_slip_is_told_and_the_block_weights_are_kept(world: Any, items: str, words: list[str]) -> None:
     meant = world.paint("<lora:a:1:lbw=0,OUT11=1>").weights

@@ -143,7 +143,7 @@ def test_where_the_webui_is_none_that_is_known_a_message_says_so(world: Any, mon
     monkeypatch.delitem(sys.modules, "networks")
     painted = world.paint("<lora:a:1:lbw=MIDD><lora:b:1>")
     assert len(painted.p.comments) == 1
-    assert "none that is known" in painted.p.comments[0]
+    assert "not a known WebUI" in painted.p.comments[0]
     monkeypatch.setitem(sys.modules, "networks", world.networks)
     world.hook.uninstall()
     assert same(painted.weights, world.paint("<lora:a:1><lora:b:1>").weights)
@@ -155,13 +155,11 @@ def test_a_preset_file_that_cannot_be_read_is_told_and_the_numbers_still_count(
     meant = world.paint("<lora:a:1:lbw=0,IN04=1>").weights
 
     def fail() -> None:
-        raise FileError("lbwpresets.txt is not UTF-8: byte 3 makes no character; save it as UTF-8")
+        raise FileError("lbwpresets.txt is not valid UTF-8 at byte 3; save it as UTF-8")
 
     monkeypatch.setattr(world.hook.store, "presets", fail)
     painted = world.paint("<lora:a:1:lbw=0,IN04=1>")
-    assert painted.p.comments == [
-        "LoRA Block Weight: lbwpresets.txt is not UTF-8: byte 3 makes no character; save it as UTF-8"
-    ]
+    assert painted.p.comments == ["LoRA Block Weight: lbwpresets.txt is not valid UTF-8 at byte 3; save it as UTF-8"]
     assert same(painted.weights, meant)
 
 
@@ -197,5 +195,5 @@ def test_blocks_that_are_a_guess_are_told_where_weights_are_given_for_them(
     guess = guessed((("input_blocks", 12),))
     monkeypatch.setattr(world.hook.host, "architecture", lambda: guess)
     (comment,) = world.paint("<lora:a:1:lbw=0,B04=1>").p.comments
-    assert "B00 to B11, which is a guess" in comment
+    assert "B00 to B11, a guess" in comment
     assert world.paint("<lora:a:1>").p.comments == []

@@ -96,21 +96,22 @@ def test_the_search_finds_texts_of_each_kind() -> None:
     found = words.texts()
     kinds = {
         "label": "difference threshold", "button": "Save Presets", "info": "of the step",
-        "placeholder": "left,top,right,bottom in percent: what changes inside and outside of it",
+        "placeholder": "left,top,right,bottom in percent: measures changes inside and outside of it",
         "tab": "Make weights", "accordion": "Hints: reference weights", "title": "LoRA Block Weight",
-        "setting": "On invalid block weights", "setting's remark": "(Alt+L opens it in any case)",
+        "setting": "On invalid block weights", "setting's remark": "(Alt+L always opens it)",
         "choice": "warn", "imported choice": "black", "tooltip": "Sets every slider to 0.", "heading": "architecture",
-        "text beside code": "Block weights in the prompt, as a preset's name, as numbers or by block:",
+        "text beside code": "Write block weights in the prompt, as a preset name, as numbers or by block:",
         "word()": "as written below", "word() with a parenthesis": "Close (Esc)", "field()": "From step",
-        "button()": "The LoRA applies uniformly", "WORDS": "cannot stand in a tag", "STATES": "between zero and one",
-        "message": "Nothing runs.", "message of a choice": "The prompt has no tag with XYZ.",
+        "button()": "The LoRA applies uniformly", "WORDS": "not allowed in a tag", "STATES": "between zero and one",
+        "message": "Nothing is running.", "message of a choice": "The prompt has no tag with XYZ.",
         "part of a message": "Accepted:", "part of a variable": "time left:", "part that is added": "not saved yet",
-        "sentence and its kind": "Done: how much each block changes the predicted noise, no picture rendered.",
+        "sentence and its kind":
+            "Done: measured how much each block changes the predicted noise; no pictures were rendered.",
         "one and many": "problems", "title in HTML": "Go to this line", "verdict": "not needed", "layout": "one number",
-        "remark of the check": "does not count: a later one has the same name", "its problem": "cannot be understood",
+        "remark of the check": "is ignored: a later preset has the same name", "its problem": "is not valid",
         "error of a panel": "There is no suggestion yet: press Analyze",
-        "error of a room below": "the mask is empty; paint the region white, and leave the rest black",
-        "error with an example": "no tag with lbw=XYZ in the prompt; write it at the LoRA to look at: "
+        "error of a room below": "the mask is empty; paint the region white and leave the rest black",
+        "error with an example": "no tag with lbw=XYZ in the prompt; write it in the tag of the LoRA to analyze: "
         "<lora:name:1:lbw=XYZ>",
     }  # fmt: skip
     assert not {kind: text for kind, text in kinds.items() if text not in found}

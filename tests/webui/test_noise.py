@@ -315,13 +315,13 @@ def test_after_a_stop_the_trajectory_begins_anew(webui: Webui) -> None:
 
 
 def test_a_sampler_that_ends_early_is_told(webui: Webui) -> None:
-    with pytest.raises(HostError, match="the sampler Short ends before the step that is scanned"):
+    with pytest.raises(HostError, match="the sampler Short finishes before the scanned step"):
         prober(webui, "Short").noise(source())
 
 
 def test_noise_that_is_no_number_is_told(webui: Webui, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PULL, "IN04", float("nan"))
-    with pytest.raises(HostError, match="no numbers"):
+    with pytest.raises(HostError, match="contains NaN"):
         prober(webui).noise(source())
 
 

@@ -53,10 +53,10 @@ def test_the_predecessor_is_in_charge_only_where_it_is_installed_and_chosen(a111
 
 def test_where_both_are_installed_the_advice_says_which_works_and_how_to_switch(a1111: Any) -> None:
     advice = predecessor.advice(WITH)
-    assert "this extension handles them and the other extension does nothing" in advice
+    assert "this extension is active and the other extension does nothing" in advice
     assert "Settings → LoRA Block Weight" in advice
     a1111.opts.lbw_with_predecessor = "the other extension"
-    assert "the other extension handles them and this extension does nothing" in predecessor.advice(WITH)
+    assert "the other extension is active and this extension does nothing" in predecessor.advice(WITH)
 
 
 def test_where_one_is_installed_there_is_no_advice(a1111: Any) -> None:

@@ -1,4 +1,4 @@
-"""A WebUI that is none that is known: it is said where people look, and what needs no host works all the same."""
+"""A WebUI that is not a known WebUI: it is said where people look, and what needs no host works all the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 pytest_plugins = ["webui.test_script"]
-NOTICE = "Block weights do nothing on this WebUI:"
+NOTICE = "Block weights have no effect on this WebUI:"
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_the_message_under_the_picture_names_the_webui(unknown: Any, a1111: Any)
     unknown.hook.install(a1111.extra_networks, a1111.processing)
     comments = a1111.paint("<lora:a:1:lbw=MIDD><lora:b:1>").p.comments
     assert comments == [
-        'LoRA Block Weight: LoRA "a" is applied without block weights: strange-webui v3.1 is none that is known'
+        'LoRA Block Weight: LoRA "a" is applied without block weights: strange-webui v3.1 is not a known WebUI'
     ]
 
 

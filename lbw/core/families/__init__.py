@@ -1,4 +1,4 @@
-"""The families of models, one file each. A new family is a new file here, and its tests.
+"""The families of models, one file each. To add a family, add a file here and its tests.
 
-A file holds one `Family` or several; `lbw.core.architectures` finds them.
+A file has one or more `Family` objects; `lbw.core.architectures` finds them.
 """

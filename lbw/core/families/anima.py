@@ -62,11 +62,11 @@ ANIMA = Family(
         "self_attn.q_proj self_attn.k_proj self_attn.v_proj cross_attn.q_proj mlp.layer1 "
         "attn1.to_q attn1.to_k attn1.to_v attn2.to_q ff.net.0.proj"
     ),
-    # What its text encoder gives is half as wide; other models with the same names read something wider.
+    # The output of its text encoder is half as wide; other models with the same names expect a wider one.
     ratios=dict.fromkeys(("cross_attn.k_proj", "cross_attn.v_proj", "attn2.to_k", "attn2.to_v"), 2.0),
     metadata=r"anima",
     trainers=(
-        # The default exclusion of `networks/lora_anima.py` leaves out embedders, last layer and modulation.
+        # The default exclusion of `networks/lora_anima.py` leaves out embedders, the last layer and modulation.
         SdScripts(
             module="networks.lora_anima",
             shares="fullmatch",

@@ -1,6 +1,6 @@
-"""Chroma: Flux.1 whose modulation comes from one layer beside the blocks (Neo's `backend/nn/chroma.py`).
+"""Chroma: Flux.1 with its modulation computed by one layer outside of the blocks (Neo's `backend/nn/chroma.py`).
 
-In diffusers' names its LoRAs cannot be told from those of Flux.1, unless they hold that layer.
+With diffusers' names its LoRAs look like those of Flux.1 unless they contain that layer.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CHROMA = Family(
     metadata=r"chroma(?!_radiance)",
     tells=r"distilled_guidance_layer",
     trainers=(SD_SCRIPTS, AiToolkit(), LyCORIS()),
-    # People keep lists for Flux.1; what they say of CLIP has nothing to govern here.
+    # People reuse lists for Flux.1; the number for CLIP has no effect here.
     layouts={61: ("CLIP", "T5", "IN", *(f"D{n:02}" for n in range(19)), *(f"S{n:02}" for n in range(38)), "OUT")},
     pipeline=("ChromaPipeline", "ChromaImg2ImgPipeline"),
 )

@@ -1,4 +1,4 @@
-"""ERNIE-Image, whose original names are diffusers' own but for the last (Neo's `backend/nn/ernie.py`)."""
+"""ERNIE-Image, whose original names are diffusers' own except for the last (Neo's `backend/nn/ernie.py`)."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ DOUBLE = (
 )
 SINGLE = "linear1 linear2 norm.query_norm norm.key_norm"
 
-# diffusers' names of what Flux.1, Chroma and Flux.2 have in common.
+# diffusers' names for what Flux.1, Chroma and Flux.2 have in common.
 DOUBLE_ATTENTION = {
     "attn.to_q": "img_attn.qkv:q",
     "attn.to_k": "img_attn.qkv:k",
@@ -59,7 +59,7 @@ _XLABS_SINGLE = {
     "processor.qkv_lora": "linear1:q,k,v",
     "processor.proj_lora": "linear2",
 }
-# DiffSynth-Studio's own names, in its `diffsynth/utils/lora/flux.py`; a is the picture's stream, b the text's.
+# DiffSynth-Studio's own names, in its `diffsynth/utils/lora/flux.py`; a is the image stream, b the text stream.
 _STREAMS = (("a", "img"), ("b", "txt"))
 _DIFFSYNTH_DOUBLE = {
     theirs.format(a): ours.format(b)

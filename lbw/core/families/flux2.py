@@ -1,4 +1,4 @@
-"""Flux.2: Klein 4B, Klein 9B and dev. Its modulation is shared by all blocks of a stack, its MLPs are gated.
+"""Flux.2: Klein 4B, Klein 9B and dev. All blocks of a stack share their modulation, and the MLPs are gated.
 
 Names of diffusers from `convert_flux2_transformer_checkpoint_to_diffusers` and `_convert_*_flux2_*` of its loaders.
 """
@@ -54,7 +54,7 @@ FLUX2 = Family(
                 "time_guidance_embed.timestep_embedder.linear_2": "time_in.out_layer",
                 "time_guidance_embed.guidance_embedder.linear_1": "guidance_in.in_layer",
                 "time_guidance_embed.guidance_embedder.linear_2": "guidance_in.out_layer",
-                # as Neo, which maps Flux.1's names, takes them too
+                # Neo, which maps Flux.1's names, accepts these too
                 "time_text_embed.timestep_embedder.linear_1": "time_in.in_layer",
                 "time_text_embed.timestep_embedder.linear_2": "time_in.out_layer",
                 "time_text_embed.guidance_embedder.linear_1": "guidance_in.in_layer",

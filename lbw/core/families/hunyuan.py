@@ -42,7 +42,7 @@ _TEXT = {
     "context_embedder_2.linear_2": "byt5_in.fc2",
     "context_embedder_2.linear_3": "byt5_in.fc3",
 }
-# The refiner of the text within `txt_in`: two blocks that belong to IN.
+# The text refiner inside `txt_in`: two blocks that belong to IN.
 _REFINER = {
     f"context_embedder.token_refiner.refiner_blocks.{n}.{theirs}": f"txt_in.individual_token_refiner.blocks.{n}.{ours}"
     for n in range(2)

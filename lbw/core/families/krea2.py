@@ -1,4 +1,4 @@
-"""Krea 2: one stack of blocks behind four that fuse the layers of the text encoder.
+"""Krea 2: one stack of blocks after four blocks that fuse the layers of the text encoder.
 
 Names of the original from Neo's `backend/nn/krea.py`; of diffusers from
 `convert_krea2_transformer_checkpoint_to_diffusers`.

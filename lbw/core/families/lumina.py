@@ -1,4 +1,4 @@
-"""Lumina Image 2.0 (NetaYume Lumina) and Z-Image, two families of one design: refiners, then one stack of layers.
+"""Lumina Image 2.0 (NetaYume Lumina) and Z-Image, two families of the same design: refiners, then one stack of layers.
 
 Names of the originals from Neo's `backend/nn/lumina.py`; of diffusers from `convert_lumina2_to_diffusers` and
 `convert_z_image_transformer_checkpoint_to_diffusers` of its `loaders/single_file_utils.py`.
@@ -48,7 +48,7 @@ _Z_IMAGE = {
     "attention.norm_q": "attention.q_norm",
     "attention.norm_k": "attention.k_norm",
 }
-# Of Z-Image; Neo takes them for Lumina 2, too.
+# Of Z-Image; Neo accepts them for Lumina 2 too.
 _BY_PATCH = {"all_x_embedder.2-1": "x_embedder", "all_final_layer.2-1": "final_layer"}
 _WIDTH_AT = (
     "attention.qkv attention.out attention.to_q attention.to_k attention.to_v attention.to_out.0 feed_forward.w1"
@@ -115,7 +115,7 @@ Z_IMAGE = Family(
     metadata=r"z[-_. ]?image",
     tells=r"adaLN_modulation_0$|all_x_embedder|all_final_layer",
     trainers=(
-        # `networks/lora_zimage.py` leaves out the refiners, and in them as everywhere the modulation.
+        # `networks/lora_zimage.py` leaves out the refiners, and the modulation everywhere.
         Musubi(
             module="networks.lora_zimage",
             included={

@@ -1,6 +1,6 @@
-"""SD 3 and SD 3.5: joint blocks of a picture's and a text's stream.
+"""SD 3 and SD 3.5: joint blocks with an image stream and a text stream.
 
-Names of diffusers from `convert_sd3_transformer_checkpoint_to_diffusers`; the second attention is of SD 3.5 medium.
+Names of diffusers from `convert_sd3_transformer_checkpoint_to_diffusers`; only SD 3.5 medium has the second attention.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The U-Nets: SD 1.x, SD 2.x, SDXL and its refiner.
 
 Their blocks are named after the paths of the original (LDM) checkpoints; names of the diffusers library are translated
-to those, after its own `convert_original_stable_diffusion_to_diffusers.py`.
+to those, following its own `convert_original_stable_diffusion_to_diffusers.py`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _renamed(stages: int, stages_with_attention_up: tuple[int, ...]) -> Renamed:
 
 
 def _diffusers_paths(stages: int, with_attention: tuple[str, ...]) -> UNetPaths:
-    """Return where the blocks of a U-Net of `stages` resolutions stand in diffusers' model."""
+    """Return where the blocks of a U-Net of `stages` resolutions are in diffusers' model."""
     attention = {"M00": "mid_block.attentions.0."}
     convolutions: dict[str, tuple[str, ...]] = {"IN00": ("conv_in",), "M00": ("mid_block.resnets.",)}
     for stage in range(stages):
@@ -87,7 +87,7 @@ def _diffusers_paths(stages: int, with_attention: tuple[str, ...]) -> UNetPaths:
 
 
 def _original_paths(count: int, with_attention: tuple[str, ...]) -> UNetPaths:
-    """Return where the blocks of SDXL stand in the original model, `count` of them on each side."""
+    """Return where the blocks of SDXL are in the original model, `count` of them on each side."""
     attention = {"M00": "middle_block.1."}
     convolutions: dict[str, tuple[str, ...]] = {"M00": ("middle_block.0.", "middle_block.2.")}
     for side, path in (("IN", "input_blocks"), ("OUT", "output_blocks")):
@@ -173,7 +173,7 @@ def _family(
     )
 
 
-# Names of blocks that have attention, or are there at all, in one of them only.
+# Names of blocks that exist, or have attention, in only one of them.
 _FOUR_STAGES = (
     r"input_blocks_(?:[12]_1_|9_|1[01]_)|output_blocks_(?:[678]_1_(?!conv)|9_|1[01]_)|"
     r"down_blocks_(?:0_attentions|3_)|up_blocks_(?:2_attentions|3_)"

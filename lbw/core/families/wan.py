@@ -71,7 +71,7 @@ WAN = Family(
     metadata=r"^wan",
     trainers=(
         Musubi(module="networks.lora_wan"),
-        # Of Wan 2.2 14B ai-toolkit trains both transformers in one model.
+        # ai-toolkit trains both transformers of Wan 2.2 14B in one model.
         AiToolkit(roots=("transformer.", "transformer_1.", "transformer_2."), is_renamed=True),
         LyCORIS(),
     ),
