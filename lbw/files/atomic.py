@@ -167,11 +167,10 @@ def _new_part(folder: Path, mode: int) -> tuple[BinaryIO, Path]:
     while True:
         part = folder / f"{PREFIX}{token_hex(8)}{SUFFIX}"
         file = open(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | _BINARY, mode), "wb")  # noqa: SIM115, PTH123
-        if sys.platform != "win32":
-            _lock(file.fileno())
-        if part.exists():
+        is_ours = sys.platform == "win32" or _lock(file.fileno()) is not False
+        if is_ours and part.exists():
             return file, part
-        file.close()  # somebody took it for abandoned before it was locked
+        file.close()  # another program took it for abandoned before it was locked, and has deleted it or is about to
 
 
 def _rename(file: BinaryIO, part: Path, target: Path) -> None:

@@ -227,6 +227,23 @@ def test_threads_that_write_one_file_do_not_meet(tmp_path: Path) -> None:
     assert names(tmp_path) == ["file"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there, new files are not locked")
+def test_a_new_file_that_another_program_is_about_to_delete_is_created_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked = atomic._lock, []
+
+    def lock(descriptor: int) -> bool | None:
+        asked.append(descriptor)
+        return False if len(asked) == 1 else real(descriptor)
+
+    monkeypatch.setattr(atomic, "_lock", lock)
+    file, part = atomic._new_part(tmp_path, 0o666)
+    with file, part.open("rb") as other:
+        assert real(other.fileno()) is False
+    assert len(asked) == 2
+
+
 def test_a_lock_is_waited_for_and_given_up_with_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     order: list[str] = []
