@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -164,7 +164,7 @@ class PictureRequest:
 
     def plain(self) -> dict[str, Any]:
         """Return the options as plain data, from which `read` makes the request again."""
-        plain = {name: value for name, value in asdict(self).items() if name in self.options()}
+        plain = {name: getattr(self, name) for name in self.options()}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
 
 
