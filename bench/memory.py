@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from webui import Host, table
+from webui import Host, picture_of, table
 
 MIB = 1 << 20
 FIELDS = {"resident": ("Rss",), "private": ("Private_Clean", "Private_Dirty")}
@@ -100,16 +100,7 @@ def main() -> None:
         return
     if not (options.url and options.pid and options.lora):
         parser.error("give --url, --pid and --lora, or --compare FILE…")
-    picture = {
-        "seed": 1,
-        "steps": options.steps,
-        "width": options.size,
-        "height": options.size,
-        "sampler_name": "Euler",
-        "cfg_scale": 5,
-        "do_not_save_samples": True,
-        "do_not_save_grid": True,
-    }
+    picture = picture_of(options.steps, options.size)
     host = Host("", options.url, options.pid, picture)
     prompts = Prompts(options.lora, options.layout, host.weighted)
     rows = measure(host, options.pid, prompts, sorted(int(count) for count in options.at.split(",")))

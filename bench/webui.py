@@ -323,6 +323,20 @@ def pairs(values: Sequence[str], option: str) -> dict[str, str]:
     return result
 
 
+def picture_of(steps: int, size: int) -> dict[str, Any]:
+    """Return the fields of a request for a square picture of `size` pixels, which the WebUI does not save."""
+    return {
+        "seed": 1,
+        "steps": steps,
+        "width": size,
+        "height": size,
+        "sampler_name": "Euler",
+        "cfg_scale": 5,
+        "do_not_save_samples": True,
+        "do_not_save_grid": True,
+    }
+
+
 def main() -> None:
     """Measure, or compare what was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -356,16 +370,7 @@ def main() -> None:
         if known != settings:
             raise SystemExit(f"{options.append} was measured with {known}, not with {settings}")
     rows = cases(options.lora, options.lora2, options.layout)
-    picture = {
-        "seed": 1,
-        "steps": options.steps,
-        "width": options.size,
-        "height": options.size,
-        "sampler_name": "Euler",
-        "cfg_scale": 5,
-        "do_not_save_samples": True,
-        "do_not_save_grid": True,
-    }
+    picture = picture_of(options.steps, options.size)
     pids = pairs(options.pid, "--pid")
     try:
         hosts = [
