@@ -8,7 +8,7 @@
  * brace's place, which may be a message itself, is put into the translation.
  */
 const lbwMessages = (() => {
-    const SHOWN = ".lbw-message span, .lbw-table td, .comments";
+    const SHOWN = ".lbw-message span, .lbw-large span, .lbw-table td, .comments";
     const TITLE = "LoRA Block Weight: "; // before messages under a picture
     const DEPTH = 5; // messages within messages
 

@@ -55,7 +55,6 @@ MORE: dict[str, tuple[str, ...]] = {
     "lbw/webui/page.py": ("Take from txt2img", "Take from img2img"),
     "lbw/webui/tab.py": ("Copies the prompt, size, steps, CFG scale, sampler and last seed from there.",),
     "lbw/webui/analyzer.py": ("X Types", "Y Types", "Z Types", "X Values", "Y Values", "Z Values"),
-    "lbw/analysis/effective_blocks.py": ("prompt",),
     "lbw/analysis/request.py": ("black", "white"),
     "lbw/analysis/trainer.py": ("LyCORIS preset",),
     "lbw/analysis/training.py": ("sd-scripts: learning rates", "sd-scripts: ranks"),

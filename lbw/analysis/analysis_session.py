@@ -12,6 +12,7 @@ from PIL import Image
 
 from lbw.core.errors import LbwError
 from lbw.core.presets import check_name
+from lbw.core.texts import t
 
 from .cells import choose
 from .effective_blocks import Analysis, BlockResult, Sample, Settings, Suggestion, ranking, suggest
@@ -185,8 +186,9 @@ class AnalysisSession(Session):
         else:
             self.say(("Done:", new, "pictures rendered,", old, "reused."))
         for sample, error in analysis.source_errors.items():
-            *words, seed = self.settings.words(sample)
-            self.say(("The source failed for", *words, f"{seed}:", error), ERROR)
+            self.say(
+                t("The source failed for {source}: {error}", source=self.settings.label(sample), error=error), ERROR
+            )
         failures: dict[str, list[str]] = {}
         for result in analysis.results:
             for error in dict.fromkeys(result.errors.values()):

@@ -15,6 +15,7 @@ import numpy as np
 
 from lbw.core.family import Architecture
 from lbw.core.numbers import format_number
+from lbw.core.texts import t
 
 from .cells import Cell, Choice, check_count, uniform_cell
 from .measure import Change, Mask, measure
@@ -53,14 +54,11 @@ class Settings:
         """All sources, grouped by prompt."""
         return tuple(Sample(seed, number) for number in range(len(self.prompts)) for seed in self.seeds)
 
-    def words(self, sample: Sample) -> tuple[str | int, ...]:
-        """Return the same as `label` in parts, words apart from numbers, for pages that are translated."""
-        words: tuple[str | int, ...] = ("seed", sample.seed)
-        return ("prompt", sample.prompt + 1, "·", *words) if len(self.prompts) > 1 else words
-
     def label(self, sample: Sample) -> str:
         """Return how files call `sample`, and lists of them."""
-        return f"prompt {sample.prompt + 1}, seed {sample.seed}" if len(self.prompts) > 1 else f"seed {sample.seed}"
+        if len(self.prompts) > 1:
+            return t("prompt {prompt}, seed {seed}", prompt=sample.prompt + 1, seed=sample.seed)
+        return t("seed {seed}", seed=sample.seed)
 
     def source(self, sample: Sample, architecture: Architecture) -> Cell:
         """Return the cell of a source: every block at the range's second number."""

@@ -95,7 +95,7 @@ def test_where_every_picture_fails_it_has_failed_and_says_why(host: PaintingHost
     assert session.state == FAILED
     assert "Done: 0 pictures rendered, 0 reused, 4 failed." in said(session)
     assert "IN04, IN08, OUT00: RuntimeError: out of memory" in said(session)
-    source = Message(("The source failed for", "seed", "5:", "RuntimeError: out of memory"), ERROR)
+    source = Message("The source failed for seed 5: RuntimeError: out of memory", ERROR)
     assert source in session.messages
 
 

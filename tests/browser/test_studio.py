@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .server import ROOT
+from .server import Server, free_port, serving
 from .test_panels import expect, field, part, sync_api, tab
 
 pytest.importorskip("diffusers")
@@ -24,35 +21,20 @@ pytest.importorskip("gradio")
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
     """Serve the page in a language, English for an empty one, and return its address."""
-    running: dict[str, tuple[str, subprocess.Popen[bytes], Path]] = {}
+    running: dict[str, tuple[Server, str]] = {}
+    with ExitStack() as stack:
 
-    def served(language: str) -> str:
-        if language not in running:
-            running[language] = start(tmp_path_factory.mktemp("studio"), language)
-        return running[language][0]
+        def served(language: str) -> str:
+            if language not in running:
+                folder, port = tmp_path_factory.mktemp("studio"), free_port()
+                module = ["tests.browser.studio_page", str(port), str(folder), language]
+                server = stack.enter_context(serving(Path(sys.executable), module, folder / "page.log"))
+                running[language] = server, server.answers(port)
+            return running[language][1]
 
-    yield served
-    for _, process, log in running.values():
-        process.terminate()
-        process.wait(20)
-        assert "Traceback" not in log.read_text(), log.read_text()
-
-
-def start(folder: Path, language: str) -> tuple[str, subprocess.Popen[bytes], Path]:
-    """Start the page, and return its address, its process and its log."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = folder / "page.log"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.browser.studio_page", str(port), str(folder), language], cwd=ROOT,
-            stdout=out, stderr=out, env={**os.environ, "PYTHONPATH": str(ROOT), "GRADIO_ANALYTICS_ENABLED": "False"},
-        )  # fmt: skip
-    while "Ctrl-C" not in log.read_text():
-        assert process.poll() is None, log.read_text()
-        time.sleep(0.25)
-    return f"http://127.0.0.1:{port}/", process, log
+        yield served
+        for server, _ in running.values():
+            server.check()
 
 
 @pytest.fixture
@@ -146,9 +128,7 @@ def test_in_japanese_labels_titles_messages_and_verdicts_are_japanese(visit: Cal
     colors = verdicts.evaluate_all("all => all.map(each => getComputedStyle(each).color)")
     assert len(set(colors)) == 2
     rows.first.locator("button").click()
-    expect(part(page, "lbw_analyze_large").locator("h4")).to_have_text(
-        re.compile(r"^OUT04 · シード \(seed\) 1 · 変化量: ")
-    )
+    expect(part(page, "lbw_analyze_large").locator("h4")).to_have_text(re.compile(r"^OUT04 · シード 1 · 変化量: "))
     panel = go_to_tag(page, "lbw_analyze_prompt")
     expect(panel.get_by_label("プリセット", exact=True)).to_be_visible()
     expect(panel.get_by_label("Preset", exact=True)).to_have_count(0)
