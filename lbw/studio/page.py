@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from lbw.core.errors import LbwError
 from lbw.files.user_presets import ROOT
 from lbw.ui.analyze import analyze_panel
 from lbw.ui.block_map import block_map_panel
+from lbw.ui.gradio_versions import Updates, Values, listen
 from lbw.ui.hints import hints_panel
 from lbw.ui.markup import picture, png_uri
 from lbw.ui.presets import presets_panel
@@ -86,23 +87,7 @@ def _page(
     with gr.Blocks(title="LoRA Block Weight", analytics_enabled=False, css=css, head=scripts) as page:
         gr.HTML("<h1>LoRA Block Weight</h1>")
         with gr.Tab("Picture"):
-            with gr.Row():
-                size_box = gr.Slider(
-                    64, 1024, value=values["width"], step=8, label="Size", info="width and height, in pixels"
-                )
-                steps = gr.Slider(1, 60, value=values["steps"], step=1, label="Sampling steps")
-                cfg = gr.Slider(1, 15, value=values["cfg_scale"], step=0.5, label="CFG scale")
-                seed = gr.Number(value=1, precision=0, label="Seed")
-            prompt = gr.Textbox(
-                f"{EXAMPLE} <lora:{first}:1:lbw=1>", label="Prompt", lines=2, elem_id="prompt",
-                elem_classes=["lbw-prompt"],
-            )  # fmt: skip
-            render = gr.Button("Generate", variant="primary", elem_id="generate")
-            shown = gr.HTML(elem_id="picture")
-            infotext = gr.Textbox(label="Infotext and messages", interactive=False, lines=4, elem_id="infotext")
-            render.click(
-                lambda *values: _picture(fresh(), *values), [prompt, size_box, steps, cfg, seed], [shown, infotext]
-            )
+            PicturePanel(fresh, values, first)
         with gr.Tab("Analyze"):
             analyzer = gr.Column()
         with gr.Tab("Presets"):
@@ -121,14 +106,42 @@ def _page(
     return page
 
 
-def _picture(
-    maker: PictureRenderer, prompt: str, size: float, steps: float, cfg: float, seed: float
-) -> tuple[Any, str]:
-    side = int(size) // 8 * 8
-    given = {"prompt": prompt, "width": side, "height": side, "steps": steps, "cfg_scale": cfg, "seed": seed}
-    try:
-        made = maker.render(PictureRequest.read(given))
-    except LbwError as error:
-        return "", str(error)
-    view = picture(png_uri(encoded(made.image, made.infotext)), "picture", max(made.image.width, _SMALLEST))
-    return view, "\n".join([made.infotext, *made.problems])
+class PicturePanel:
+    """The tab *Picture*, within the current page: renders a prompt with its tags.
+
+    fields: the controls of a request, by the names of its options; `size` sets both its width and its height.
+    """
+
+    def __init__(self, fresh: Callable[[], PictureRenderer], values: Mapping[str, Any], lora: str) -> None:
+        """Add the controls.
+
+        fresh: returns a renderer with the latest presets. values: the first size, steps and CFG scale. lora: the name
+        of the LoRA in the first prompt.
+        """
+        self._fresh = fresh
+        with gr.Row():
+            self.size = gr.Slider(
+                64, 1024, value=values["width"], step=8, label="Size", info="width and height, in pixels"
+            )
+            steps = gr.Slider(1, 60, value=values["steps"], step=1, label="Sampling steps")
+            cfg = gr.Slider(1, 15, value=values["cfg_scale"], step=0.5, label="CFG scale")
+            seed = gr.Number(value=1, precision=0, label="Seed")
+        prompt = gr.Textbox(
+            f"{EXAMPLE} <lora:{lora}:1:lbw=1>", label="Prompt", lines=2, elem_id="prompt", elem_classes=["lbw-prompt"]
+        )
+        self.generate = gr.Button("Generate", variant="primary", elem_id="generate")
+        self.picture = gr.HTML(elem_id="picture")
+        self.infotext = gr.Textbox(label="Infotext and messages", interactive=False, lines=4, elem_id="infotext")
+        self.fields = {"prompt": prompt, "steps": steps, "cfg_scale": cfg, "seed": seed}
+        asked, shown = {self.size, *self.fields.values()}, {self.picture, self.infotext}
+        listen(self.generate.click, self._rendered, asked, shown, queue=True, show_progress="full")
+
+    def _rendered(self, values: Values) -> Updates:
+        side = int(values[self.size]) // 8 * 8
+        given = {name: values[control] for name, control in self.fields.items()}
+        try:
+            made = self._fresh().render(PictureRequest.read({**given, "width": side, "height": side}))
+        except LbwError as error:
+            return {self.picture: "", self.infotext: str(error)}
+        view = picture(png_uri(encoded(made.image, made.infotext)), "picture", max(made.image.width, _SMALLEST))
+        return {self.picture: view, self.infotext: "\n".join([made.infotext, *made.problems])}

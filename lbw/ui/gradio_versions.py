@@ -35,6 +35,7 @@ def listen(
     *,
     js: str | None = None,
     queue: bool = False,
+    show_progress: str = "hidden",
     cancels: Any = None,
 ) -> Any:
     """Let `handler` run at `event`, for example `button.click`; return what `cancels` of another takes.
@@ -42,14 +43,14 @@ def listen(
     handler: takes the `Values` of `inputs` where there are any, and what Gradio tells of the event where a parameter is
     annotated with its class; returns `Updates` of `outputs`, at least one, or yields them.
 
-    js: the name of a function of `javascript/` that the browser calls, instead of `handler` or before it, with
-    the value of the one input. queue: wait
-    in the queue behind what is slow, as handlers that yield must; the others answer at once. When an event comes while
-    the handler still runs, the handler runs once more for the latest.
+    js: the name of a function of `javascript/` that the browser calls, instead of `handler` or before it, with the
+    value of the one input. queue: wait in the queue behind what is slow, as handlers that yield must; the others answer
+    at once. When an event comes while the handler still runs, the handler runs once more for the latest. show_progress:
+    Gradio's own sign over the outputs while the handler runs: "full", "minimal" or "hidden".
     """
     kind = getattr(event, "__name__", type(event).__name__)
     known = _KNOWN.get(kind) or _KNOWN.setdefault(kind, frozenset(inspect.signature(event).parameters))
-    options: dict[str, Any] = {"api_name": False, "queue": queue, "show_progress": "hidden"}
+    options: dict[str, Any] = {"api_name": False, "queue": queue, "show_progress": show_progress}
     if js is not None:
         options["js" if "js" in known else "_js"] = js
     if "trigger_mode" in known and not queue:
