@@ -30,10 +30,7 @@ CHART = "chart.png"
 
 
 class AnalysisSession(Session):
-    """An analysis, or a quick scan: which blocks of a LoRA change the picture.
-
-    results: what is known about each choice of blocks.
-    """
+    """An analysis, or a quick scan: which blocks of a LoRA change the picture."""
 
     name = "analysis"
     asked: AnalysisRequest
@@ -59,9 +56,12 @@ class AnalysisSession(Session):
         if mask is not None and request.mask is not None:
             mask(request.width, request.height)  # reports an empty region before anything is rendered
         self.analysis = Analysis(self.settings, made.architecture, made.tensors, made.store, mask)
-        self.results: list[BlockResult] = self.analysis.results
         self.total = len(self.analysis.cells)
-        self.rendered = self.reused = 0
+
+    @property
+    def results(self) -> list[BlockResult]:
+        """What is known about each choice of blocks."""
+        return self.analysis.results
 
     @property
     def suggestion(self) -> Suggestion:
@@ -105,7 +105,8 @@ class AnalysisSession(Session):
         """Return all figures and settings, as in the JSON file."""
         about = {**self.prepared.about, **self.request.plain(), "lora": self.lora}
         grids = [path.name for path in self.files if path.stem.startswith("grid")]
-        counts = {"rendered": self.rendered, "reused": self.reused, "stopped": self.analysis.stop_reason}
+        analysis = self.analysis
+        counts = {"rendered": analysis.rendered, "reused": analysis.reused, "stopped": analysis.stop_reason}
         return {
             **report(self.settings, self.results, self.suggestion, about, self.preset_name, grids),
             **counts,
@@ -137,12 +138,12 @@ class AnalysisSession(Session):
                 result.changes[sample] = None if percent is None else Change(_finite(percent), *known_parts)
             result.errors = {labels[label]: str(error) for label, error in block.get("errors", {}).items()}
             found.append(result)
-        self.results = found
+        self.analysis.results = found
         self.id, self.folder, self.state = folder.name, folder, figures["state"]
         # When it is written again after a threshold was moved, the report still names the original model.
         self.prepared = replace(self.prepared, about=figures["settings"])
         self.analysis.stop_reason = str(figures.get("stopped", ""))
-        self.rendered, self.reused = int(figures["rendered"]), int(figures["reused"])
+        self.analysis.rendered, self.analysis.reused = int(figures["rendered"]), int(figures["reused"])
         self.done = self.total
         names = ["analysis.json", "analysis.csv", CHART, *(Path(str(name)).name for name in figures["grids"])]
         self.files = [folder / name for name in names if (folder / name).is_file()]
@@ -164,15 +165,12 @@ class AnalysisSession(Session):
 
     def _render(self) -> None:
         analysis = self.analysis
-        try:
-            for _ in analysis.run(self.prepared.renderer):
-                self.done += 1
-                self.version += 1
-        finally:
-            self.rendered, self.reused = analysis.rendered, analysis.reused
+        for _ in analysis.run(self.prepared.renderer):
+            self.done += 1
+            self.version += 1
+        new, old = analysis.rendered, analysis.reused
         missing = self.total - self.done
-        failed = self.done - self.rendered - self.reused
-        new, old = self.rendered, self.reused
+        failed = self.done - new - old
         if analysis.stop_reason:
             self._fail(analysis.stop_reason)
         if missing:
@@ -201,7 +199,7 @@ class AnalysisSession(Session):
         if made.probe is None:
             raise LbwError("this host does not support the quick scan; choose the full scan")
         changes = noise_scan(self.settings, made.architecture, made.tensors, made.probe, self._scanned)
-        self.results = scan_results(changes, self.settings.samples)
+        self.analysis.results = scan_results(changes, self.settings.samples)
         self.version += 1
         self.say("Done: measured how much each block changes the predicted noise; no pictures were rendered.")
 

@@ -85,8 +85,8 @@ def test_a_wrong_request_to_begin_anew_deletes_no_pictures(host: PaintingHost) -
     analyzed(host)
     with pytest.raises(WeightsError):
         analyzed(host, blocks="QQ", fresh=True)
-    assert analyzed(host).reused == 4
-    assert analyzed(host, fresh=True).rendered == 4
+    assert analyzed(host).analysis.reused == 4
+    assert analyzed(host, fresh=True).analysis.rendered == 4
 
 
 def test_where_every_picture_fails_it_has_failed_and_says_why(host: PaintingHost) -> None:
@@ -161,7 +161,7 @@ def test_a_stopped_one_says_what_is_missing_and_keeps_what_is_there(host: Painti
     assert json.loads((session.folder / "analysis.json").read_text(encoding="utf-8"))["state"] == STOPPED
     host.stops_after = None
     again = analyzed(host)
-    assert (again.rendered, again.reused) == (2, 2)
+    assert (again.analysis.rendered, again.analysis.reused) == (2, 2)
 
 
 def test_one_that_is_stopped_before_its_first_picture_leaves_no_folder(host: PaintingHost) -> None:

@@ -154,7 +154,7 @@ def test_an_analysis_goes_on_with_the_seed_that_was_drawn(host: PaintingHost, se
     assert going_on(AnalysisRequest(PROMPT, seed=9), stopped).seed == 9
     host.stops_after = None
     done = finished(sessions, asked)
-    assert (done.rendered, done.reused, done.asked.seed) == (2, 2, -1)
+    assert (done.analysis.rendered, done.analysis.reused, done.asked.seed) == (2, 2, -1)
     assert going_on(asked, done).seed == -1
 
 
@@ -298,6 +298,16 @@ def test_a_quick_scan_is_opened_again(host: PaintingHost) -> None:
     assert isinstance(opened, AnalysisSession)
     assert opened.figures() == first.figures()
     assert opened.request.is_quick
+
+
+def test_the_grid_of_one_that_is_opened_has_its_figures(host: PaintingHost) -> None:
+    first = finished(Sessions(host))
+    opened = Sessions(host).get(first.id)
+    assert isinstance(opened, AnalysisSession)
+    now, then = (page_grid(session, Sample(3)) for session in (opened, first))
+    assert now is not None
+    assert then is not None
+    assert np.array_equal(np.asarray(now), np.asarray(then))
 
 
 def test_where_the_cells_are_gone_the_saved_grids_are_shown(host: PaintingHost) -> None:

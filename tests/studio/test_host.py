@@ -54,7 +54,7 @@ def test_an_analysis_is_rendered_and_the_same_request_renders_nothing_more(analy
         session.progress = lambda done, total, left: shown.append((done, total))
         ended(session)
         assert [result.errors for result in session.results] == [{}, {}]
-        assert (session.state, session.rendered, session.reused) == (DONE, rendered, reused)
+        assert (session.state, session.analysis.rendered, session.analysis.reused) == (DONE, rendered, reused)
         assert session.lora == "planted"
         assert session.folder == tmp_path / "out" / session.id
         assert sorted(path.name for path in session.folder.iterdir()) == [
@@ -133,7 +133,7 @@ def test_a_round_of_the_tuner_uses_the_pictures_of_the_analysis_again(
     from lbw.studio.cells import StandaloneCells
 
     session = ended(AnalysisSession(analyzer, request_of(analyzer)))
-    assert session.rendered == 3
+    assert session.analysis.rendered == 3
     source = session.analysis.sources[session.settings.samples[0]]
     rendered = []
     render = StandaloneCells.render

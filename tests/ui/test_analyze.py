@@ -88,7 +88,7 @@ def test_blocks_that_were_not_measured_are_told_apart_from_those_that_are_not_ne
 
 def test_names_are_escaped_in_the_views(host: PaintingHost) -> None:
     session = waiting(host)
-    session.results = scan_results([NoiseChange(Choice(HOSTILE, (HOSTILE,)), (0.5,))], (Sample(5),))
+    session.analysis.results = scan_results([NoiseChange(Choice(HOSTILE, (HOSTILE,)), (0.5,))], (Sample(5),))
     assert "<img" not in results_view(session)
     assert "&lt;img" in results_view(session)
 
