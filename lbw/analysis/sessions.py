@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Iterator
@@ -81,7 +82,7 @@ class Sessions:
             known = self._sessions.get(key)
         if known is not None:
             return known
-        found = next((one for one in earlier(self.host.output()) if one.id == key), None)
+        found = find_earlier(self.host.output(), key)
         return None if found is None else found.session(self.host)
 
     def show(self, session: AnalysisSession) -> AnalysisSession:
@@ -169,21 +170,34 @@ class _Elsewhere:
 
 def earlier(output: Path | None) -> Iterator[Earlier]:
     """Yield the analyses below `output` that have a report which can be read, the latest first."""
-    if output is None:
-        return
+    found = map(_read, sorted(_inside(output), reverse=True))
+    yield from itertools.islice((one for one in found if one is not None), LISTED)
+
+
+def find_earlier(output: Path | None, key: str) -> Earlier | None:
+    """Return the analysis whose id is `key`: the folder of that name directly in `output`; None if there is none."""
+    # Compared with the names that are there, and never made a part of a path: `key` comes from anybody.
+    return next((_read(folder) for folder in _inside(output) if folder.name == key), None)
+
+
+def _inside(output: Path | None) -> list[Path]:
+    """Return what lies directly in `output`, if it is there."""
     try:
-        folders = sorted((path for path in output.iterdir() if (path / REPORT).is_file()), reverse=True)
+        return [] if output is None else list(output.iterdir())
     except OSError:
-        return
-    for folder in folders[:LISTED]:
-        try:
-            if (folder / REPORT).stat().st_size > _LARGEST:
-                continue
-            report = json.loads((folder / REPORT).read_text(encoding="utf-8"), parse_constant=_not_json)
-        except (OSError, ValueError, RecursionError):
-            continue
-        if _is_report(report):
-            yield Earlier(folder, report)
+        return []
+
+
+def _read(folder: Path) -> Earlier | None:
+    """Return the analysis of `folder`; None where it has no report that can be read."""
+    path = folder / REPORT
+    try:
+        if path.stat().st_size > _LARGEST:
+            return None
+        report = json.loads(path.read_text(encoding="utf-8"), parse_constant=_not_json)
+    except (OSError, ValueError, RecursionError):
+        return None
+    return Earlier(folder, report) if _is_report(report) else None
 
 
 def _is_report(report: Any) -> bool:

@@ -17,7 +17,7 @@ from lbw.analysis.groups import selector_text
 from lbw.analysis.plot_session import PlotSession
 from lbw.analysis.request import AnalysisRequest, PlotRequest
 from lbw.analysis.session import DONE, INFO, Session
-from lbw.analysis.sessions import Earlier, earlier
+from lbw.analysis.sessions import Earlier, earlier, find_earlier
 from lbw.core.errors import FileError
 
 from .commands import defaults, read_request, renderer
@@ -160,14 +160,14 @@ def demo(options: argparse.Namespace) -> int:
 
 def run_analyses(options: argparse.Namespace) -> int:
     """`lbw analyses`: list those in an output folder, or print the results of one."""
-    found = list(earlier(options.output))
     if options.id is None:
+        found = list(earlier(options.output))
         if options.json:
             print(json.dumps([_entry(one) for one in found], ensure_ascii=False))
         else:
             table(["analysis", "blocks that change most", "prompt"], [_row(one) for one in found])
         return 0
-    one = next((one for one in found if one.id == options.id), None)
+    one = find_earlier(options.output, options.id)
     if one is None:
         raise FileError(f"there is no analysis {options.id} in {options.output}; lbw analyses lists them")
     if options.json:

@@ -371,6 +371,17 @@ def test_only_folders_of_results_are_found(host: PaintingHost, sessions: Session
     assert list(earlier(None)) == list(earlier(host.folder / "nowhere")) == []
 
 
+def test_only_the_report_of_the_analysis_that_is_asked_for_is_read(
+    host: PaintingHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [finished(Sessions(host), AnalysisRequest(PROMPT, seed=seed)) for seed in (3, 4, 5)]
+    read, real = [], module.json.loads
+    monkeypatch.setattr(module.json, "loads", lambda *given, **named: (read.append(1), real(*given, **named))[1])
+    monkeypatch.setattr(module, "LISTED", 1)
+    assert [Sessions(host).get(session.id).id for session in made] == [session.id for session in made]  # type: ignore[union-attr]
+    assert len(read) == 3
+
+
 def _changed(report: dict[str, Any], **changes: Any) -> str:
     return json.dumps({**report, **changes})
 
