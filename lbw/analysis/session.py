@@ -7,6 +7,7 @@ any thread. What it found stays in a folder of its own, from which `lbw.analysis
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -277,6 +278,12 @@ class Session:
         is_saved = self._save(lambda folder: write_png(sheet.image, infotext, folder / name), name)
         if self.keeps_grids:
             self.grids.append(Drawn(sheet.image, infotext, self.folder / name if is_saved and self.folder else None))
+
+
+def run_order(folder_name: str) -> tuple[str, int]:
+    """Return what sorts the names that `Session` gives to folders: by date, and runs of one second by their number."""
+    match = re.fullmatch(r"(.*-seed[0-9]+)-([0-9]{1,9})", folder_name, re.DOTALL)
+    return (match[1], int(match[2])) if match else (folder_name, 1)
 
 
 def file_name(text: str) -> str:

@@ -15,7 +15,7 @@ from lbw.core.limits import ANALYSES
 
 from .analysis_session import AnalysisSession
 from .request import RANDOM, AnalysisRequest, PictureRequest, PlotRequest
-from .session import DONE, FAILED, RUNNING, STOPPED, WAITING, Host, Prepared, Session
+from .session import DONE, FAILED, RUNNING, STOPPED, WAITING, Host, Prepared, Session, run_order
 
 KEPT = 20
 """Ended sessions that a server remembers; those with a folder are found there afterwards."""
@@ -170,7 +170,7 @@ class _Elsewhere:
 
 def earlier(output: Path | None) -> Iterator[Earlier]:
     """Yield the analyses below `output` that have a report which can be read, the latest first."""
-    found = map(_read, sorted(_inside(output), reverse=True))
+    found = map(_read, sorted(_inside(output), key=lambda folder: run_order(folder.name), reverse=True))
     yield from itertools.islice((one for one in found if one is not None), LISTED)
 
 

@@ -254,6 +254,18 @@ def test_earlier_analyses_are_listed_after_a_restart_the_latest_first(
     ]
 
 
+def test_of_many_runs_in_one_second_the_last_is_listed_first(
+    host: PaintingHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.strftime", lambda form: "2026-01-02-030405")
+    sessions = Sessions(host)
+    made = [finished(sessions).id for _ in range(11)]
+    assert made[-2:] == ["2026-01-02-030405-demo-seed3-10", "2026-01-02-030405-demo-seed3-11"]
+    monkeypatch.setattr("time.strftime", lambda form: "2026-01-02-030406")
+    made.append(finished(sessions).id)
+    assert [one.id for one in sessions.earlier()] == made[::-1]
+
+
 def test_an_earlier_analysis_is_opened_with_its_fields_figures_and_pictures(host: PaintingHost) -> None:
     asked = AnalysisRequest(PROMPT, "dogs", seed=3, seeds=2, threshold=7, region="0,0,50,100", diff_color="white")
     first = finished(Sessions(host), asked)
