@@ -34,16 +34,14 @@ only_mutate=
 pytest_add_cli_args_test_selection=
     {tests}
 pytest_add_cli_args=
-    -k
-    {keyword}
-    -p
-    no:cacheprovider
+    {options}
 do_not_mutate_patterns=
     raise \\w+Error\\(
+    ^\\s*f?"[^"]* [^"]*",?$
 also_copy=
     {also}
 """
-"""What an error says is wording: those lines are left as they are."""
+"""What an error says is wording, and so is a text of several words on a line of its own: they are left as they are."""
 
 
 class Copy:
@@ -61,7 +59,7 @@ class Copy:
             else:
                 shutil.copy(ROOT / name, self.folder / name)
         given = {
-            "files": self.files, "tests": self.selection.tests, "keyword": [self.selection.keyword],
+            "files": self.files, "tests": self.selection.tests, "options": self.selection.options,
             "also": [name for name in COPIED if name not in ("lbw", "tests")],
         }  # fmt: skip
         settings = SETTINGS.format(**{name: "\n    ".join(lines) for name, lines in given.items()})

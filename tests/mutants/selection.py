@@ -18,6 +18,11 @@ class Selection:
     tests: tuple[str, ...]
     keyword: str = ""
 
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What pytest is given beside the tests, an item a line."""
+        return ("-p", "no:cacheprovider", *(("-k", self.keyword) if self.keyword else ()))
+
 
 _CORE = tuple(f"tests/core/test_{name}.py" for name in (
     "architectures", "block_words", "blocks", "elements", "plan", "preset_check", "presets", "shape", "steps", "tag",
@@ -36,6 +41,9 @@ TABLE = {
     "lbw/core/detect.py": Selection(_NAMES),
     "lbw/core/clues.py": Selection(_NAMES),
     "lbw/core/": Selection(_CORE, _QUICK),
+    "lbw/files/delta.py": Selection(
+        ("tests/files", "tests/analysis/test_changes.py", "tests/hosts/test_layers.py"), _QUICK
+    ),
     "lbw/files/": Selection(("tests/files",), _QUICK),
     "lbw/hosts/standalone.py": Selection(("tests/studio/test_standalone.py", "tests/studio/test_bad_input.py")),
     "lbw/hosts/pipelines.py": Selection(("tests/studio/test_pipelines.py", "tests/studio/test_standalone.py")),
