@@ -138,7 +138,7 @@ def _oft_of_input(p: Parameters, weight: torch.Tensor) -> torch.Tensor:
     terms = int(p.get("oft_R.terms", torch.tensor(5)))
     if terms:
         powers = [torch.linalg.matrix_power(q, n) for n in range(1, terms)]
-        rotation = identity + 2 * sum(powers, torch.zeros_like(q))
+        rotation = identity + 2 * sum(powers)
         if "oft_R.terms" not in p:
             rotation = rotation - powers[-1]
     else:

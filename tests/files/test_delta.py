@@ -10,7 +10,7 @@ pytest.importorskip("lycoris")
 
 import torch
 
-from lbw.files.delta import delta
+from lbw.files.delta import change_without_base, delta, factors, output_rows
 
 RANK, ALPHA = 4, 2.0
 
@@ -35,9 +35,10 @@ def test_old_oft_is_rescaled_as_the_new_one_is() -> None:
     turn = torch.tensor([[0.0, 1.0], [-1.0, 0.0]]).expand(2, 2, 2).contiguous()
     rescale = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
     # Rows of a block change places, one with its sign turned; then each row has its factor.
-    wanted = torch.tensor([[-2.0, -3.0], [0.0, 2.0], [-18.0, -21.0], [16.0, 20.0]])
+    turned = torch.tensor([[-2.0, -3.0], [0.0, 1.0], [-6.0, -7.0], [4.0, 5.0]])
+    torch.testing.assert_close(weight + delta({"oft_diag": turn}, weight).weight, turned)
     found = delta({"oft_diag": turn, "rescale": rescale}, weight)
-    torch.testing.assert_close(weight + found.weight, wanted)
+    torch.testing.assert_close(weight + found.weight, rescale * turned)
 
 
 @pytest.mark.parametrize("shape", [(6, 8), (6, 2, 2, 2)])
@@ -62,6 +63,23 @@ def test_oft_of_the_input_turns_blocks_of_columns_by_cayley_s_formula(
     )
     found = delta(parameters, torch.tensor(weight))
     np.testing.assert_allclose(found.weight.numpy() + weight, wanted.reshape(shape), atol=2e-6)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 9, 32])
+def test_oft_of_peft_has_blocks_as_large_as_its_triangles_and_turns_by_cayley_s_formula(size: int) -> None:
+    generator = np.random.default_rng(4)
+    entries = generator.normal(size=(2, size * (size - 1) // 2)) * 0.1
+    weight = generator.normal(size=(5, 2 * size))
+    wanted = weight.copy()
+    for number in range(2):
+        q = np.zeros((size, size))
+        q[np.triu_indices(size, 1)] = entries[number]
+        q -= q.T
+        columns = slice(number * size, (number + 1) * size)
+        wanted[:, columns] = weight[:, columns] @ ((np.eye(size) - q) @ np.linalg.inv(np.eye(size) + q)).T
+    parameters = {"oft_R.weight": torch.tensor(entries), "oft_R.terms": torch.tensor(0)}
+    found = delta(parameters, torch.tensor(weight))
+    np.testing.assert_allclose(found.weight.numpy() + weight, wanted, atol=1e-5)
 
 
 def test_oft_of_the_input_halves_the_last_term_of_its_series() -> None:
@@ -133,3 +151,50 @@ def test_glora_adds_to_the_weight_a_product_and_the_weight_times_a_product(
     found = delta(parameters, torch.tensor(weight))
     wanted = (weight @ a_up @ a_down + b_up @ b_down) * scale
     np.testing.assert_allclose(found.weight.numpy(), wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("alpha", "scale"), [(ALPHA, ALPHA / RANK), (None, 1)])
+@pytest.mark.parametrize("axes", [(), (3, 3)])
+def test_the_factors_of_a_product_are_its_change(axes: tuple[int, ...], alpha: float | None, scale: float) -> None:
+    generator = np.random.default_rng(9)
+    up, down = generator.normal(size=(6, RANK, *[1] * len(axes))), generator.normal(size=(RANK, 5, *axes))
+    parts = {"lora_up.weight": torch.tensor(up), "lora_down.weight": torch.tensor(down)}
+    found = factors(parts if alpha is None else parts | {"alpha": torch.tensor(alpha)})
+    assert found is not None
+    product = (found[0] @ found[1]).numpy()
+    np.testing.assert_allclose(product, scale * up.reshape(6, RANK) @ down.reshape(RANK, -1), rtol=1e-4, atol=1e-5)
+
+
+LORA = {"lora_up.weight": torch.ones(6, 2), "lora_down.weight": torch.ones(2, 5)}
+CORE = {"lora_up.weight": torch.ones(6, 2, 1, 1), "lora_down.weight": torch.ones(2, 5, 1, 1),
+        "lora_mid.weight": torch.ones(2, 2, 3, 3)}  # fmt: skip
+
+
+@pytest.mark.parametrize("others", [CORE, LORA | {"dora_scale": torch.ones(6, 1)}, {"diff": torch.ones(6, 5)}])
+def test_a_change_that_is_no_product_of_two_factors_has_none(others: dict[str, torch.Tensor]) -> None:
+    assert factors(others) is None
+
+
+@pytest.mark.parametrize(
+    ("parameters", "rows"),
+    [
+        (LORA, 6),
+        (CORE, 6),
+        (LORA | {"dora_scale": torch.ones(1, 5)}, 6),
+        ({"diff": torch.ones(7, 5), "magnitude": torch.ones(7)}, 7),
+        ({"diff": torch.ones(7, 5), "dora_scale": torch.ones(7, 1)}, 7),
+        ({"lokr_w1": torch.ones(2, 4), "lokr_w2": torch.ones(3, 5)}, 6),
+        ({"diff_b": torch.ones(8)}, 8),
+        ({"oft_blocks": torch.zeros(2, 3, 3)}, None),
+    ],
+)
+def test_the_height_of_a_layer_follows_from_a_change_that_is_not_made_of_its_weight(
+    parameters: dict[str, torch.Tensor], rows: int | None
+) -> None:
+    assert output_rows(parameters) == rows
+
+
+def test_the_change_of_a_norm_is_a_single_row() -> None:
+    found = change_without_base({"w_norm": torch.arange(4.0), "b_norm": torch.ones(4)})
+    assert found is not None
+    assert found.tolist() == [[0.0, 1.0, 2.0, 3.0]]
