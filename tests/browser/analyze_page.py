@@ -119,19 +119,22 @@ class Host:
         )
 
 
+def tabs(folder: Path) -> None:
+    """Add the tabs Analyze, Presets and Tuner to the current page; what they write lies in `folder`."""
+    store, host = PresetStore(folder), Host(folder)
+    analyze = gr.Tab("Analyze")
+    with gr.Tab("Presets"):
+        presets = presets_panel(store)
+    with gr.Tab("Tuner"):
+        tuner = tuner_panel(host, store, presets)
+    with analyze:
+        analyze_panel(host, Sessions(host), presets, tuner)
+
+
 def build(folder: Path) -> gr.Blocks:
     """Return the page; what it writes lies in `folder`."""
-    store = PresetStore(folder)
-    host = Host(folder)
     with gr.Blocks() as tab:
-        with gr.Tab("Analyze"):
-            place = gr.Column()
-        with gr.Tab("Presets"):
-            presets = presets_panel(store)
-        with gr.Tab("Tuner"):
-            tuner = tuner_panel(host, store, presets)
-        with place:
-            analyze_panel(host, Sessions(host), presets, tuner)
+        tabs(folder)
     with gr.Blocks(css=(ROOT / "style.css").read_text(encoding="utf-8"), analytics_enabled=False) as page:
         tab.render()
     return page

@@ -6,19 +6,12 @@ from pathlib import Path
 
 import gradio as gr
 
-from lbw.analysis.sessions import Sessions
-from lbw.files.user_presets import PresetStore
-from lbw.ui.analyze import analyze_panel
-from lbw.ui.presets import presets_panel
-from lbw.ui.tuner import tuner_panel
-
-from .analyze_page import Host
+from .analyze_page import tabs
 from .serve_each import serve_each
 
 
 def build(folder: Path) -> gr.Blocks:
     """Return the page; what it writes lies in `folder`."""
-    store, host = PresetStore(folder), Host(folder)
     with gr.Blocks(analytics_enabled=False) as page, gr.Tabs():
         for tab in ("txt2img", "img2img"):
             with gr.Tab(tab, elem_id=f"tab_{tab}"):
@@ -26,13 +19,7 @@ def build(folder: Path) -> gr.Blocks:
                 with gr.Accordion(f"Panels in {tab}", open=False):
                     gr.Column(elem_id=f"lbw_{tab}_panels", elem_classes=["lbw-place"])
         with gr.Tab("LoRA Block Weight", elem_id="tab_lbw"), gr.Tabs(elem_id="lbw_tabs"):
-            place = gr.Tab("Analyze")
-            with gr.Tab("Presets"):
-                presets = presets_panel(store)
-            with gr.Tab("Tuner"):
-                tuner = tuner_panel(host, store, presets)
-            with place:
-                analyze_panel(host, Sessions(host), presets, tuner)
+            tabs(folder)
     return page
 
 
