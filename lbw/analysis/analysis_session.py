@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -160,7 +160,7 @@ class AnalysisSession(Session):
             self.say(remark, WARNING)
         if ranking(self.results):
             if not self.request.is_quick:
-                self._write_grids()
+                self._draw_grids()
             self.write()
 
     def _render(self) -> None:
@@ -217,12 +217,12 @@ class AnalysisSession(Session):
 
     # What is written -----------------------------------------------------------------------------
 
-    def _write_grids(self) -> None:
+    def _write_grids(self, check: Callable[[], None]) -> None:
         """Write the grid of each source in full size."""
         for sample in self.settings.samples:
             source = self.analysis.store.load(self.analysis.sources[sample])
             if source is not None:
-                sheet = analysis_grid(self.analysis, sample, self.heading(sample), self.prepared.font)
+                sheet = analysis_grid(self.analysis, sample, self.heading(sample), self.prepared.font, check=check)
                 self._save_grid(sheet, source.infotext, grid_name(self.settings, sample))
 
     def write(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,14 +79,14 @@ class PlotSession(Session):
             if self.state != STOPPED:
                 raise LbwError(f"no cell was rendered: {reasons}")
             return
-        self._write_grids()
+        self._draw_grids()
         self._save(self._write_figures, "plot.json")
 
-    def _write_grids(self) -> None:
+    def _write_grids(self, check: Callable[[], None]) -> None:
         """Write the grid for each value of Z in full size."""
         first = first_rendered(self.grid, self.prepared.store)
         infotext = first.infotext if first else ""
-        sheets = plot_sheets(self.grid, self.errors, self.prepared.store, self.lora, self.prepared.font)
+        sheets = plot_sheets(self.grid, self.errors, self.prepared.store, self.lora, self.prepared.font, check)
         for number, sheet in enumerate(sheets, 1):
             self._save_grid(sheet, infotext, "grid.png" if number == 1 else f"grid-z{number}.png")
 

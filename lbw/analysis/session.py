@@ -22,6 +22,7 @@ from PIL import Image
 from lbw.core.errors import FileError, LbwError
 from lbw.core.family import Architecture
 from lbw.core.tag import LoraRequest
+from lbw.core.texts import t
 
 from .noise_scan import Probe
 from .png import write_png
@@ -40,6 +41,7 @@ INFO, WARNING, ERROR = "info", "warning", "error"
 
 GUESS = "Unknown model: its blocks are numbered according to the names of its tensors, which is a guess."
 """Said wherever blocks of such a model are shown."""
+NOT_DRAWN = t("Stopped before all grids were drawn.")
 
 
 class Drawn(NamedTuple):
@@ -68,7 +70,8 @@ class Prepared:
     next. tensors: how many the LoRAs have in each block. presets: what axes may name. store: where finished cells are
     kept. probe: what a quick scan asks in place of the renderer. sampling: how pictures are sampled, in words. output:
     below which folder the results go; None to keep none. about: what else the report says. font: of the grids; None
-    for the one that comes with the program.
+    for the one that comes with the program. stopped: whether the host was told to stop, where it is not the session
+    that is told.
     """
 
     seed: int
@@ -83,6 +86,7 @@ class Prepared:
     seed_step: int = 1
     about: Mapping[str, Any] = field(default_factory=dict)
     font: str | None = None
+    stopped: Callable[[], bool] = lambda: False
 
 
 class Host(Protocol):
@@ -128,6 +132,7 @@ class Session:
         self._seconds_left: float | None = None
         self._told = 0.0
         self._stop = threading.Event()
+        self._stops = 0
         self._beginning = threading.Lock()
         self.asked = request
         self.loras = tuple(loras)
@@ -165,8 +170,12 @@ class Session:
         return DONE if self.state == RUNNING else self.state
 
     def stop(self) -> None:
-        """Let it end before the next picture; one that waits never begins."""
+        """Let it end before the next picture; one that waits never begins.
+
+        The grids of what is there are drawn all the same; only a stop while they are drawn ends that too.
+        """
         with self._beginning:
+            self._stops += 1
             self._stop.set()
             if self.state == WAITING:
                 self.state = STOPPED
@@ -225,6 +234,10 @@ class Session:
         """Render what is missing, and write what was found."""
         raise NotImplementedError
 
+    def _write_grids(self, check: Callable[[], None]) -> None:
+        """Write all grids in full size. check: is called before each tile; raises StoppedError."""
+        raise NotImplementedError
+
     def _say_stopped(self) -> None:
         self.say("Stopped before anything was rendered.", WARNING)
 
@@ -270,6 +283,22 @@ class Session:
             return False
         self.files = list(dict.fromkeys([*self.files, *(self.folder / name for name in names)]))
         return True
+
+    def _draw_grids(self) -> None:
+        """Write all grids, unless it is stopped meanwhile: then it ends as stopped, with those that are written."""
+        is_complete = self.state == RUNNING
+        stops = 0 if is_complete else self._stops  # the stop that ended the rendering does not count
+
+        def check() -> None:
+            if self._stops > stops or (is_complete and self.prepared.stopped()):
+                raise StoppedError
+
+        try:
+            self._write_grids(check)
+        except StoppedError:
+            self.state = STOPPED if self.state == RUNNING else self.state
+            self.say(NOT_DRAWN, WARNING)
+            self.say("Run the same settings again to continue.", WARNING)
 
     def _save_grid(self, sheet: Sheet, infotext: str, name: str) -> None:
         """Write a grid, and keep it where that is wanted."""

@@ -52,10 +52,12 @@ def grid(
     head: str,
     font: str | None = None,
     largest: int = LARGEST,
+    check: Callable[[], None] = lambda: None,
 ) -> Sheet:
     """Return `tiles`, rows of pictures of `size` (width, height), with labels at the left and top, and a head.
 
-    Tiles are loaded one at a time. font: a file to draw the labels with, where its letters suffice.
+    Tiles are loaded one at a time. font: a file to draw the labels with, where its letters suffice. check: is called
+    before each tile; what it raises ends the drawing.
     """
     width, height = size
     enlarged = -(-_SMALLEST_CELL // min(width, height)) if min(width, height) < _SMALLEST_CELL else 1
@@ -91,6 +93,7 @@ def grid(
         for number, line in enumerate(lines):
             pen.text((_GAP, y + number * high), line, _INK, font=face)
         for column, tile in enumerate(tiles[row]):
+            check()
             box = (left + column * (cell_width + _GAP) + (cell_width - width) // 2, y)
             pixels = None if tile.words else tile.load()
             if pixels is None:
@@ -139,9 +142,17 @@ def _label(result: BlockResult, sample: Sample) -> str:
 
 
 def analysis_grid(
-    analysis: Analysis, sample: Sample, head: str, font: str | None = None, largest: int = LARGEST
+    analysis: Analysis,
+    sample: Sample,
+    head: str,
+    font: str | None = None,
+    largest: int = LARGEST,
+    check: Callable[[], None] = lambda: None,
 ) -> Sheet:
-    """Return the grid of one source: raw difference, heat map, changed picture and source of each block."""
+    """Return the grid of one source: raw difference, heat map, changed picture and source of each block.
+
+    check: see `grid`.
+    """
     settings = analysis.settings
     source = analysis.store.load(analysis.sources[sample])
     size = (beside(source.pictures).shape[1], source.pictures.shape[1]) if source else (256, 256)
@@ -169,8 +180,8 @@ def analysis_grid(
     tiles = [[tile(result, part) for part in HEADINGS] for result in analysis.results]
     if settings.swap_axes:
         tiles = [list(line) for line in zip(*tiles)][::-1]
-        return grid(tiles, size, headings[::-1], labels, head, font, largest)
-    return grid(tiles, size, labels, headings, head, font, largest)
+        return grid(tiles, size, headings[::-1], labels, head, font, largest, check)
+    return grid(tiles, size, labels, headings, head, font, largest, check)
 
 
 def analysis_head(name: str, settings: Settings, sample: Sample, how: str) -> str:
@@ -233,11 +244,16 @@ def bar_chart(
 
 
 def plot_sheets(
-    plot: Grid, errors: Mapping[Cell, str], store: CellStore, name: str, font: str | None = None
+    plot: Grid,
+    errors: Mapping[Cell, str],
+    store: CellStore,
+    name: str,
+    font: str | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> Iterator[Sheet]:
     """Yield a grid for each value of Z, in its order; nothing where no cell was rendered.
 
-    errors: why cells failed. name: of the LoRAs, above the grid.
+    errors: why cells failed. name: of the LoRAs, above the grid. check: see `grid`.
     """
     first = first_rendered(plot, store)
     if first is None:
@@ -254,7 +270,7 @@ def plot_sheets(
     for z, label in enumerate(labels(plot.z)):
         rows = [[tile(plot.cells[z, y, x]) for x in range(len(plot.x.values))] for y in range(len(plot.y.values))]
         head = f"{name}\n{plot.z.type.value}: {label}" if label else name
-        yield grid(rows, size, labels(plot.y), labels(plot.x), head, font)
+        yield grid(rows, size, labels(plot.y), labels(plot.x), head, font, check=check)
 
 
 def first_rendered(plot: Grid, store: CellStore) -> Rendered | None:

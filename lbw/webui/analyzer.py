@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,14 @@ from lbw.analysis.analysis_session import CHART, AnalysisSession
 from lbw.analysis.effective_blocks import ranking
 from lbw.analysis.plot_session import PlotSession
 from lbw.analysis.request import AnalysisRequest, PictureRequest, PlotRequest
-from lbw.analysis.session import INFO, Drawn, Prepared, Show
+from lbw.analysis.session import INFO, NOT_DRAWN, Drawn, Prepared, Show
 from lbw.analysis.xyz import AxisType
 from lbw.core.errors import LbwError, WeightsError, quote
 from lbw.core.presets import merged
 from lbw.core.tag import LoraRequest
 
 from . import cells, messages
-from .cells import WebuiRenderer
+from .cells import WebuiRenderer, is_stopped
 from .generation import running
 from .hook import Hook
 from .options import ARGUMENTS, RequestOptions, read_arguments
@@ -56,7 +57,8 @@ class ScriptHost:
         renderer = WebuiRenderer(p, RequestOptions(True, options.presets, options.elements), elements, show)
         saves = shared.opts.grid_save and not p.do_not_save_grid
         output = Path(p.outpath_grids) / RESULTS if saves else None
-        return prepared(self.hook, p, loras, renderer, presets, self.own_arguments, output, stopped, request)
+        made = prepared(self.hook, p, loras, renderer, presets, self.own_arguments, output, stopped, request)
+        return replace(made, stopped=is_stopped)
 
 
 def conduct(p: Any, hook: Hook, arguments: Sequence[Any], own_arguments: range, region: str = "") -> Any:
@@ -98,7 +100,7 @@ def answer(p: Any, session: AnalysisSession | PlotSession) -> Any:
         if one.path is not None:
             one.image.already_saved_as = str(one.path)  # the host's gallery shows this file instead of creating another
     remarks = [str(message) for message in session.messages if message.level != INFO]
-    if not drawn:
+    if not drawn and NOT_DRAWN not in remarks:
         remarks.append("no grid, because no picture was finished")
     messages.tell(p, remarks)
     messages.note(p, findings(session) if drawn else [])

@@ -68,11 +68,11 @@ class WebuiRenderer:
         Raises:
             StoppedError, SkippedError: requested by the user.
         """
-        if _is_stopped():
+        if is_stopped():
             raise StoppedError
         shared.state.skipped = False
         processed = processing.process_images(p)
-        if _is_stopped():
+        if is_stopped():
             raise StoppedError
         if shared.state.skipped:
             raise SkippedError
@@ -96,7 +96,8 @@ def _is_hires(p: Any) -> bool:
     return bool(getattr(p, "enable_hr", False))
 
 
-def _is_stopped() -> bool:
+def is_stopped() -> bool:
+    """Return whether the user has interrupted the WebUI's generation, or wants it to end after this picture."""
     return bool(shared.state.interrupted or getattr(shared.state, "stopping_generation", False))
 
 

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lbw.analysis import sheet
 from lbw.analysis.analysis_session import AnalysisSession, scan_results
 from lbw.analysis.cells import Choice
 from lbw.analysis.effective_blocks import Sample
+from lbw.analysis.measure import heat_map
 from lbw.analysis.noise_scan import NoiseChange
 from lbw.analysis.request import AnalysisRequest
 from lbw.analysis.session import DONE, ERROR, FAILED, GUESS, INFO, STOPPED, WARNING, Message
@@ -171,6 +173,71 @@ def test_one_that_is_stopped_before_its_first_picture_leaves_no_folder(host: Pai
     ended(session)
     assert (session.state, said(session)) == (STOPPED, ["Stopped before anything was rendered."])
     assert not session.folder.exists()
+
+
+# A stop while grids are drawn ---------------------------------------------------------------------
+
+
+def stopped_at_heat_map(session: AnalysisSession, number: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Stop a session while its grids are drawn, at that heat map; return what grows with each heat map."""
+    drawn: list[int] = []
+
+    def drawing(*pictures: Any) -> Any:
+        drawn.append(1)
+        if len(drawn) == number:
+            session.stop()
+        return heat_map(*pictures)
+
+    monkeypatch.setattr(sheet, "heat_map", drawing)
+    return drawn
+
+
+def test_a_stop_while_grids_are_drawn_ends_it_with_what_is_there(
+    host: PaintingHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = AnalysisSession(host, AnalysisRequest(PROMPT, seed=5, seeds=2))
+    drawn = stopped_at_heat_map(session, 5, monkeypatch)  # each of the two grids has three
+    ended(session)
+    assert (session.state, session.done, len(drawn)) == (STOPPED, 8, 5)
+    assert said(session) == [
+        "Done: 8 pictures rendered, 0 reused.", "Stopped before all grids were drawn.",
+        "Run the same settings again to continue.",
+    ]  # fmt: skip
+    assert sorted(path.name for path in session.files) == ["analysis.csv", "analysis.json", "chart.png", "grid.png"]
+    assert session.folder is not None
+    written = json.loads((session.folder / "analysis.json").read_text(encoding="utf-8"))
+    assert (written["state"], written["ranking"], written["grids"]) == (
+        STOPPED,
+        ["IN04", "IN08", "OUT00"],
+        ["grid.png"],
+    )
+    again = analyzed(host, seeds=2)
+    assert (again.state, again.analysis.reused, len(again.files)) == (DONE, 8, 5)
+
+
+def test_what_is_there_of_a_stopped_one_is_drawn_until_it_is_stopped_once_more(
+    host: PaintingHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = AnalysisSession(host, AnalysisRequest(PROMPT, seed=5))
+    paint = host.fails
+
+    def painting(cell: Any) -> bool:
+        if len(host.painted) == 3:
+            session.stop()
+        return paint(cell)
+
+    host.fails = painting
+    ended(session)
+    assert (session.state, session.done, session.files[0].name) == (STOPPED, 3, "grid.png")
+    again = AnalysisSession(host, AnalysisRequest(PROMPT, seed=5))
+    host.stops_after = 3
+    drawn = stopped_at_heat_map(again, 1, monkeypatch)
+    ended(again)
+    assert (again.state, again.done, len(drawn)) == (STOPPED, 3, 1)
+    assert [path.name for path in again.files] == ["chart.png", "analysis.json", "analysis.csv"]
+
+
+# Thresholds --------------------------------------------------------------------------------------
 
 
 def test_thresholds_sort_anew_and_are_written(host: PaintingHost) -> None:

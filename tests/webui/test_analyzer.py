@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lbw.analysis import sheet
+from lbw.analysis.measure import heat_map
 from lbw.core.architectures import ARCHITECTURES
 from lbw.core.errors import FileError, HostError, LbwError, TagError, WeightsError
 from lbw.core.weights import parse_block_weights
@@ -212,6 +214,21 @@ def test_the_same_settings_go_on_where_they_were_interrupted(webui: Any) -> None
     assert (again["reused"], again["rendered"]) == (2, 2)
     run(webui, *analysis(), cfg_scale=6.0)
     assert len(webui.painted) == 3 + 2 + 4
+
+
+def test_an_interruption_while_the_grid_is_drawn_is_obeyed(webui: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def drawing(*pictures: Any) -> Any:
+        webui.state.interrupted = True
+        return heat_map(*pictures)
+
+    monkeypatch.setattr(sheet, "heat_map", drawing)
+    answer = run(webui, *analysis())
+    assert answer.images == []
+    told = answer.extra_generation_params["LBW warnings"]
+    assert "Stopped before all grids were drawn." in told
+    assert "no picture was finished" not in told
+    (folder,) = (webui.grids / "lora-block-weight").iterdir()
+    assert json.loads((folder / "analysis.json").read_text(encoding="utf-8"))["state"] == "stopped"
 
 
 def test_switched_off_it_leaves_the_generation_alone(webui: Any) -> None:
