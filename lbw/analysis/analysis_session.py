@@ -27,6 +27,7 @@ from .session import ERROR, FAILED, RUNNING, STOPPED, WARNING, Host, Session
 from .sheet import analysis_grid, analysis_head, bar_chart
 
 CHART = "chart.png"
+NOT_FINITE = t("the predicted noise contains NaN or infinity; the model may need higher precision")
 
 
 class AnalysisSession(Session):
@@ -187,8 +188,12 @@ class AnalysisSession(Session):
             self.say(
                 t("The source failed for {source}: {error}", source=self.settings.label(sample), error=error), ERROR
             )
+        self._say_why_missing()
+
+    def _say_why_missing(self) -> None:
+        """Say of each error which blocks have no result because of it."""
         failures: dict[str, list[str]] = {}
-        for result in analysis.results:
+        for result in self.results:
             for error in dict.fromkeys(result.errors.values()):
                 failures.setdefault(error, []).append(result.choice.label)
         for error, labels in failures.items():
@@ -201,7 +206,11 @@ class AnalysisSession(Session):
         changes = noise_scan(self.settings, made.architecture, made.tensors, made.probe, self._scanned)
         self.analysis.results = scan_results(changes, self.settings.samples)
         self.version += 1
-        self.say("Done: measured how much each block changes the predicted noise; no pictures were rendered.")
+        if ranking(self.results):
+            self.say("Done: measured how much each block changes the predicted noise; no pictures were rendered.")
+            self._say_why_missing()
+        else:
+            self._fail(NOT_FINITE)
 
     def _scanned(self, done: int, total: int) -> None:
         self.done, self.total = done, total
@@ -253,6 +262,10 @@ def _finite(value: Any) -> float:
 def scan_results(changes: Sequence[NoiseChange], samples: Sequence[Sample]) -> list[BlockResult]:
     """Return the changes of a quick scan as results of an analysis, in percent of the predicted noise."""
     return [
-        BlockResult(one.choice, {sample: Change(100 * change) for sample, change in zip(samples, one.changes)})
+        BlockResult(
+            one.choice,
+            {s: None if change is None else Change(100 * change) for s, change in zip(samples, one.changes)},
+            {s: NOT_FINITE for s, change in zip(samples, one.changes) if change is None},
+        )
         for one in changes
     ]

@@ -5,6 +5,7 @@ The denoiser is called once for each block, at a step of the source's own trajec
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -37,15 +38,18 @@ class Probe(Protocol):
 class NoiseChange:
     """How much the predicted noise changes without the blocks of a choice.
 
-    changes: for each source, the root mean square of the change relative to that of the noise.
+    changes: for each source, the root mean square of the change relative to that of the noise; None where either
+    prediction contains NaN or infinity.
     """
 
     choice: Choice
-    changes: tuple[float, ...]
+    changes: tuple[float | None, ...]
 
     @property
-    def mean(self) -> float:
-        return float(np.mean(self.changes))
+    def mean(self) -> float | None:
+        """Mean of the known changes; None without any."""
+        known = [change for change in self.changes if change is not None]
+        return float(np.mean(known)) if known else None
 
 
 def noise_scan(
@@ -55,13 +59,13 @@ def noise_scan(
     probe: Probe,
     show: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[NoiseChange]:
-    """Return what each choice of `settings` does to the predicted noise, the largest change first.
+    """Return what each choice of `settings` does to the predicted noise, the largest change first, unknown ones last.
 
     tensors: how many tensors the LoRA has in each block; choices without any change nothing and cost nothing. show: is
     told how far it is.
     """
     low, high = settings.span
-    found: dict[str, list[float]] = {choice.label: [] for choice in settings.choices}
+    found: dict[str, list[float | None]] = {choice.label: [] for choice in settings.choices}
     plans = []
     for sample in settings.samples:
         source = settings.source(sample, architecture)
@@ -85,10 +89,12 @@ def noise_scan(
             done += 1
             show(done, total)
     results = [NoiseChange(choice, tuple(found[choice.label])) for choice in settings.choices]
-    return sorted(results, key=lambda result: -result.mean)
+    return sorted(results, key=lambda result: math.inf if result.mean is None else -result.mean)
 
 
-def _relative(after: Noise, before: Noise) -> float:
+def _relative(after: Noise, before: Noise) -> float | None:
+    if not (np.isfinite(before).all() and np.isfinite(after).all()):
+        return None
     size = float(np.sqrt(np.mean(np.square(before, dtype=np.float64))))
     change = float(np.sqrt(np.mean(np.square(after.astype(np.float64) - before))))
     return change / size if size else 0.0

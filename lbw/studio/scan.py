@@ -12,7 +12,7 @@ import torch
 
 from lbw.analysis.analysis_session import AnalysisSession
 from lbw.analysis.changes import BaseWeight, Changes, overlaps, read_changes, sizes
-from lbw.analysis.effective_blocks import BlockResult
+from lbw.analysis.effective_blocks import BlockResult, ranking
 from lbw.analysis.request import QUICK, AnalysisRequest
 from lbw.analysis.session import ERROR, FAILED
 from lbw.core.blocks import Site
@@ -44,7 +44,11 @@ def run(options: argparse.Namespace) -> int:
         assert maker is not None
         noise = scan_noise(maker, options).results
         report["noise"] = [
-            {"block": one.choice.label, "changes": [p / 100 for p in one.percents()], "mean": (one.mean or 0.0) / 100}
+            {
+                "block": one.choice.label,
+                "changes": [change and change.percent / 100 for change in one.changes.values()],
+                "mean": None if one.mean is None else one.mean / 100,
+            }
             for one in noise
         ]
     if options.json:
@@ -72,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
         largest = noise[0].mean or 1e-9
         rows = [
             [str(place), one.choice.label, f"{one.mean:.2f} %", "█" * round((one.mean or 0.0) / largest * 30)]
-            for place, one in enumerate(noise, 1)
+            for place, one in enumerate(ranking(noise), 1)
         ]
         table(["place", "block", "change", ""], rows)
     return 0

@@ -106,6 +106,33 @@ def test_noise_of_nothing_has_no_relative_change() -> None:
     assert result.mean == 0
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
+def test_noise_that_is_not_finite_has_an_unknown_change_and_comes_last(broken: float) -> None:
+    class Broken(Probe):
+        def noise(self, cell: Cell) -> np.ndarray:
+            noise = super().noise(cell)
+            weights = weights_of(cell)
+            is_source = set(weights.values()) == {1.0}
+            if (cell.seed, weights["M00"]) == (1, 0.0) or (cell.seed == 3 and is_source):
+                noise[0, 0, 0] = broken
+            return noise
+
+    settings = Settings(tuple(choose("M00,OUT01,IN04", SDXL, TENSORS)), (1, 2, 3))
+    found = noise_scan(settings, SDXL, TENSORS, Broken())
+    one, two = size_of_source(1), size_of_source(2)
+    assert [(result.choice.label, result.changes) for result in found] == [
+        ("OUT01", (pytest.approx(12 / one), pytest.approx(24 / two), None)),
+        ("M00", (None, pytest.approx(8 / two), None)),
+        ("IN04", (pytest.approx(3 / one), pytest.approx(6 / two), None)),
+    ]
+    assert found[1].mean == pytest.approx(8 / two)
+    (only,) = noise_scan(Settings(settings.choices[:1], (3,)), SDXL, TENSORS, Broken())
+    assert only.mean is None
+    last = noise_scan(Settings(settings.choices, (1,)), SDXL, TENSORS, Broken())[-1]
+    assert (last.choice.label, last.mean) == ("M00", None)
+
+
 @pytest.mark.parametrize(
     ("steps", "at", "kept"),
     [

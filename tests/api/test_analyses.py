@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from lbw.analysis.analysis_session import NOT_FINITE
+from lbw.analysis.cells import Cell
 from lbw.analysis.request import AnalysisRequest
 from lbw.analysis.sessions import Sessions
 from lbw.files.user_presets import PresetStore
 from lbw.webui.hook import Hook
-from tests.analysis.session_host import DRAWN, PROMPT, PaintingHost, until
+from tests.analysis.session_host import DRAWN, PROMPT, NoiseOfTwo, PaintingHost, until
 
 fastapi = pytest.importorskip("fastapi")
 TestClient = pytest.importorskip("fastapi.testclient").TestClient
@@ -84,6 +88,39 @@ def test_one_whose_pictures_all_failed_has_failed(host: PaintingHost) -> None:
     assert state["state"] == "failed"
     assert state["error"] == "The source failed for seed 3: RuntimeError: out of memory"
     assert "Done: 0 pictures rendered, 0 reused, 4 failed." in state["messages"]
+
+
+class NotFinite(NoiseOfTwo):
+    """Noise that is not a number wherever `is_broken` holds."""
+
+    def __init__(self, is_broken: Callable[[Cell], bool]) -> None:
+        super().__init__()
+        self.is_broken = is_broken
+
+    def noise(self, cell: Cell) -> np.ndarray:
+        return super().noise(cell) * (np.nan if self.is_broken(cell) else 1)
+
+
+def test_figures_that_are_not_numbers_are_null(host: PaintingHost) -> None:
+    host.probe = NotFinite(lambda cell: "IN08=0," in cell.weights)
+    client = Client(host)
+    state = client.finished(seed=4, mode="quick")
+    assert (state["state"], state["messages"][1:]) == ("done", [f"IN08: {NOT_FINITE}"])
+    answer = client.get(f"/{state['id']}/result")
+    assert answer.status_code == 200
+    figures = {block["block"]: (block["percent"], block["mean"], block["std"]) for block in answer.json()["blocks"]}
+    assert figures["IN08"] == ([None], None, None)
+    assert figures["IN04"][1] == pytest.approx(40)
+    assert answer.json()["ranking"] == ["IN04", "OUT00"]
+    assert Client(host).get(f"/{state['id']}/result").json() == answer.json()
+
+
+def test_a_quick_scan_without_any_figure_has_failed(host: PaintingHost) -> None:
+    host.probe = NotFinite(lambda cell: True)
+    client = Client(host)
+    state = client.finished(seed=4, mode="quick")
+    assert (state["state"], state["error"], state["files"]) == ("failed", NOT_FINITE, [])
+    assert client.get(f"/{state['id']}/result").json()["ranking"] == []
 
 
 def test_earlier_analyses_are_listed_and_read_after_a_restart(host: PaintingHost) -> None:
