@@ -8,7 +8,7 @@
  * brace's place, which may be a message itself, is put into the translation.
  */
 const lbwMessages = (() => {
-    const SHOWN = ".lbw-message span, .lbw-large span, .lbw-table td, .comments";
+    const SHOWN = ".lbw-text, .lbw-table td, .comments";
     const TITLE = "LoRA Block Weight: "; // before messages under a picture
     const DEPTH = 5; // messages within messages
 
@@ -26,10 +26,19 @@ const lbwMessages = (() => {
         const keys = Object.keys(words).filter((key) => /\{\w+\}/.test(key));
         const own = (/** @type {string} */ key) => key.replace(/\{\w+\}/g, "").length;
         return keys.sort((one, other) => own(other) - own(one)).map((key) => ({
-            pattern: new RegExp(`^${key.split(/\{\w+\}/).map(escaped).join("(.+?)")}$`, "s"),
+            pattern: new RegExp(`^${escaped(key).replace(/\\\{(\w+)\\\}/g, (_, name) => value(name))}$`, "s"),
             names: [...key.matchAll(/\{(\w+)\}/g)].map((match) => match[1]),
             text: words[key],
         }));
+    }
+
+    /**
+     * Return what may stand in the place of `name`: a number for a count.
+     *
+     * @param {string} name
+     */
+    function value(name) {
+        return name === "count" ? "([\\d.,]+)" : "(.+?)";
     }
 
     /** @param {string} text */

@@ -169,21 +169,26 @@ class AnalysisSession(Session):
         for _ in analysis.run(self.prepared.renderer):
             self.done += 1
             self.version += 1
-        new, old = analysis.rendered, analysis.reused
         missing = self.total - self.done
-        failed = self.done - new - old
+        failed = self.done - analysis.rendered - analysis.reused
+        counts = {"new": analysis.rendered, "old": analysis.reused}
         if analysis.stop_reason:
             self._fail(analysis.stop_reason)
         if missing:
             self.state = STOPPED if self.state == RUNNING else self.state
-            self.say(("Stopped:", new, "pictures rendered,", old, "reused,", missing, "missing."), WARNING)
-            self.say("Run the same settings again to continue.", WARNING)
+            self.say(
+                t("Stopped: {new} pictures rendered, {old} reused, {missing} missing.", missing=missing, **counts),
+                WARNING,
+            )
+            self.say(t("Run the same settings again to continue."), WARNING)
         elif failed:
-            self.say(("Done:", new, "pictures rendered,", old, "reused,", failed, "failed."), WARNING)
-            if not new and not old:
+            self.say(
+                t("Done: {new} pictures rendered, {old} reused, {failed} failed.", failed=failed, **counts), WARNING
+            )
+            if not any(counts.values()):
                 self.state = FAILED
         else:
-            self.say(("Done:", new, "pictures rendered,", old, "reused."))
+            self.say(t("Done: {new} pictures rendered, {old} reused.", **counts))
         for sample, error in analysis.source_errors.items():
             self.say(
                 t("The source failed for {source}: {error}", source=self.settings.label(sample), error=error), ERROR
@@ -202,12 +207,12 @@ class AnalysisSession(Session):
     def _scan(self) -> None:
         made = self.prepared
         if made.probe is None:
-            raise LbwError("this host does not support the quick scan; choose the full scan")
+            raise LbwError(t("this host does not support the quick scan; choose the full scan"))
         changes = noise_scan(self.settings, made.architecture, made.tensors, made.probe, self._scanned)
         self.analysis.results = scan_results(changes, self.settings.samples)
         self.version += 1
         if ranking(self.results):
-            self.say("Done: measured how much each block changes the predicted noise; no pictures were rendered.")
+            self.say(t("Done: measured how much each block changes the predicted noise; no pictures were rendered."))
             self._say_why_missing()
         else:
             self._fail(NOT_FINITE)
@@ -220,7 +225,7 @@ class AnalysisSession(Session):
 
     def _say_stopped(self) -> None:
         if self.request.is_quick:
-            self.say("Stopped. A quick scan keeps nothing, so the same settings start over.", WARNING)
+            self.say(t("Stopped. A quick scan keeps nothing, so the same settings start over."), WARNING)
         else:
             super()._say_stopped()
 

@@ -12,6 +12,7 @@ from lbw.core.errors import WeightsError, quote
 from lbw.core.family import Architecture
 from lbw.core.numbers import format_number, parse_number
 from lbw.core.selectors import select
+from lbw.core.texts import t
 from lbw.core.weights import by_block_text
 
 AUTO = "auto"
@@ -92,7 +93,7 @@ def choose(text: str, architecture: Architecture, touched: Collection[str]) -> l
     if text.lower() == AUTO:
         chosen = [Choice(block, (block,)) for block in architecture.blocks if block in touched]
         if not chosen:
-            raise WeightsError("Blocks: this LoRA has no tensors in any block of the loaded model")
+            raise WeightsError(t("Blocks: this LoRA has no tensors in any block of the loaded model"))
         return chosen
     try:
         layout = architecture.layout_called(text)
@@ -105,7 +106,7 @@ def choose(text: str, architecture: Architecture, touched: Collection[str]) -> l
         return [Choice(block, (block,)) for block in layout]
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts:
-        raise WeightsError(f"Blocks is empty; write {AUTO}, 12ALL, or for example IN04-IN08,OUT01")
+        raise WeightsError(t("Blocks is empty; write auto, 12ALL, or for example IN04-IN08,OUT01"))
     try:
         chosen = [Choice(part, select(part, architecture)) for part in dict.fromkeys(parts)]
     except WeightsError as error:

@@ -216,8 +216,8 @@ def ranking(results: Sequence[BlockResult]) -> list[BlockResult]:
 
 # The suggestion ----------------------------------------------------------------------------------
 
-NEEDED, NOT_NEEDED, UNKNOWN = "needed", "not needed", "unknown"
-NOT_MEASURED = "not measured"
+NEEDED, NOT_NEEDED, UNKNOWN = t("needed"), t("not needed"), t("unknown")
+NOT_MEASURED = t("not measured")
 """The verdict on a block that was not looked at, or of which no picture could be compared."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from lbw.core.errors import WeightsError
 from lbw.core.family import Architecture
 from lbw.core.numbers import format_number
+from lbw.core.texts import t
 from lbw.core.trainers import AiToolkit
 
 from .training import Training, chosen, outside_paths, stack_of, unet_paths
@@ -28,7 +29,7 @@ def layer_words(
     words = list(dict.fromkeys(word for words in by_block.values() for word in words))
     if not words and not has_encoder:
         raise WeightsError(
-            "nothing to train: no block above 0 has attention; choose another block, or train convolutions too"
+            t("nothing to train: no block above 0 has attention; choose another block, or train convolutions too")
         )
     lines = ["network:", "  type: lora", f"  linear: {training.rank}"]
     if trainer.unet:

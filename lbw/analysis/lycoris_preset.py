@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from lbw.core.errors import WeightsError
 from lbw.core.family import Architecture
 from lbw.core.numbers import format_number
+from lbw.core.texts import t
 from lbw.core.trainers import LyCORIS
 
 from .training import Training, outside_paths, stack_of, unet_paths
@@ -32,7 +33,7 @@ def lycoris_preset(
             layers |= {layer: max(weight, layers.get(layer, 0.0)) for layer in trainer.encoders.get(block, ())}
     if not names and not layers:
         raise WeightsError(
-            "nothing to train: no block above 0 has attention; choose another block, or train convolutions too"
+            t("nothing to train: no block above 0 has attention; choose another block, or train convolutions too")
         )
     alpha = format_number(training.alpha)
     lines = [

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lbw.core.errors import WeightsError, quote
 from lbw.core.numbers import parse_number
+from lbw.core.texts import t
 
 Pixels = NDArray[np.uint8]
 """One picture, (height, width, 3), or a batch of them, (count, height, width, 3)."""
@@ -108,7 +109,7 @@ def picture_mask(picture: NDArray[np.uint8], width: int, height: int) -> tuple[M
         picture = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
     mask: Mask = picture >= 128
     if not mask.any():
-        raise WeightsError("the mask is empty; paint the region white and leave the rest black")
+        raise WeightsError(t("the mask is empty; paint the region white and leave the rest black"))
     if mask.all():
-        raise WeightsError("the mask covers the whole picture; leave everything outside the region black")
+        raise WeightsError(t("the mask covers the whole picture; leave everything outside the region black"))
     return mask, remark

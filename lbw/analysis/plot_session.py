@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lbw.core.errors import LbwError
+from lbw.core.texts import t
 from lbw.files.atomic import write_text
 
 from .cells import Cell
@@ -70,10 +71,10 @@ class PlotSession(Session):
             self._fail(str(error))
         if self.done < self.total and self.state != FAILED:
             self.state = STOPPED
-            self.say(("Stopped:", self.total - self.done, "cells are missing."), WARNING)
-            self.say("Run the same settings again to continue.", WARNING)
+            self.say(t("Stopped: {count} cells are missing.", count=self.total - self.done), WARNING)
+            self.say(t("Run the same settings again to continue."), WARNING)
         for reason in dict.fromkeys(self.errors.values()):
-            self.say(("A cell failed:", reason), WARNING)
+            self.say(t("A cell failed: {error}", error=reason), WARNING)
         if first_rendered(self.grid, made.store) is None:
             reasons = "; ".join(sorted(set(self.errors.values()))) or "stopped"
             if self.state != STOPPED:

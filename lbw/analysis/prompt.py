@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from lbw.core.errors import TagError, quote
 from lbw.core.tag import LoraRequest, find_tags, requests_in
+from lbw.core.texts import t
 
 from .cells import CHANGED, COMPLEMENT, Cell
 
-_EXAMPLE = "write it in the tag of the LoRA to analyze: <lora:name:1:lbw=XYZ>"
+_EXAMPLE = t("write it in the tag of the LoRA to analyze: <lora:name:1:lbw=XYZ>")
 
 
 def tags_for_cells(prompt: str) -> list[LoraRequest]:
@@ -21,7 +22,7 @@ def tags_for_cells(prompt: str) -> list[LoraRequest]:
     requests = requests_in(prompt, {})
     found = [r for r in requests if r.weights in (CHANGED, COMPLEMENT) or r.elements == CHANGED]
     if not found:
-        raise TagError(f"no tag with lbw=XYZ in the prompt; {_EXAMPLE}")
+        raise TagError(t("no tag with lbw=XYZ in the prompt; {example}", example=_EXAMPLE))
     return found
 
 
@@ -33,8 +34,9 @@ def tag_to_analyze(prompt: str) -> LoraRequest:
     """
     found = [request for request in tags_for_cells(prompt) if request.weights == CHANGED]
     if len(found) != 1:
-        count = f"{len(found)} tags" if found else "no tag"
-        raise TagError(f"{count} with lbw=XYZ in the prompt; {_EXAMPLE}, and in no other")
+        if not found:
+            raise TagError(t("no tag with lbw=XYZ in the prompt; {example}", example=_EXAMPLE))
+        raise TagError(t("{count} tags with lbw=XYZ in the prompt; {example}", count=len(found), example=_EXAMPLE))
     return found[0]
 
 

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from lbw.core import limits
 from lbw.core.errors import TagError, WeightsError, quote
 from lbw.core.numbers import parse_number
+from lbw.core.texts import t
 
 from .cells import AUTO, parse_span, whole_number
 from .measure import Mask, picture_mask, rectangle_mask
 from .prompt import with_tag_of
 
-BLACK, WHITE = "black", "white"
+BLACK, WHITE = t("black"), t("white")
 FULL, QUICK = "full", "quick"
 RANDOM = -1
 """The seed that stands for one that is drawn."""
@@ -98,16 +99,16 @@ R = TypeVar("R", bound="PictureRequest")
 class PictureRequest:
     """A picture: what the WebUIs call the generation parameters, under their names."""
 
-    prompt: str = option("", "Prompt", "the prompt with its tags")
-    negative_prompt: str = option("", "Negative prompt", "what the pictures should not show", "--negative")
-    seed: int = option(RANDOM, "Seed", "-1 for a random one", "--seed", low=-1, high=limits.SEED)
-    steps: int = option(20, "Steps", "sampling steps", "--steps", low=1, high=limits.STEPS)
-    width: int = option(512, "Width", "in pixels", low=8, high=limits.PICTURE_SIDE)
-    height: int = option(512, "Height", "in pixels", low=8, high=limits.PICTURE_SIDE)
+    prompt: str = option("", t("Prompt"), "the prompt with its tags")
+    negative_prompt: str = option("", t("Negative prompt"), "what the pictures should not show", "--negative")
+    seed: int = option(RANDOM, t("Seed"), "-1 for a random one", "--seed", low=-1, high=limits.SEED)
+    steps: int = option(20, t("Steps"), "sampling steps", "--steps", low=1, high=limits.STEPS)
+    width: int = option(512, t("Width"), "in pixels", low=8, high=limits.PICTURE_SIDE)
+    height: int = option(512, t("Height"), "in pixels", low=8, high=limits.PICTURE_SIDE)
     cfg_scale: float = option(
-        7.0, "CFG scale", "how closely to follow the prompt", "--cfg", low=-limits.GUIDANCE, high=limits.GUIDANCE
+        7.0, t("CFG scale"), "how closely to follow the prompt", "--cfg", low=-limits.GUIDANCE, high=limits.GUIDANCE
     )
-    sampler_name: str = option("", "Sampler", "for the pictures; empty if the host has only one")
+    sampler_name: str = option("", t("Sampler"), "for the pictures; empty if the host has only one")
 
     _cached: ClassVar[dict[type, dict[str, Option]]] = {}
 
@@ -176,42 +177,45 @@ class AnalysisRequest(PictureRequest):
     """
 
     mode: str = option(
-        FULL, "Scan", "full renders a picture for each block; quick only compares the model's predictions", "--mode",
+        FULL, t("Scan"), "full renders a picture for each block; quick only compares the model's predictions", "--mode",
         allowed=(FULL, QUICK),
     )  # fmt: skip
-    range: str = option("0,1", "Range", "the weight of the analyzed block, and that of all others", "--range")
-    blocks: str = option(AUTO, "Blocks", "auto, 12ALL, or for example IN04-IN08,OUT01", "--blocks")
+    range: str = option("0,1", t("Range"), "the weight of the analyzed block, and that of all others", "--range")
+    blocks: str = option(AUTO, t("Blocks"), "auto, 12ALL, or for example IN04-IN08,OUT01", "--blocks")
     seeds: int = option(
-        1, "number of seed", "how many seeds, each with its own source picture", "--seeds", low=1, high=limits.SEEDS
+        1, t("number of seed"), "how many seeds, each with its own source picture", "--seeds", low=1, high=limits.SEEDS
     )
     more_prompts: tuple[str, ...] = option(
-        (), "More prompts", "analyze these too; those without the tag get that of the first", "--more-prompts"
+        (), t("More prompts"), "analyze these too; those without the tag get that of the first", "--more-prompts"
     )
     threshold: int = option(
-        20, "difference threshold", "a color value counts as changed if it differs by more than this, 0 to 255",
+        20, t("difference threshold"), "a color value counts as changed if it differs by more than this, 0 to 255",
         "--threshold", low=0, high=255,
     )  # fmt: skip
     diff_color: str = option(
-        BLACK, "diff image color", "background of the difference images", "--diff", allowed=(BLACK, WHITE)
+        BLACK, t("diff image color"), "background of the difference images", "--diff", allowed=(BLACK, WHITE)
     )
-    swap_axes: bool = option(False, "change X-Y", "blocks in columns", "--swap-axes")
+    swap_axes: bool = option(False, t("change X-Y"), "blocks in columns", "--swap-axes")
     region: str = option(
-        "", "Region", "the rectangle to look at: left,top,right,bottom in percent, for example 25,0,75,50", "--region"
+        "",
+        t("Region"),
+        "the rectangle to look at: left,top,right,bottom in percent, for example 25,0,75,50",
+        "--region",
     )
     needed: float | None = option(
-        None, "Needed at least",
+        None, t("Needed at least"),
         "suggest keeping blocks with at least this mean percentage (default: half of the largest)",
         "--needed", low=0, high=LARGEST_MEAN,
     )  # fmt: skip
     not_needed: float | None = option(
-        None, "Not needed at most",
+        None, t("Not needed at most"),
         "suggest dropping blocks with at most this mean percentage (default: a tenth of the largest)",
         "--not-needed", low=0, high=LARGEST_MEAN,
     )  # fmt: skip
     at: str = option(
         "0.3", "At", "quick scan: at which points of the sampling to compare, as fractions of the steps", "--at"
     )
-    fresh: bool = option(False, "Render again", "render again what earlier runs have finished", "--fresh")
+    fresh: bool = option(False, t("Render again"), "render again what earlier runs have finished", "--fresh")
     mask: NDArray[np.uint8] | None = field(default=None, compare=False, repr=False)
 
     def check(self, by_flag: bool = False) -> None:
@@ -274,13 +278,13 @@ class AnalysisRequest(PictureRequest):
 class PlotRequest(PictureRequest):
     """An XYZ plot: a prompt with `lbw=XYZ` or `lbwe=XYZ` at the LoRAs that the axes change."""
 
-    x_type: str = option("none", "X Types", "what the X axis changes")
-    x_values: str = option("", "X Values", "its values, separated by commas")
-    y_type: str = option("none", "Y Types", "what the Y axis changes")
-    y_values: str = option("", "Y Values", "its values, separated by commas")
-    z_type: str = option("none", "Z Types", "what changes from grid to grid")
-    z_values: str = option("", "Z Values", "its values, separated by commas")
-    fresh: bool = option(False, "Render again", "render again what earlier runs have finished", "--fresh")
+    x_type: str = option("none", t("X Types"), "what the X axis changes")
+    x_values: str = option("", t("X Values"), "its values, separated by commas")
+    y_type: str = option("none", t("Y Types"), "what the Y axis changes")
+    y_values: str = option("", t("Y Values"), "its values, separated by commas")
+    z_type: str = option("none", t("Z Types"), "what changes from grid to grid")
+    z_values: str = option("", t("Z Values"), "its values, separated by commas")
+    fresh: bool = option(False, t("Render again"), "render again what earlier runs have finished", "--fresh")
 
     def axis(self, name: str) -> tuple[str, str]:
         """Return the type and the values of the axis `x`, `y` or `z`."""

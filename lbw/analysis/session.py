@@ -33,13 +33,12 @@ from .store import CellStore, forget_oldest
 
 Show = Callable[[int, int, "float | None"], None]
 """Told how far something is: pictures that are done, pictures in all, seconds left or None."""
-Text = str | tuple[str | int, ...]
 """A sentence without numbers and names, or its parts: words apart from numbers and names, for translators."""
 
 WAITING, RUNNING, DONE, STOPPED, FAILED = "waiting", "running", "done", "stopped", "failed"
 INFO, WARNING, ERROR = "info", "warning", "error"
 
-GUESS = "Unknown model: its blocks are numbered according to the names of its tensors, which is a guess."
+GUESS = t("Unknown model: its blocks are numbered according to the names of its tensors, which is a guess.")
 """Said wherever blocks of such a model are shown."""
 NOT_DRAWN = t("Stopped before all grids were drawn.")
 
@@ -55,11 +54,11 @@ class Drawn(NamedTuple):
 class Message(NamedTuple):
     """What a session has to say, and how grave it is."""
 
-    text: Text
+    text: str
     level: str = INFO
 
     def __str__(self) -> str:
-        return self.text if isinstance(self.text, str) else " ".join(map(str, self.text))
+        return self.text
 
 
 @dataclass(frozen=True)
@@ -207,7 +206,7 @@ class Session:
             self.state = STOPPED
             raise
         except Exception as error:  # whatever the host raises: who asked is told
-            self._fail(("It ended early:", f"{type(error).__name__}: {error}"))
+            self._fail(t("It ended early: {error}", error=f"{type(error).__name__}: {error}"))
         finally:
             self._seconds_left = None
             if self.folder is not None and not self.files:
@@ -215,7 +214,7 @@ class Session:
                     self.folder.rmdir()
             self.over.set()
 
-    def say(self, text: Text, level: str = INFO) -> None:
+    def say(self, text: str, level: str = INFO) -> None:
         """Add a message, once."""
         if Message(text, level) not in self.messages:
             self.messages.append(Message(text, level))
@@ -239,9 +238,9 @@ class Session:
         raise NotImplementedError
 
     def _say_stopped(self) -> None:
-        self.say("Stopped before anything was rendered.", WARNING)
+        self.say(t("Stopped before anything was rendered."), WARNING)
 
-    def _fail(self, text: Text) -> None:
+    def _fail(self, text: str) -> None:
         self.state = FAILED
         self.say(text, ERROR)
 
@@ -267,7 +266,9 @@ class Session:
                     break
                 continue
             except OSError as error:
-                self.say(("The results cannot be saved:", f"{output}: {error.strerror or error}"), WARNING)
+                self.say(
+                    t("The results cannot be saved: {error}", error=f"{output}: {error.strerror or error}"), WARNING
+                )
                 break
             return folder.name, folder.absolute()
         return f"{name}-{token_hex(4)}", None
@@ -279,7 +280,7 @@ class Session:
         try:
             write(self.folder)
         except FileError as error:
-            self.say(("Not saved:", str(error)), ERROR)
+            self.say(t("Not saved: {error}", error=error), ERROR)
             return False
         self.files = list(dict.fromkeys([*self.files, *(self.folder / name for name in names)]))
         return True
@@ -298,7 +299,7 @@ class Session:
         except StoppedError:
             self.state = STOPPED if self.state == RUNNING else self.state
             self.say(NOT_DRAWN, WARNING)
-            self.say("Run the same settings again to continue.", WARNING)
+            self.say(t("Run the same settings again to continue."), WARNING)
 
     def _save_grid(self, sheet: Sheet, infotext: str, name: str) -> None:
         """Write a grid, and keep it where that is wanted."""

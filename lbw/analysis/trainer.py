@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from lbw.core.errors import WeightsError, listing, quote
 from lbw.core.family import Architecture
+from lbw.core.texts import t
 from lbw.core.trainers import AiToolkit, LyCORIS, NetworkArguments, Trainer, UNetArguments
 
 from .layer_words import layer_words
@@ -18,6 +19,9 @@ from .network_arguments import network_arguments, unet_arguments
 from .training import LEARNING_RATES, RANKS, Training, chosen, untrained
 
 __all__ = ["Training", "Way", "remarks", "settings", "way_called", "ways"]
+
+_SD_SCRIPTS = {LEARNING_RATES: t("sd-scripts: learning rates"), RANKS: t("sd-scripts: ranks")}
+"""The titles of the one program whose settings say how much a block gets."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,8 @@ class Way:
     @property
     def title(self) -> str:
         """Its title in lists: `sd-scripts: learning rates`."""
-        name = "LyCORIS preset" if isinstance(self.trainer, LyCORIS) else self.trainer.program
-        return f"{name}: {self.says}" if self.says else name
+        name = t("LyCORIS preset") if isinstance(self.trainer, LyCORIS) else self.trainer.program
+        return _SD_SCRIPTS[self.says] if self.says else name
 
 
 def ways(architecture: Architecture) -> list[Way]:
@@ -74,7 +78,7 @@ def settings(weights: Mapping[str, float], architecture: Architecture, way: Way,
     """
     trainer = way.trainer
     if not any(weight > 0 for weight in weights.values()):
-        raise WeightsError("every block is at 0: nothing to train; the blocks to train need a weight above 0")
+        raise WeightsError(t("every block is at 0: nothing to train; the blocks to train need a weight above 0"))
     left_out = untrained(weights, architecture, trainer)
     if not set(chosen(weights)) - set(left_out):
         raise WeightsError(f"nothing to train: {trainer.program} does not train {listing(left_out)}")

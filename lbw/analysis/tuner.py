@@ -18,13 +18,14 @@ from lbw.core.family import Architecture
 from lbw.core.numbers import format_number, parse_number
 from lbw.core.presets import check_name
 from lbw.core.selectors import select
+from lbw.core.texts import t
 from lbw.core.weights import parse_block_weights, positional_text
 
 from .cells import Cell
 from .effective_blocks import NEEDED, NOT_MEASURED, NOT_NEEDED, UNKNOWN
 from .groups import Group, groups_text, selector_text
 
-MINUS, PLUS, BOTH = "minus", "plus", "both"
+MINUS, PLUS, BOTH = t("minus"), t("plus"), t("both")
 STEPS = (0.5, 0.25, 0.1)
 """The usual steps, in order; any other is possible too."""
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from lbw.core.architectures import ARCHITECTURES, by_name
 from lbw.core.errors import WeightsError, quote
 from lbw.core.family import Architecture
+from lbw.core.texts import t
 
 from .effective_blocks import Suggestion
 from .groups import parse_groups
@@ -104,7 +105,7 @@ def from_json(text: str) -> Tuner:
             groups=parse_groups(str(data.get("groups", "")), tuner.family, tuner.blocks),
         )  # fmt: skip
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        raise WeightsError("this is not a state of the tuner") from error
+        raise WeightsError(t("this is not a state of the tuner")) from error
 
 
 def _states(plain: Sequence[tuple[str, bool, float]], tuner: Tuner) -> tuple[BlockState, ...]:

@@ -16,6 +16,7 @@ from lbw.core.family import Architecture
 from lbw.core.numbers import parse_number
 from lbw.core.preset_names import check_exists, is_preset
 from lbw.core.selectors import select, select_in_kind
+from lbw.core.texts import t
 from lbw.core.weights import parse_block_weights
 
 from .cells import CHANGED, Cell, check_count
@@ -27,12 +28,12 @@ LARGEST_SEED = 4294967294
 class AxisType(Enum):
     """What an axis changes; the values are the names familiar to users."""
 
-    NONE = "none"
-    BLOCKS = "Block ID"
-    VALUES = "values"
-    SEED = "seed"
-    WEIGHTS = "Original Weights"
-    ELEMENTS = "elements"
+    NONE = t("none")
+    BLOCKS = t("Block ID")
+    VALUES = t("values")
+    SEED = t("seed")
+    WEIGHTS = t("Original Weights")
+    ELEMENTS = t("elements")
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def axis_type(text: str, field: str) -> AxisType:
         WeightsError: there is no such type.
     """
     wanted = text.strip().lower()
-    if wanted in ("", "none"):
+    if wanted in ("", t("none")):
         return AxisType.NONE
     for kind in AxisType:
         if kind.value.lower() == wanted:
@@ -218,7 +219,7 @@ def build(
 def _check(*axes: Axis) -> None:
     types = [axis.type for axis in axes if axis.type is not AxisType.NONE]
     if not types:
-        raise WeightsError("no axis is chosen; choose for example X: values and Y: Block ID")
+        raise WeightsError(t("no axis is chosen; choose for example X: values and Y: Block ID"))
     if (AxisType.BLOCKS in types) != (AxisType.VALUES in types):
         there, lacking = (
             (AxisType.BLOCKS, AxisType.VALUES) if AxisType.BLOCKS in types else (AxisType.VALUES, AxisType.BLOCKS)

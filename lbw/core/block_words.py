@@ -5,18 +5,31 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .family import Architecture
+from .texts import t
 
 STACKS = {
-    "D": "double stream block", "S": "single stream block", "J": "joint block", "B": "block",
-    "CR": "context refiner", "NR": "noise refiner", "TF": "text fusion", "IN": "input block", "OUT": "output block",
-}  # fmt: skip
+    "D": t("double stream block"),
+    "S": t("single stream block"),
+    "J": t("joint block"),
+    "B": t("block"),
+    "CR": t("context refiner"),
+    "NR": t("noise refiner"),
+    "TF": t("text fusion"),
+    "IN": t("input block"),
+    "OUT": t("output block"),
+}
 """The words for the blocks of a stack, by its letter."""
 
-ENCODERS = {"clip": "CLIP text encoder", "t5": "T5 text encoder", "llm": "text encoder", "adapter": "text adapter"}
+ENCODERS = {
+    "clip": t("CLIP text encoder"),
+    "t5": t("T5 text encoder"),
+    "llm": t("text encoder"),
+    "adapter": t("text adapter"),
+}
 """The words for the block of a kind of text encoder."""
 
-SEVERAL, WITH_EMBEDDERS = "text encoders", "text encoders and embedders"
-BEFORE, MIDDLE, BEHIND = "embedders and shared modulation", "middle block", "final layer"
+SEVERAL, WITH_EMBEDDERS = t("text encoders"), t("text encoders and embedders")
+BEFORE, MIDDLE, BEHIND = t("embedders and shared modulation"), t("middle block"), t("final layer")
 """Blocks outside of all stacks: before, between and after them."""
 
 

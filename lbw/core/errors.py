@@ -65,8 +65,11 @@ def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
 
 def unknown_preset(name: str, names: Iterable[str], kind: str = "preset") -> PresetError:
     """Return the error for a preset that does not exist, with the most similar names."""
-    is_elemental = kind != "preset"
-    unknown = t("unknown elemental preset {name}" if is_elemental else "unknown preset {name}", name=quote(name))
+    quoted = quote(name)
+    if kind == "preset":
+        unknown = t("unknown preset {name}", name=quoted)
+    else:
+        unknown = t("unknown elemental preset {name}", name=quoted)
     return PresetError(did_you_mean(unknown, map(quote, nearest(name, names))))
 
 

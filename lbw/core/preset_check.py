@@ -13,9 +13,10 @@ from .fitting import fitting_architectures, misfit_reason
 from .preset_names import is_for, is_preset, misspelled_model, split_model
 from .presets import parse_presets
 from .selectors import can_select_in_kind, select_in_kind
+from .texts import t
 from .weights import parse_block_weights
 
-NAMED, ONE_NUMBER, OTHER_PRESET = "named", "one number", "another preset"
+NAMED, ONE_NUMBER, OTHER_PRESET = t("named"), t("one number"), t("another preset")
 """Shown instead of a layout if the weights are not a list of numbers."""
 
 _EXPLAINED = 50
@@ -74,7 +75,7 @@ def check_presets(text: str) -> Check:
         problem = ""
         if not fits:
             explained += 1
-            problem = "is not valid"
+            problem = t("is not valid")
             if len(line.weights) > limits.TAG_CHARACTERS:
                 problem = f"has {len(line.weights):,} characters; the limit is {limits.TAG_CHARACTERS:,}"
             elif explained <= _EXPLAINED:
@@ -91,7 +92,7 @@ def check_elements(text: str) -> Check:
     lines: list[CheckedLine] = []
     for entry in entries:
         if not entry.name:
-            lines.append(CheckedLine(entry.number, "", remark="has no name before a colon: treated as a comment"))
+            lines.append(CheckedLine(entry.number, "", remark=t("has no name before a colon: treated as a comment")))
             continue
         bad = []
         count = 0
@@ -121,15 +122,15 @@ def _comment_remark(text: str) -> str:
     if not content or content.startswith("#"):
         return ""
     if "#" in content:
-        return "contains a #: the whole line is treated as a comment"
-    return "has no name before a colon: treated as a comment"
+        return t("contains a #: the whole line is treated as a comment")
+    return t("has no name before a colon: treated as a comment")
 
 
 def _name_remark(name: str, is_hidden: bool) -> str:
     if is_hidden:
-        return "is ignored: a later preset has the same name"
+        return t("is ignored: a later preset has the same name")
     if ">" in name:
-        return "cannot be used in a tag, because > ends the tag"
+        return t("cannot be used in a tag, because > ends the tag")
     meant = misspelled_model(name)
     return f"is for no known model, so the @ is part of the name; did you mean @{meant}?" if meant else ""
 
@@ -153,4 +154,4 @@ def _blocks_problem(blocks: Iterable[str]) -> str:
                 select_in_kind(text, USUAL)
             except LbwError as error:
                 return str(error)
-    return "its rules name blocks of different models"
+    return t("its rules name blocks of different models")

@@ -104,7 +104,7 @@ def check_name(name: str) -> str:
     """
     name = name.strip()
     if not name:
-        raise PresetError("the preset has no name; write one, for example MYSTYLE")
+        raise PresetError(t("the preset has no name; write one, for example MYSTYLE"))
     bad = [sign for sign in (":", "#", ">", "\n", "\r", BOM) if sign in name]
     if bad:
         signs = " ".join(map(ascii, bad))

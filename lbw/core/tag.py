@@ -165,7 +165,7 @@ def parse_tag(text: str, presets: Mapping[str, str]) -> LoraRequest:
     elif text and ":" not in text:
         raise TagError(t("{text} is not a tag; write for example <lora:name:1:lbw=MIDD>", text=quote(text)))
     if not text.split(":")[0].strip():
-        raise TagError("the tag does not name a LoRA; write for example <lora:name:1:lbw=MIDD>")
+        raise TagError(t("the tag does not name a LoRA; write for example <lora:name:1:lbw=MIDD>"))
     return parse_items(text.split(":"), presets)
 
 
@@ -241,12 +241,10 @@ def _is_readable(item: str, problems: list[LbwError]) -> bool:
     key, _, value = item.strip().partition("=")
     if key not in _HOSTS_NUMBERS or (_is_rank(value) if key == "dyn" else _is_strength(value)):
         return True
-    is_rank = key == "dyn"
-    unread = t(
-        "{item} is not a whole number; it is ignored" if is_rank else "{item} is not a number; it is ignored",
-        item=quote(item),
-    )
-    problems.append(TagError(unread))
+    if key == "dyn":
+        problems.append(TagError(t("{item} is not a whole number; it is ignored", item=quote(item))))
+    else:
+        problems.append(TagError(t("{item} is not a number; it is ignored", item=quote(item))))
     return False
 
 

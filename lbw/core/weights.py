@@ -149,7 +149,7 @@ class BlockWeights:
                 raise WeightsError(t("preset {name}: {message}", name=quote(self.text), message=error)) from error
         if not self.text:
             raise WeightsError(
-                "the block weights are empty; write a preset name, a list of numbers, or for example 0,OUT00=1"
+                t("the block weights are empty; write a preset name, a list of numbers, or for example 0,OUT00=1")
             )
         if self.positional:
             return self._listed(architecture, presets, unlisted)

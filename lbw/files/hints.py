@@ -9,12 +9,13 @@ from dataclasses import astuple, dataclass
 
 from lbw.core.architectures import ARCHITECTURES, by_name
 from lbw.core.errors import FileError, LbwError, nearest, quote
+from lbw.core.texts import t
 from lbw.core.weights import parse_block_weights
 
 HINTS = "lbwhints.csv"
 """The name of the file, beside the preset files; read and saved by `PresetStore`, as those are."""
 
-COLUMNS = ("name", "architecture", "weights", "note")
+COLUMNS = (t("name"), t("architecture"), t("weights"), t("note"))
 
 
 @dataclass(frozen=True)

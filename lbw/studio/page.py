@@ -15,6 +15,7 @@ from lbw.analysis.png import encoded
 from lbw.analysis.request import PictureRequest
 from lbw.analysis.sessions import Sessions
 from lbw.core.errors import LbwError
+from lbw.core.texts import t
 from lbw.files.user_presets import ROOT
 from lbw.ui.analyze import analyze_panel
 from lbw.ui.block_map import block_map_panel
@@ -84,21 +85,21 @@ def _page(
     names = maker.host.library.names()
     first = names[0] if names else "name"
     css = (ROOT / "style.css").read_text(encoding="utf-8")
-    with gr.Blocks(title="LoRA Block Weight", analytics_enabled=False, css=css, head=scripts) as page:
+    with gr.Blocks(title=t("LoRA Block Weight"), analytics_enabled=False, css=css, head=scripts) as page:
         gr.HTML("<h1>LoRA Block Weight</h1>")
-        with gr.Tab("Picture"):
+        with gr.Tab(t("Picture")):
             PicturePanel(fresh, values, first)
-        with gr.Tab("Analyze"):
+        with gr.Tab(t("Analyze")):
             analyzer = gr.Column()
-        with gr.Tab("Presets"):
+        with gr.Tab(t("Presets")):
             editor = presets_panel(store)
-            with gr.Tab("Make weights"):
+            with gr.Tab(t("Make weights")):
                 weights_panel(editor, host.loaded, files)
-            with gr.Tab("Block map"):
+            with gr.Tab(t("Block map")):
                 block_map_panel(files, host.loaded, lambda: maker.model)
-            with gr.Tab("Elemental presets"):
+            with gr.Tab(t("Elemental presets")):
                 presets_panel(store, "elements")
-        with gr.Tab("Tuner"):
+        with gr.Tab(t("Tuner")):
             tuner = tuner_panel(host, store, editor, files)
             hints_panel(store, tuner)
         with analyzer:
@@ -121,17 +122,21 @@ class PicturePanel:
         self._fresh = fresh
         with gr.Row():
             self.size = gr.Slider(
-                64, 1024, value=values["width"], step=8, label="Size", info="width and height, in pixels"
+                64, 1024, value=values["width"], step=8, label=t("Size"), info=t("width and height, in pixels")
             )
-            steps = gr.Slider(1, 60, value=values["steps"], step=1, label="Sampling steps")
-            cfg = gr.Slider(1, 15, value=values["cfg_scale"], step=0.5, label="CFG scale")
-            seed = gr.Number(value=1, precision=0, label="Seed")
+            steps = gr.Slider(1, 60, value=values["steps"], step=1, label=t("Sampling steps"))
+            cfg = gr.Slider(1, 15, value=values["cfg_scale"], step=0.5, label=t("CFG scale"))
+            seed = gr.Number(value=1, precision=0, label=t("Seed"))
         prompt = gr.Textbox(
-            f"{EXAMPLE} <lora:{lora}:1:lbw=1>", label="Prompt", lines=2, elem_id="prompt", elem_classes=["lbw-prompt"]
+            f"{EXAMPLE} <lora:{lora}:1:lbw=1>",
+            label=t("Prompt"),
+            lines=2,
+            elem_id="prompt",
+            elem_classes=["lbw-prompt"],
         )
-        self.generate = gr.Button("Generate", variant="primary", elem_id="generate")
+        self.generate = gr.Button(t("Generate"), variant="primary", elem_id="generate")
         self.picture = gr.HTML(elem_id="picture")
-        self.infotext = gr.Textbox(label="Infotext and messages", interactive=False, lines=4, elem_id="infotext")
+        self.infotext = gr.Textbox(label=t("Infotext and messages"), interactive=False, lines=4, elem_id="infotext")
         self.fields = {"prompt": prompt, "steps": steps, "cfg_scale": cfg, "seed": seed}
         asked, shown = {self.size, *self.fields.values()}, {self.picture, self.infotext}
         listen(self.generate.click, self._rendered, asked, shown, queue=True, show_progress="full")

@@ -22,6 +22,7 @@ from lbw.analysis.tuner_start import from_suggestion
 from lbw.core.errors import LbwError, WeightsError
 from lbw.core.numbers import parse_number
 from lbw.core.presets import check_name
+from lbw.core.texts import t
 
 from .analyze_controls import MODES, PAINTED, AnalyzeControls
 from .analyze_views import (
@@ -34,7 +35,7 @@ from .analyze_views import (
     tag_with,
 )
 from .gradio_versions import Updates, Values, listen, on_page_load
-from .markup import BAD, REMARK, Text, data_uri, message_view
+from .markup import BAD, REMARK, data_uri, message_view
 from .mask_painter import painted_mask, painter_view
 from .page_grid import page_grid
 from .panel_host import PanelHost
@@ -105,7 +106,7 @@ class AnalyzePanel(AnalyzeControls):
                 yield {self.message: message_view(str(error), BAD)}
                 return
         else:
-            message = message_view("This analysis was already running; press Stop to end it.", REMARK)
+            message = message_view(t("This analysis was already running; press Stop to end it."), REMARK)
         yield {self.message: message, self.progress: progress_view(session)}
         drawn, next_drawing, before, told = 0, 0.0, "", time.monotonic()
         while not session.over.wait(_LOOK):
@@ -152,7 +153,7 @@ class AnalyzePanel(AnalyzeControls):
     def _stop(self) -> Updates:
         session = self.latest
         if session is None or session.over.is_set():
-            return {self.progress: message_view("Nothing is running.", REMARK)}
+            return {self.progress: message_view(t("Nothing is running."), REMARK)}
         session.stop()
         return {self.progress: progress_view(session)}
 
@@ -161,7 +162,7 @@ class AnalyzePanel(AnalyzeControls):
         try:
             found = self.sessions.get(str(values[self.earlier] or ""))
             if not isinstance(found, AnalysisSession):
-                raise WeightsError("This analysis no longer exists")
+                raise WeightsError(t("This analysis no longer exists"))
         except LbwError as error:
             return {self.message: message_view(str(error), BAD)}
         session = self.sessions.show(found)
@@ -237,7 +238,7 @@ class AnalyzePanel(AnalyzeControls):
         """
         session = self.latest
         if session is None or not session.suggestion.verdicts:
-            raise WeightsError("There is no suggestion yet: press Analyze")
+            raise WeightsError(t("There is no suggestion yet: press Analyze"))
         return session
 
     def _to_tuner(self, values: Values) -> Updates:
@@ -248,7 +249,7 @@ class AnalyzePanel(AnalyzeControls):
             return {self.message: message_view(str(error), BAD)}
         groups = apart((choice.blocks for choice in session.settings.choices), tuner.blocks)
         begun = self.tuner.begun(replace(tuner, seed=session.request.seed, groups=groups), values, session.request)
-        return {**begun, self.message: message_view("The tuner starts with this suggestion: open its tab.")}
+        return {**begun, self.message: message_view(t("The tuner starts with this suggestion: open its tab."))}
 
     def _save(self, values: Values) -> Updates:
         try:
@@ -265,18 +266,18 @@ class AnalyzePanel(AnalyzeControls):
         except LbwError as error:
             return {self.message: message_view(str(error), BAD), self.tag: ""}
         tag = tag_with(session.request.prompt, _weights(session))
-        message: Text = "The tag is below, ready to copy." if tag else "The prompt has no tag with XYZ."
+        message = t("The tag is below, ready to copy.") if tag else t("The prompt has no tag with XYZ.")
         return {self.message: message_view(message, REMARK), self.tag: tag}
 
     def _open_folder(self) -> Updates:
         session = self.latest
         if session is None or session.folder is None or not session.files:
-            return {self.message: message_view("There are no results yet: press Analyze.", REMARK)}
+            return {self.message: message_view(t("There are no results yet: press Analyze."), REMARK)}
         try:
             self.host.open_folder(session.folder)
         except LbwError as error:
             return {self.message: message_view(str(error), BAD)}
-        return {self.message: message_view("The folder opens on the machine where the server is running.")}
+        return {self.message: message_view(t("The folder opens on the machine where the server is running."))}
 
     # Updates -------------------------------------------------------------------------------------
 
@@ -290,7 +291,7 @@ class AnalyzePanel(AnalyzeControls):
             return names
         if session.over.is_set():
             return {**names, **self._views(session, None, is_masked=False)}
-        message = message_view("An analysis is running: press Analyze to follow it.", REMARK)
+        message = message_view(t("An analysis is running: press Analyze to follow it."), REMARK)
         return {**names, **self._running_views(session, message, None)}
 
     def _running_views(self, session: AnalysisSession, message: str, shown: Any) -> Updates:

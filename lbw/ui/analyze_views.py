@@ -15,10 +15,11 @@ from lbw.analysis.request import WHITE
 from lbw.analysis.session import ERROR, INFO, WAITING, WARNING, Message
 from lbw.analysis.sheet import beside
 from lbw.core.tag import find_tags, parse_items
+from lbw.core.texts import t
 
-from .markup import BAD, GOOD, REMARK, VERDICT_SIGNS, Text, data_uri, message_view, plain, progress, words
+from .markup import BAD, GOOD, REMARK, VERDICT_SIGNS, data_uri, message_view, progress, words
 
-_FORMS = {"inside": "{:.3f}", "outside": "{:.3f}", "focus": "{:.2f}"}
+_FORMS = {t("inside"): "{:.3f}", t("outside"): "{:.3f}", t("focus"): "{:.2f}"}
 
 
 # Text --------------------------------------------------------------------------------------------
@@ -72,34 +73,38 @@ def block_view(session: AnalysisSession, label: str, sample: Sample) -> str:
     if result is None:
         return ""
     if session.request.is_quick:
-        return message_view("A quick scan renders no pictures.")
+        return message_view(t("A quick scan renders no pictures."))
     before, after = analysis.pictures(result.choice, sample)
     if before is None or after is None:
         error = result.errors.get(sample)
         if error:
-            return message_view((f"{label}:", error), BAD)
-        return message_view((label, "has no picture for", session.settings.label(sample)))
+            return message_view(f"{label}: {error}", BAD)
+        return message_view(
+            t("{block} has no picture for {source}.", block=label, source=session.settings.label(sample))
+        )
     raw = difference(before.pictures, after.pictures)
     if analysis.settings.diff_color == WHITE:
         raw = 255 - raw
     low, high = analysis.settings.span
-    captions: tuple[Text, ...] = (
-        ("source: all blocks at", f"{high:g}"), ("changed: this block at", f"{low:g}"), "difference", "heat map",
-    )  # fmt: skip
+    captions = (
+        t("source: all blocks at {weight}", weight=f"{high:g}"),
+        t("changed: this block at {weight}", weight=f"{low:g}"),
+        t("difference"),
+        t("heat map"),
+    )
     pictures = (before.pictures, after.pictures, raw, heat_map(before.pictures, after.pictures))
     addresses = [data_uri(Image.fromarray(beside(each))) for each in pictures]
     figures = "".join(
-        f'<figure><img src="{address}" alt="{escape(plain(caption))}">'
-        f"<figcaption>{words(caption)}</figcaption></figure>"
+        f'<figure><img src="{address}" alt="{escape(caption)}"><figcaption>{words(caption)}</figcaption></figure>'
         for caption, address in zip(captions, addresses)
     )
     source, changed = addresses[:2]
     change = result.changes.get(sample)
-    heading: Text = (label, "·", session.settings.label(sample))
+    heading = [label, session.settings.label(sample)]
     if change:
-        heading = (*heading, "·", "changed:", f"{change.percent:.3f} %")
+        heading.append(t("changed: {percent} %", percent=f"{change.percent:.3f}"))
     return (
-        f'<div class="lbw-large"><h4>{words(heading)}</h4><div class="lbw-large-columns">'
+        f'<div class="lbw-large"><h4>{words(*heading)}</h4><div class="lbw-large-columns">'
         f"{compare_view(source, changed, label)}"
         f'<div class="lbw-figures">{figures}</div></div></div>'
     )
@@ -111,9 +116,10 @@ def compare_view(source: str, changed: str, label: str) -> str:
         '<figure class="lbw-compare-figure"><div class="lbw-compare" style="--lbw-at:50%">'
         f'<img src="{source}" alt="source"><img class="lbw-over" src="{changed}" alt="{escape(label)} changed">'
         '<span class="lbw-divider"></span>'
-        '<input type="range" min="0" max="100" step="0.5" value="50" title="Divider: source left, changed right">'
+        '<input type="range" min="0" max="100" step="0.5" value="50" '
+        f'title="{t("Divider: source left, changed right")}">'
         "</div>"
-        f"<figcaption>{words(('◀', 'source', '·', 'changed', '▶', '·', 'drag the line'))}</figcaption></figure>"
+        f"<figcaption>◀ {words(t('source'), t('changed'))} ▶ · {words(t('drag the line'))}</figcaption></figure>"
     )
 
 
@@ -125,23 +131,23 @@ def progress_view(session: AnalysisSession | None) -> str:
     if session is None or (session.over.is_set() and not session.total):
         return ""
     if session.state == WAITING:
-        return message_view("Waiting for another analysis to finish …")
+        return message_view(t("Waiting for another analysis to finish …"))
     is_quick, is_over = session.request.is_quick, session.over.is_set()
-    done: Text = (session.done, "/", session.total, "steps" if is_quick else "pictures")
+    of = {"done": session.done, "total": session.total}
+    texts = [t("{done} / {total} steps", **of) if is_quick else t("{done} / {total} pictures", **of)]
     left = session.seconds_left
-    more: Text = ()
     if is_over:
-        more = () if session.done >= session.total else ("·", "stopped")
+        texts += [t("stopped")] if session.done < session.total else []
     elif session.is_stopping:
-        more = ("·", "stopping after this step" if is_quick else "stopping after this picture")
+        texts.append(t("stopping after this step") if is_quick else t("stopping after this picture"))
     elif left is not None:
-        more = ("·", "time left:", time_words(left))
-    return progress(session.done, max(1, session.total), (*done, *more), is_running=not is_over)
+        texts.append(t("time left: {time}", time=time_words(left)))
+    return progress(session.done, max(1, session.total), texts, is_running=not is_over)
 
 
 # The table ---------------------------------------------------------------------------------------
 
-_FIRST = dict.fromkeys(("", "block", "suggestion"), "ascending")
+_FIRST = dict.fromkeys(("", t("block"), t("suggestion")), "ascending")
 """How the first click on a heading sorts, if not from the largest number down."""
 
 
@@ -153,10 +159,10 @@ def results_view(session: AnalysisSession | None) -> str:
     ranked = sorted(session.results, key=lambda result: -(-1.0 if result.mean is None else result.mean))
     largest = max((result.mean or 0.0 for result in ranked), default=0.0) or 1.0
     masked = [figure for figure in _FORMS if any(result.mean_of(figure) is not None for result in ranked)]
-    headings = ["", "block", "mean %", "deviation", *masked, "suggestion"]
+    headings = ["", t("block"), t("mean %"), t("deviation"), *masked, t("suggestion")]
     head = "".join(
         f'<th scope="col" aria-sort="none" data-first="{_FIRST.get(heading, "descending")}">'
-        f'<button type="button" title="Sort by this">{escape(heading or "#")}</button></th>'
+        f'<button type="button" title="{t("Sort by this")}">{escape(heading or "#")}</button></th>'
         for heading in headings
     )
     rows = ""
@@ -168,17 +174,17 @@ def results_view(session: AnalysisSession | None) -> str:
     return (
         '<div class="lbw-scroll lbw-results" data-box="lbw_analyze_pick"><table class="lbw-table">'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
-        + (f"<p>{words(('Not measured, so they stay at 1:', rest))}</p>" if rest else "")
+        + (f"<p>{words(t('Not measured, so they stay at 1: {blocks}', blocks=rest))}</p>" if rest else "")
     )
 
 
 def _row(rank: int, result: BlockResult, largest: float, masked: Sequence[str], verdicts: Sequence[str]) -> str:
     label = result.choice.label
     kind = verdicts[0].replace(" ", "-") if len(verdicts) == 1 else "mixed"
-    verdict_words = " / ".join(words((VERDICT_SIGNS[verdict], verdict)) for verdict in verdicts)
+    verdict_words = " / ".join(f"{VERDICT_SIGNS[verdict]} {words(verdict)}" for verdict in verdicts)
     cells = [
         f"<td>{rank if result.mean is not None else ''}</td>",
-        f'<td><button type="button" title="Show its pictures">{escape(label)}</button></td>',
+        f'<td><button type="button" title="{t("Show its pictures")}">{escape(label)}</button></td>',
         _bar_cell(result.mean, largest),
         _number_cell(result.std, "{:.3f}"),
         *(_number_cell(result.mean_of(figure), _FORMS[figure]) for figure in masked),
@@ -208,4 +214,4 @@ def messages_view(messages: Sequence[Message]) -> str:
     return "".join(message_view(message.text, _KINDS[message.level]) for message in messages)
 
 
-NOTHING_YET = message_view("Press Analyze to see which blocks change the picture, how much, and where.", GOOD)
+NOTHING_YET = message_view(t("Press Analyze to see which blocks change the picture, how much, and where."), GOOD)

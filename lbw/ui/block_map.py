@@ -13,13 +13,14 @@ from lbw.core.architectures import ARCHITECTURES, USUAL
 from lbw.core.errors import LbwError
 from lbw.core.family import Architecture
 from lbw.core.shape import Part, is_unet, shape
-from lbw.files.block_map import BlockMap, map_of_lora, map_of_model
+from lbw.core.texts import t
+from lbw.files.block_map import BlockCount, BlockMap, map_of_lora, map_of_model
 
 from .gradio_versions import Updates, Values, listen, on_page_load
 from .lora_files import LoraFiles, lora_names, lora_path
-from .markup import BAD, REMARK, Text, message_view, words
+from .markup import BAD, REMARK, message_view, words
 
-LOADED = "the loaded model"
+LOADED = t("the loaded model")
 
 _DARKEST = 62
 """Percentage of the accent color in the largest block; text on it is still readable, in light and dark mode."""
@@ -31,17 +32,17 @@ def map_view(found: BlockMap) -> str:
     Hovering or focusing a block shows its numbers (lbw_block_map.js).
     """
     parts = "".join(_part(part, found, is_unet(found.architecture)) for part in shape(found.architecture))
-    title: Text = (found.architecture.title, "·", len(found.architecture.blocks), "blocks")
+    title = [found.architecture.title, t("{count} blocks", count=len(found.architecture.blocks))]
     if found.counts is not None:
-        title = (*title, "·", f"{found.total.tensors:,}", "tensors", "·", f"{found.total.parameters:,}", "parameters")
-    hint: Text = (
-        "Point at a block, or use the Tab key, to see what it is."
+        title += _sizes(found.total)
+    hint = (
+        t("Point at a block, or use the Tab key, to see what it is.")
         if found.counts is None
-        else "Shaded by share of the parameters. Point at a block, or use the Tab key, for details."
+        else t("Shaded by share of the parameters. Point at a block, or use the Tab key, for details.")
     )
     return (
         "".join(message_view(remark, REMARK) for remark in found.remarks)
-        + f'<div class="lbw-map"><p>{words(title)}</p>{parts}'
+        + f'<div class="lbw-map"><p>{words(*title)}</p>{parts}'
         f'<p class="lbw-map-told" role="status" aria-live="polite">{words(hint)}</p></div>'
     )
 
@@ -61,34 +62,34 @@ def _part(part: Part, found: BlockMap, has_ways: bool) -> str:
     heading = ""
     if kind == "stack":
         first = found.words[part[0][0]]
-        heading = f'<div class="lbw-map-title">{words((sum(map(len, part)), "×", first.words))}</div>'
+        heading = f'<div class="lbw-map-title">{sum(map(len, part))} × {words(first.words)}</div>'
     return f'<div class="lbw-map-part lbw-map-{kind}">{heading}{"".join(made)}</div>'
 
 
 def _block(block: str, found: BlockMap) -> str:
     described = found.words[block]
-    label: tuple[str | int, ...] = (block, "·", described.words)
-    if described.number is not None:
-        label = (*label, described.number)
-    if described.path:
-        label = (*label, "·", described.path)
+    number = "" if described.number is None else f" {described.number}"
+    more = [described.path] if described.path else []
     shade, share, kind = 0.0, "", ""
     if found.counts is not None:
         count = found.counts[block]
         percent = found.share(block)
-        label = (
-            *label, "·", f"{count.tensors:,}", "tensors", "·", f"{count.parameters:,}", "parameters", "·",
-            f"{percent:.2f} %",
-        )  # fmt: skip
+        more += [*_sizes(count), f"{percent:.2f} %"]
         most = max(found.share(other) for other in found.counts) or 1.0
         shade = _DARKEST * sqrt(percent / most)
         share = f"<small>{_short(percent)}</small>"
         kind = "" if count.tensors else " lbw-map-empty"
     return (
         f'<button type="button" class="lbw-map-block{kind}" style="--lbw-shade:{shade:.1f}%" '
-        f'aria-label="{escape(" ".join(map(str, label)))}"><b>{escape(block)}</b>{share}'
-        f'<span class="lbw-map-more" hidden>{words(label)}</span></button>'
+        f'aria-label="{escape(" · ".join((block, str(described), *more)))}"><b>{escape(block)}</b>{share}'
+        f'<span class="lbw-map-more" hidden>{words(block, described.words)}{number}'
+        f"{' · ' * bool(more)}{words(*more)}</span></button>"
     )
+
+
+def _sizes(count: BlockCount) -> list[str]:
+    tensors, parameters = f"{count.tensors:,}", f"{count.parameters:,}"
+    return [t("{count} tensors", count=tensors), t("{count} parameters", count=parameters)]
 
 
 def _short(percent: float) -> str:
@@ -118,11 +119,13 @@ class BlockMapPanel:
         self._titles = {a.title: a for a in ARCHITECTURES.values()}
         with gr.Row(elem_classes=["lbw-row"]):
             self.of_model = gr.Dropdown(
-                [LOADED, *self._titles], label="Model", info="shows its blocks; for the loaded model, also their sizes",
+                [LOADED, *self._titles],
+                label=t("Model"),
+                info=t("shows its blocks; for the loaded model, also their sizes"),
                 elem_id="lbw_map_model",
-            )  # fmt: skip
+            )
             self.of_lora = gr.Dropdown(
-                [], label="LoRA", info="shows how its parameters are distributed", elem_id="lbw_map_lora"
+                [], label="LoRA", info=t("shows how its parameters are distributed"), elem_id="lbw_map_lora"
             )
         self.view = gr.HTML(elem_id="lbw_map_view")
         listen(self.of_model.input, self._model_chosen, {self.of_model}, {self.view, self.of_lora})
@@ -148,7 +151,7 @@ class BlockMapPanel:
             except LbwError as error:
                 return message_view(str(error), REMARK) + (map_view(BlockMap(loaded)) if loaded else "")
         if loaded is None:
-            return message_view("No model is loaded, or its blocks are unknown.", REMARK)
+            return message_view(t("No model is loaded, or its blocks are unknown."), REMARK)
         return map_view(BlockMap(loaded))
 
     def _lora_chosen(self, values: Values) -> Updates:

@@ -7,11 +7,12 @@ from typing import Any
 import gradio as gr
 
 from lbw.core.errors import LbwError
+from lbw.core.texts import t
 from lbw.files.hints import COLUMNS, HINTS, Hint, hint_problems, hints_of_rows, hints_text, parse_hints, rows_of_hints
 from lbw.files.user_presets import PresetStore, Reading
 
 from .gradio_versions import Updates, Values, listen, on_page_load, tooltips
-from .markup import BAD, REMARK, Text, message_view
+from .markup import BAD, REMARK, message_view
 from .tuner import TunerPanel
 
 
@@ -22,23 +23,23 @@ class HintsPanel:
         self.store = store
         self.known = gr.State(None)
         self.conflict = gr.State(None)
-        with gr.Accordion("Hints: reference weights", open=False, elem_id="lbw_hints"):
+        with gr.Accordion(t("Hints: reference weights"), open=False, elem_id="lbw_hints"):
             self.message = gr.HTML(elem_id="lbw_hints_message")
             self.table = gr.Dataframe(
                 headers=list(COLUMNS), datatype="str", type="array", row_count=(1, "dynamic"),
                 col_count=(len(COLUMNS), "fixed"), interactive=True, wrap=True, elem_id="lbw_hints_table",
-                label="Hints",
+                label=t("Hints"),
             )  # fmt: skip
             with gr.Row():
-                self.save_button = gr.Button("Save Hints", variant="primary", elem_id="lbw_hints_save")
-                self.reload_button = gr.Button("Reload Hints", elem_id="lbw_hints_reload")
-            self.keep_mine = gr.Button("Save my version", visible=False, elem_id="lbw_hints_keep_mine")
+                self.save_button = gr.Button(t("Save Hints"), variant="primary", elem_id="lbw_hints_save")
+                self.reload_button = gr.Button(t("Reload Hints"), elem_id="lbw_hints_reload")
+            self.keep_mine = gr.Button(t("Save my version"), visible=False, elem_id="lbw_hints_keep_mine")
         tooltips(
             {
-                "lbw_hints_table": "Click a row to copy its weights into the field Preset or weights.",
-                "lbw_hints_save": "Saves the table to the file; the old file is kept as .bak.",
-                "lbw_hints_reload": "Reads the file again; unsaved changes are lost.",
-                "lbw_hints_keep_mine": "Replaces the file with this table; the old file is kept as .bak.",
+                "lbw_hints_table": t("Click a row to copy its weights into the field Preset or weights."),
+                "lbw_hints_save": t("Saves the table to the file; the old file is kept as .bak."),
+                "lbw_hints_reload": t("Reads the file again; unsaved changes are lost."),
+                "lbw_hints_keep_mine": t("Replaces the file with this table; the old file is kept as .bak."),
             }
         )
         outputs = {self.known, self.message, self.conflict, self.keep_mine}
@@ -67,27 +68,28 @@ class HintsPanel:
     def _save(self, rows: Any, known: Reading | None) -> Updates:
         hints = hints_of_rows(rows or [])
         if known is None:
-            return self._refused("The file has not been read, so it is not replaced. Press Reload Hints.")
+            return self._refused(t("The file has not been read, so it is not replaced. Press Reload Hints."))
         try:
             if self.store.changed(HINTS, known.version):
                 seen = self.store.read(HINTS)
                 others = [hint for hint in parse_hints(seen.text) if hint not in hints]
-                message: Text = (
-                    "The file has changed on disk since it was read: nothing was saved.",
-                    "Hints only in the file:", ", ".join(hint.name for hint in others) or "none", "·",
-                    "Press Reload Hints to use the file's version.",
-                )  # fmt: skip
+                only_there = ", ".join(hint.name for hint in others) or t("none")
+                messages = (
+                    t("The file has changed on disk since it was read: nothing was saved."),
+                    t("Hints only in the file: {names}", names=only_there),
+                    t("Press Reload Hints to use the file's version."),
+                )
                 return {
-                    self.message: message_view(message, REMARK),
+                    self.message: "".join(message_view(message, REMARK) for message in messages),
                     self.conflict: seen,
                     self.keep_mine: gr.update(visible=True),
                 }
             saved = self.store.save(HINTS, hints_text(hints), known.version)
         except LbwError as error:
-            return self._refused(("Not saved:", str(error)))
-        return self._synced(saved, hints, ("Saved to", str(self.store.folder / HINTS)))
+            return self._refused(t("Not saved: {error}", error=error))
+        return self._synced(saved, hints, t("Saved to {path}", path=self.store.folder / HINTS))
 
-    def _synced(self, reading: Reading, hints: list[Hint], message: Text) -> Updates:
+    def _synced(self, reading: Reading, hints: list[Hint], message: str) -> Updates:
         """Return updates that say that the table belongs to the file `reading`, and what is wrong with `hints`."""
         problems = message_view("; ".join(hint_problems(hints)), REMARK)
         return {
@@ -97,7 +99,7 @@ class HintsPanel:
             self.keep_mine: gr.update(visible=False),
         }
 
-    def _refused(self, text: Text) -> Updates:
+    def _refused(self, text: str) -> Updates:
         return {
             self.message: message_view(text, BAD),
             self.conflict: None,
@@ -112,7 +114,7 @@ class HintsPanel:
             return {self.weights: gr.update()}
         return {
             self.weights: hints[0].weights,
-            self.message: message_view((f"{hints[0].name}:", "Press Load weights to use these weights.")),
+            self.message: message_view(t("{name}: Press Load weights to use these weights.", name=hints[0].name)),
         }
 
 

@@ -1,7 +1,7 @@
 """HTML of the panels. Whatever comes from a file or from the user passes `escape`.
 
-The page is translated in the browser, where whole texts of elements are looked up. So a message is given in parts,
-words apart from numbers and names, and each part has an element of its own.
+The page is translated in the browser, which looks up the whole text of an element of the class `lbw-text`, names and
+numbers in it too (lbw_messages.js).
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from PIL import Image
 from lbw.analysis.effective_blocks import NEEDED, NOT_MEASURED, NOT_NEEDED, UNKNOWN
 from lbw.analysis.png import encoded
 
-Text = str | tuple[str | int, ...]
-"""A message: a sentence without numbers and names, or its parts."""
 GOOD, REMARK, BAD = "good", "remark", "bad"
 SIGNS = {GOOD: "✓", REMARK: "!", BAD: "✗"}
 """What stands beside a colour, for those who cannot tell colours apart."""
@@ -28,37 +26,32 @@ _FEW = 160_000
 """Pixels up to which a photo is sent without loss."""
 
 
-def plain(text: Text) -> str:
-    """Return `text` as one line, for what holds no HTML."""
-    return text if isinstance(text, str) else " ".join(map(str, text))
+def counted(number: int, one: str, many: str) -> str:
+    """Return `one` or `many`, with the number in the place of {count}."""
+    return (one if number == 1 else many).format(count=number)
 
 
-def counted(number: int, one: str, many: str) -> tuple[int, str]:
-    """Return how many there are of something, as parts of a sentence."""
-    return number, one if number == 1 else many
+def words(*texts: str) -> str:
+    """Return `texts`, each in an element of its own, as one line."""
+    return " · ".join(f'<span class="lbw-text">{escape(text)}</span>' for text in texts)
 
 
-def words(text: Text) -> str:
-    """Return `text` with each of its parts in an element of its own."""
-    parts = (text,) if isinstance(text, str) else text
-    return " ".join(f"<span>{escape(str(part))}</span>" for part in parts)
-
-
-def message_view(text: Text, kind: str = GOOD) -> str:
-    """Return a message to the user; nothing for an empty one."""
+def message_view(text: str | Sequence[str], kind: str = GOOD) -> str:
+    """Return a message to the user, one text or several in a line; nothing for an empty one."""
     if not text:
         return ""
     role = "alert" if kind == BAD else "status"
-    return f'<div class="lbw-message lbw-{kind}" role="{role}"><span>{SIGNS[kind]}</span> {words(text)}</div>'
+    shown = words(text) if isinstance(text, str) else words(*text)
+    return f'<div class="lbw-message lbw-{kind}" role="{role}"><span>{SIGNS[kind]}</span> {shown}</div>'
 
 
-def progress(done: int, total: int, text: Text, is_running: bool) -> str:
+def progress(done: int, total: int, texts: Sequence[str], is_running: bool) -> str:
     """Return a bar that says how far something is; while it runs, the page looks after its server (lbw_watch.js)."""
     share = 100 * done / total
     return (
         f'<div class="lbw-progress{" lbw-running" * is_running}" role="progressbar" aria-valuemin="0" '
-        f'aria-valuemax="{total}" aria-valuenow="{done}" aria-valuetext="{escape(plain(text))}">'
-        f'<div style="width:{share:.1f}%"></div><span>{words(text)}</span></div>'
+        f'aria-valuemax="{total}" aria-valuenow="{done}" aria-valuetext="{escape(" · ".join(texts))}">'
+        f'<div style="width:{share:.1f}%"></div><span>{words(*texts)}</span></div>'
     )
 
 

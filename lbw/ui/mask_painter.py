@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from lbw.core.errors import WeightsError
+from lbw.core.texts import t
 
 from .markup import REMARK, message_view
 
@@ -18,7 +19,7 @@ _LONGEST = 4_000_000
 _LARGEST = 2048
 """Pixels of a mask's longer side; the page's own have 1024 at most."""
 
-NO_SOURCE = message_view("Press Analyze once; then you can paint the region on the source picture here.", REMARK)
+NO_SOURCE = message_view(t("Press Analyze once; then you can paint the region on the source picture here."), REMARK)
 
 
 def painter_view(picture: str, box_id: str) -> str:
@@ -48,5 +49,5 @@ def painted_mask(address: str | None) -> np.ndarray | None:
                 raise ValueError("larger than the page sends it")
             painted = np.asarray(image.convert("RGBA"))[..., 3] >= 128
     except Exception as error:  # whatever Pillow meets in data that is no picture
-        raise WeightsError("the painted mask cannot be read; press Clear below it and paint it again") from error
+        raise WeightsError(t("the painted mask cannot be read; press Clear below it and paint it again")) from error
     return painted.astype(np.uint8) * 255 if painted.any() else None

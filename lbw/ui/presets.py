@@ -13,11 +13,12 @@ from lbw.core.errors import LbwError
 from lbw.core.preset_check import Check, check_elements, check_presets
 from lbw.core.preset_names import key_of
 from lbw.core.presets import editor_text, file_text, parse_presets
+from lbw.core.texts import t
 from lbw.files.atomic import ChangedError
 from lbw.files.user_presets import ELEMENTS, WEIGHTS, PresetStore, Reading
 
 from .gradio_versions import Updates, Values, listen, on_page_load, tooltips
-from .markup import BAD, GOOD, REMARK, Text, counted, message_view, table, words
+from .markup import BAD, GOOD, REMARK, counted, message_view, table, words
 from .preset_check import cells, kind_of
 
 _ROWS = 3000
@@ -39,14 +40,14 @@ class Kind:
 
 PRESETS = Kind(
     "presets",
-    "Presets",
+    t("Presets"),
     WEIGHTS,
     check_presets,
-    "one per line: NAME:1,0,0,… or NAME:0,OUT00=1 or NAME@flux:0,S=1; # marks a comment",
+    t("one per line: NAME:1,0,0,… or NAME:0,OUT00=1 or NAME@flux:0,S=1; # marks a comment"),
 )
 ELEMENTAL = Kind(
-    "elements", "Elemental presets", ELEMENTS, check_elements,
-    "NAME:BLOCKS:ELEMENTS:WEIGHT, for example NOATTN:IN05-OUT05:attn:0; blank lines between presets",
+    "elements", t("Elemental presets"), ELEMENTS, check_elements,
+    t("NAME:BLOCKS:ELEMENTS:WEIGHT, for example NOATTN:IN05-OUT05:attn:0; blank lines between presets"),
 )  # fmt: skip
 KINDS = {kind.name: kind for kind in (PRESETS, ELEMENTAL)}
 
@@ -80,25 +81,25 @@ class PresetsPanel:
                     elem_classes=["lbw-editor"],
                 )  # fmt: skip
                 with gr.Row():
-                    self.save_button = gr.Button("Save Presets", variant="primary", elem_id=name("save"))
-                    self.reload_button = gr.Button("Reload Presets", elem_id=name("reload"))
+                    self.save_button = gr.Button(t("Save Presets"), variant="primary", elem_id=name("save"))
+                    self.reload_button = gr.Button(t("Reload Presets"), elem_id=name("reload"))
             with gr.Column(scale=3, min_width=320):
                 self.check = gr.HTML(elem_id=name("check"))
         with gr.Column(visible=False, elem_id=name("conflict"), elem_classes=["lbw-conflict"]) as self.conflict:
             self.difference = gr.HTML(elem_id=name("difference"))
             self.theirs = gr.Textbox(
-                label="The file on disk", info="your version is in the editor above", lines=8, max_lines=8,
+                label=t("The file on disk"), info=t("your version is in the editor above"), lines=8, max_lines=8,
                 interactive=False, elem_id=name("theirs"), elem_classes=["lbw-editor"],
             )  # fmt: skip
             with gr.Row():
-                self.keep_mine = gr.Button("Save my version", elem_id=name("keep_mine"))
-                self.take_theirs = gr.Button("Use the file's version", elem_id=name("take_theirs"))
+                self.keep_mine = gr.Button(t("Save my version"), elem_id=name("keep_mine"))
+                self.take_theirs = gr.Button(t("Use the file's version"), elem_id=name("take_theirs"))
         with gr.Row(elem_classes=["lbw-row"]):
             self.names = gr.Textbox(
-                label="Names", info="from the saved file, in order, to copy into an axis of a plot", lines=2,
+                label=t("Names"), info=t("from the saved file, in order, to copy into an axis of a plot"), lines=2,
                 max_lines=4, interactive=False, show_copy_button=True, elem_id=name("names"), scale=5,
             )  # fmt: skip
-            self.tags_button = gr.Button("Reload Tags", elem_id=name("reload_tags"), scale=1)
+            self.tags_button = gr.Button(t("Reload Tags"), elem_id=name("reload_tags"), scale=1)
         self.inputs = {self.text, self.known}
         self.outputs = {
             self.text, self.known, self.message, self.check, self.names, self.conflict, self.difference, self.theirs,
@@ -106,12 +107,12 @@ class PresetsPanel:
         }  # fmt: skip
         tooltips(
             {
-                name("save"): "Saves the text to the file; the old file is kept as .bak.",
-                name("reload"): "Reads the file again; unsaved changes are compared with it first.",
-                name("reload_tags"): "Reads the names from the file again.",
-                name("check"): "Shows what each line is, which models it fits, and what is wrong with it.",
-                name("keep_mine"): "Replaces the file with the text in the editor; the old file is kept as .bak.",
-                name("take_theirs"): "Replaces the text in the editor with the file.",
+                name("save"): t("Saves the text to the file; the old file is kept as .bak."),
+                name("reload"): t("Reads the file again; unsaved changes are compared with it first."),
+                name("reload_tags"): t("Reads the names from the file again."),
+                name("check"): t("Shows what each line is, which models it fits, and what is wrong with it."),
+                name("keep_mine"): t("Replaces the file with the text in the editor; the old file is kept as .bak."),
+                name("take_theirs"): t("Replaces the text in the editor with the file."),
             }
         )
 
@@ -146,17 +147,19 @@ class PresetsPanel:
         if known is None:
             return {
                 self.message: message_view(
-                    "The file has not been read, so it is not replaced. Press Reload Presets.", BAD
+                    t("The file has not been read, so it is not replaced. Press Reload Presets."), BAD
                 )
             }
         if self.store.changed(self.kind.file, known.version):
-            return self._conflicting(text, known, "The file has changed on disk since it was read: nothing was saved.")
+            return self._conflicting(
+                text, known, t("The file has changed on disk since it was read: nothing was saved.")
+            )
         try:
             reading = self.store.save(self.kind.file, file_text(text, known.text), known.version)
         except LbwError as error:
-            return {self.message: message_view(("Not saved:", str(error)), BAD)}
+            return {self.message: message_view(t("Not saved: {error}", error=error), BAD)}
         path = self.store.folder / self.kind.file
-        return {**self._shown(text, reading, ("Saved to", str(path))), self.text: gr.update()}
+        return {**self._shown(text, reading, t("Saved to {path}", path=path)), self.text: gr.update()}
 
     def with_preset(self, name: str, weights: str, values: Values, is_saved: bool) -> Updates:
         """Return updates of `outputs` that put a preset into the editor, and save it if `is_saved`.
@@ -171,9 +174,9 @@ class PresetsPanel:
             if known is not None and not _is_edited(text, known):
                 return {self.text: written, **self._with_preset_on_disk(name, weights, written, known)}
             return {**self._save(written, known), self.text: written}
-        message: Text = (name, "was added to the editor, but is not saved yet.")
+        message = t("{name} was added to the editor, but is not saved yet.", name=name)
         if name in file.presets:
-            message = (name, "was replaced in the editor, but is not saved yet.")
+            message = t("{name} was replaced in the editor, but is not saved yet.", name=name)
         return {
             self.text: written,
             self.check: check_view(self.kind, written, _is_edited(written, known)),
@@ -199,23 +202,23 @@ class PresetsPanel:
             message = "The file has changed on disk since it was read: nothing was saved."
             return self._conflicting(written, known, message)
         except LbwError as error:
-            return {self.message: message_view(("Not saved:", str(error)), BAD)}
+            return {self.message: message_view(t("Not saved: {error}", error=error), BAD)}
         path = self.store.folder / self.kind.file
-        return self._shown(editor_text(reading.text), reading, ("Saved to", str(path)))
+        return self._shown(editor_text(reading.text), reading, t("Saved to {path}", path=path))
 
     def _reloaded(self, values: Values) -> Updates:
         text, known = values[self.text], values[self.known]
         if known is None or not _is_edited(text, known):
             return self._opened()
         if self.store.changed(self.kind.file, known.version):
-            return self._conflicting(text, known, "The file has changed on disk, and so has the text in the editor.")
-        return self._conflicting(text, known, "The text in the editor has not been saved: choose what to keep.")
+            return self._conflicting(text, known, t("The file has changed on disk, and so has the text in the editor."))
+        return self._conflicting(text, known, t("The text in the editor has not been saved: choose what to keep."))
 
     def _taken(self, values: Values) -> Updates:
         seen = values[self.seen]
         if seen is None:
             return self._opened()
-        return self._shown(editor_text(seen.text), seen, "The editor now has the file's version.")
+        return self._shown(editor_text(seen.text), seen, t("The editor now has the file's version."))
 
     def _tags(self) -> Updates:
         try:
@@ -232,7 +235,7 @@ class PresetsPanel:
     def _names(self, reading: Reading) -> str:
         return ",".join(self.kind.check(reading.text).names)
 
-    def _shown(self, text: str, known: Reading, message: Text) -> Updates:
+    def _shown(self, text: str, known: Reading, message: str) -> Updates:
         """Show `text` in the editor, and that it belongs to the file `known`."""
         return {
             self.text: text,
@@ -246,7 +249,7 @@ class PresetsPanel:
             self.seen: None,
         }
 
-    def _conflicting(self, text: str, known: Reading, message: Text) -> Updates:
+    def _conflicting(self, text: str, known: Reading, message: str) -> Updates:
         """Show the file's version beside `text`, which the editor holds."""
         try:
             seen = self.store.read(self.kind.file)
@@ -274,38 +277,40 @@ def presets_panel(store: PresetStore, kind: str = PRESETS.name) -> PresetsPanel:
 def check_view(kind: Kind, text: str, is_edited: bool) -> str:
     """Return the check of `text` as HTML: a sum, and a line for each preset."""
     check = kind.check(text)
-    message: Text = (*counted(len(check.names), "preset", "presets"), "·")
-    message = (*message, *counted(len(check.problems), "problem", "problems"))
+    texts = [
+        counted(len(check.names), t("1 preset"), t("{count} presets")),
+        counted(len(check.problems), t("1 problem"), t("{count} problems")),
+    ]
     if check.remarks:
-        message = (*message, "·", *counted(len(check.remarks), "remark", "remarks"))
+        texts.append(counted(len(check.remarks), t("1 remark"), t("{count} remarks")))
     if is_edited:
-        message = (*message, "·", "not saved yet")
+        texts.append(t("not saved yet"))
     worst = BAD if check.problems else REMARK if check.remarks else GOOD
     lines = list(check.lines)
     if len(lines) > _ROWS:
         lines = sorted(lines, key=lambda line: not (line.problem or line.remark))[:_ROWS]
-        message = (*message, "·", "lines shown:", _ROWS)
+        texts.append(t("lines shown: {count}", count=_ROWS))
     rows = table(
-        ["line", "", "name", "layout", "fits", "remark"],
+        [t("line"), "", t("name"), t("layout"), t("fits"), t("remark")],
         ((kind_of(line), cells(line)) for line in lines),
         f'data-box="lbw_{kind.name}_text"',  # where a click on a line's number leads (lbw_editor.js)
     )
     # The page is not left without a question while it shows this class (lbw_watch.js).
     mark = " lbw-unsaved" if is_edited else ""
-    return f'{message_view(message, worst)}<div class="lbw-scroll{mark}">{rows}</div>'
+    return f'{message_view(texts, worst)}<div class="lbw-scroll{mark}">{rows}</div>'
 
 
 def difference_view(theirs: str, mine: str) -> str:
     """Return how two versions of a text differ, as HTML."""
     old, new = theirs.splitlines(), mine.splitlines()
     if len(old) > _COMPARED or len(new) > _COMPARED:
-        return message_view("The two versions are too long to compare here.", REMARK)
+        return message_view(t("The two versions are too long to compare here."), REMARK)
     lines = list(difflib.unified_diff(old, new, n=1, lineterm=""))[2:]
     if not lines:
-        return message_view("The two versions do not differ.")
+        return message_view(t("The two versions do not differ."))
     kinds = {"-": "theirs", "+": "mine"}
     rows = "".join(f'<div class="lbw-{kinds.get(line[0], "same")}">{escape(line)}</div>' for line in lines[:400])
-    signs = words(("−", "only in the file", "·", "+", "only in the editor"))
+    signs = f"− {words(t('only in the file'))} · + {words(t('only in the editor'))}"
     return f"<div>{signs}</div><div class='lbw-scroll lbw-difference'>{rows}</div>"
 
 

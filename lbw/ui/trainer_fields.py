@@ -13,6 +13,7 @@ from lbw.core.architectures import USUAL
 from lbw.core.errors import LbwError, WeightsError, quote
 from lbw.core.family import Architecture
 from lbw.core.numbers import format_number, parse_number
+from lbw.core.texts import t
 
 from .gradio_versions import Updates, Values, tooltips
 from .markup import REMARK, message_view
@@ -27,37 +28,44 @@ class TrainerFields:
     def __init__(self) -> None:
         training = Training()
         titles = _titles(USUAL)
-        with gr.Accordion("For the trainer", open=False, elem_id="lbw_tuner_trainer"):
+        with gr.Accordion(t("For the trainer"), open=False, elem_id="lbw_tuner_trainer"):
             with gr.Row(elem_classes=["lbw-row"]):
                 self.way = gr.Dropdown(
-                    titles, value=titles[0], label="Trainer",
-                    info="trainers that can train single blocks of this model",
+                    titles, value=titles[0], label=t("Trainer"),
+                    info=t("trainers that can train single blocks of this model"),
                     elem_id="lbw_tuner_way", min_width=200,
                 )  # fmt: skip
                 self.rank = gr.Textbox(
-                    str(training.rank), label="Rank", info="for a block at 1", elem_id="lbw_tuner_rank", min_width=80
+                    str(training.rank),
+                    label=t("Rank"),
+                    info=t("for a block at 1"),
+                    elem_id="lbw_tuner_rank",
+                    min_width=80,
                 )
                 self.alpha = gr.Textbox(
-                    format_number(training.alpha), label="Alpha", info="for a block at 1", elem_id="lbw_tuner_alpha",
+                    format_number(training.alpha),
+                    label=t("Alpha"),
+                    info=t("for a block at 1"),
+                    elem_id="lbw_tuner_alpha",
                     min_width=80,
-                )  # fmt: skip
+                )
                 self.rate = gr.Textbox(
-                    format_number(training.rate), label="Learning rate", info="for a block at 1",
+                    format_number(training.rate), label=t("Learning rate"), info=t("for a block at 1"),
                     elem_id="lbw_tuner_rate", min_width=80,
                 )  # fmt: skip
                 self.convolutions = gr.Checkbox(
-                    training.has_convolutions, label="Convolutions too (LoCon)", elem_id="lbw_tuner_convolutions"
+                    training.has_convolutions, label=t("Convolutions too (LoCon)"), elem_id="lbw_tuner_convolutions"
                 )
             self.message = gr.HTML(elem_id="lbw_tuner_trainer_message")
             self.settings = gr.Textbox(
-                label="Training settings", info="for the blocks above 0, weighted if the trainer supports it",
+                label=t("Training settings"), info=t("for the blocks above 0, weighted if the trainer supports it"),
                 lines=8, max_lines=20, interactive=False, show_copy_button=True, elem_id="lbw_tuner_settings",
             )  # fmt: skip
         self.fields = {self.way, self.rank, self.alpha, self.rate, self.convolutions}
         self.first = {field: field.value for field in self.fields}
         self.outputs = {self.way, self.message, self.settings}
         tooltips(
-            {"lbw_tuner_convolutions": "Also trains the 3×3 convolutions of the blocks, not only their attention."}
+            {"lbw_tuner_convolutions": t("Also trains the 3×3 convolutions of the blocks, not only their attention.")}
         )
 
     def showing(self, tuner: Tuner, values: Values) -> Updates:

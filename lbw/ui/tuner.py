@@ -25,12 +25,13 @@ from lbw.core.errors import LbwError, WeightsError, quote
 from lbw.core.family import Architecture
 from lbw.core.numbers import format_number, parse_number
 from lbw.core.presets import check_name
+from lbw.core.texts import t
 from lbw.files.user_presets import PresetStore
 
 from .gradio_versions import Updates, Values, listen, on_page_load
 from .keepalive import with_keepalive
 from .lora_files import LoraFiles, lora_architecture
-from .markup import BAD, REMARK, Text, message_view, progress
+from .markup import BAD, REMARK, message_view, progress
 from .panel_host import PanelHost
 from .presets import PresetsPanel
 from .tuner_controls import TunerControls
@@ -226,9 +227,11 @@ class TunerPanel(TunerControls):
             return self._views(tuner, shown, values)
         proposal = shown.pictures[index].proposal
         if not {move.block for move in proposal.moves} <= set(tuner.blocks):
-            message = message_view("This picture belongs to another model: render the next round.", REMARK)
+            message = message_view(t("This picture belongs to another model: render the next round."), REMARK)
             return self._views(tuner, shown, values, message)
-        accepted: Text = ("Accepted:", proposal.label) if proposal.moves else "Nothing is changed."
+        accepted = t("Nothing is changed.")
+        if proposal.moves:
+            accepted = t("Accepted: {change}", change=proposal.label)
         tuner = tuner.accepted(proposal, values[self.fix_accepted])
         return self._views(tuner, shown, values, message_view(accepted))
 
@@ -243,7 +246,9 @@ class TunerPanel(TunerControls):
             request = self.picture.request(tuner.seed, values)
             proposals = {proposal.cell: proposal for proposal in tuner.next_round(fields.direction)}
             if len(proposals) < 2:
-                raise WeightsError("Nothing to render: no block is open, or no open block can move within the range.")
+                raise WeightsError(
+                    t("Nothing to render: no block is open, or no open block can move within the range.")
+                )
             total = len(proposals)
             yield {self.message: "", self.progress: _progress(0, total), self.gallery: [], self.pictures: shown}
             for finished in with_keepalive(round_pictures(self.host, list(proposals), request)):
@@ -260,11 +265,11 @@ class TunerPanel(TunerControls):
         except LbwError as error:
             yield {self.message: message_view(str(error), BAD), self.progress: ""}
         except Exception as error:  # whatever the host raises: the person at the page is told
-            early = message_view(("The round ended early:", f"{type(error).__name__}: {error}"), BAD)
+            early = message_view(t("The round ended early: {error}", error=f"{type(error).__name__}: {error}"), BAD)
             yield {self.message: early, self.progress: ""}
 
     def _stopped(self) -> Updates:
-        return {self.progress: message_view("Stopped.", REMARK)}
+        return {self.progress: message_view(t("Stopped."), REMARK)}
 
     def _file(self, picture: Picture) -> str:
         """Keep `picture` as a file, so that it is encoded once however often the gallery is shown."""
@@ -330,4 +335,4 @@ def tuner_panel(
 
 
 def _progress(done: int, total: int) -> str:
-    return progress(done, total, (done, "/", total, "pictures"), is_running=done < total)
+    return progress(done, total, [t("{done} / {total} pictures", done=done, total=total)], is_running=done < total)

@@ -8,8 +8,9 @@ from html import escape
 from lbw.analysis.effective_blocks import NEEDED
 from lbw.analysis.tuner import Proposal, Tuner
 from lbw.core.numbers import format_number
+from lbw.core.texts import t
 
-from .markup import VERDICT_SIGNS, Text, counted, words
+from .markup import VERDICT_SIGNS, counted, words
 
 
 @dataclass(frozen=True)
@@ -32,18 +33,21 @@ def state_view(tuner: Tuner) -> str:
     fields = []
     numbers = {block: number for number, group in enumerate(tuner.groups, 1) for block in group}
     for block, known in tuner.by_block.items():
-        state = words((VERDICT_SIGNS[known.verdict], "fixed" if known.is_fixed else "still open"))
+        state = f"{VERDICT_SIGNS[known.verdict]} {words(t('fixed') if known.is_fixed else t('still open'))}"
         kind = known.verdict.replace(" ", "-")
-        badge = f'<i class="lbw-group" title="moves with its group">{numbers[block]}</i>' if block in numbers else ""
+        badge = (
+            f'<i class="lbw-group" title="{t("moves with its group")}">{numbers[block]}</i>' if block in numbers else ""
+        )
         fields.append(
             f'<button type="button" class="lbw-state lbw-{kind} lbw-{"fixed" if known.is_fixed else "open"}" '
             f'data-block="{escape(block)}" title="{known.verdict}"><b>{escape(block)}</b>'
             f"{badge}<span>{format_number(known.value)}</span><small>{state}</small></button>"
         )
-    groups: Text = ("·", *counted(len(tuner.groups), "group", "groups")) if tuner.groups else ()
-    changes = counted(len(tuner.history), "change", "changes")
-    sums = words((len(tuner.open_blocks), "/", len(tuner.blocks), "blocks open", *groups, "·", *changes))
-    return f'<div class="lbw-states" data-box="lbw_tuner_blocks">{"".join(fields)}</div><p>{sums}</p>'
+    sums = [t("{open} / {total} blocks open", open=len(tuner.open_blocks), total=len(tuner.blocks))]
+    if tuner.groups:
+        sums.append(counted(len(tuner.groups), t("1 group"), t("{count} groups")))
+    sums.append(counted(len(tuner.history), t("1 change"), t("{count} changes")))
+    return f'<div class="lbw-states" data-box="lbw_tuner_blocks">{"".join(fields)}</div><p>{words(*sums)}</p>'
 
 
 def gallery_view(tuner: Tuner, shown: Shown) -> list[tuple[str, str]]:

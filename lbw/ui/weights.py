@@ -13,6 +13,7 @@ from lbw.core.family import Architecture
 from lbw.core.numbers import format_number, parse_number
 from lbw.core.presets import check_name, parse_presets
 from lbw.core.shape import shape
+from lbw.core.texts import t
 
 from .gradio_versions import Updates, Values, listen, on_page_load, tooltips
 from .layouts import Layout, first_layout, layout_called, load, names_text, numbers_text, slider_blocks, titles
@@ -21,7 +22,7 @@ from .markup import BAD, REMARK, data_uri, message_view, picture
 from .presets import PresetsPanel
 from .sliders import sliders_view, values_in, values_text
 
-_NUMBERS, _NAMES = "list of numbers", "by name"
+_NUMBERS, _NAMES = t("list of numbers"), t("by name")
 _FIELD_WIDTH = 58
 
 
@@ -50,23 +51,30 @@ class WeightsPanel:
         self.message = gr.HTML(elem_id="lbw_weights_message")
         with gr.Row(elem_classes=["lbw-row"]):
             self.lora = gr.Dropdown(
-                [], label="LoRA", info="to make weights for", visible=self.loras is not None, elem_id="lbw_weights_lora"
+                [],
+                label="LoRA",
+                info=t("to make weights for"),
+                visible=self.loras is not None,
+                elem_id="lbw_weights_lora",
             )
             self.layout = gr.Dropdown(
-                titles(None), value=shown.title, label="Weights type", info="how many numbers, and for which models",
+                titles(None),
+                value=shown.title,
+                label=t("Weights type"),
+                info=t("how many numbers, and for which models"),
                 elem_id="lbw_weights_type",
-            )  # fmt: skip
+            )
             self.preset = gr.Dropdown(
-                [], label="Preset or weights", info="choose a preset, or type block weights",
+                [], label=t("Preset or weights"), info=t("choose a preset, or type block weights"),
                 allow_custom_value=True, elem_id="lbw_weights_preset",
             )  # fmt: skip
-            self.load_button = gr.Button("Load", elem_id="lbw_weights_load", scale=0, min_width=100)
+            self.load_button = gr.Button(t("Load"), elem_id="lbw_weights_load", scale=0, min_width=100)
         with gr.Row(elem_classes=["lbw-row"]):
-            self.zero = gr.Button("Set All 0", elem_id="lbw_weights_all_0", min_width=100)
-            self.one = gr.Button("Set All 1", elem_id="lbw_weights_all_1", min_width=100)
-            self.custom = gr.Button("Set custom", elem_id="lbw_weights_custom", min_width=100)
+            self.zero = gr.Button(t("Set All 0"), elem_id="lbw_weights_all_0", min_width=100)
+            self.one = gr.Button(t("Set All 1"), elem_id="lbw_weights_all_1", min_width=100)
+            self.custom = gr.Button(t("Set custom"), elem_id="lbw_weights_custom", min_width=100)
             self.custom_value = gr.Textbox(
-                "0.5", label="Custom value", info="the number for Set custom", elem_id="lbw_weights_custom_value"
+                "0.5", label=t("Custom value"), info=t("the number for Set custom"), elem_id="lbw_weights_custom_value"
             )
         self.strip = gr.HTML(elem_id="lbw_weights_strip")
         first = dict.fromkeys(slider_blocks(shown), 1.0)
@@ -76,29 +84,34 @@ class WeightsPanel:
         )
         with gr.Row():
             self.form = gr.Radio(
-                [_NUMBERS, _NAMES], value=_NUMBERS, label="Form", info="how to write the weights",
+                [_NUMBERS, _NAMES], value=_NUMBERS, label=t("Form"), info=t("how to write the weights"),
                 elem_id="lbw_weights_form",
             )  # fmt: skip
             self.line = gr.Textbox(
-                label="Weights", info="to copy into a tag, after lbw=", lines=2, interactive=False,
+                label=t("Weights"), info=t("to copy into a tag, after lbw="), lines=2, interactive=False,
                 show_copy_button=True, elem_id="lbw_weights_line", scale=3,
             )  # fmt: skip
         with gr.Row(elem_classes=["lbw-row"]):
             self.name = gr.Textbox(
-                label="Identifier", info="the name of the preset", placeholder="MYSTYLE", elem_id="lbw_weights_name"
+                label=t("Identifier"),
+                info=t("the name of the preset"),
+                placeholder="MYSTYLE",
+                elem_id="lbw_weights_name",
             )
-            self.add = gr.Button("Add to presets", elem_id="lbw_weights_add")
-            self.add_and_save = gr.Button("Add to presets and Save", variant="primary", elem_id="lbw_weights_add_save")
+            self.add = gr.Button(t("Add to presets"), elem_id="lbw_weights_add")
+            self.add_and_save = gr.Button(
+                t("Add to presets and Save"), variant="primary", elem_id="lbw_weights_add_save"
+            )
         tooltips(
             {
-                "lbw_weights_load": "Sets the sliders to the preset or the weights.",
-                "lbw_weights_all_0": "Sets every slider to 0.",
-                "lbw_weights_all_1": "Sets every slider to 1.",
-                "lbw_weights_custom": "Sets every slider to the custom value.",
-                "lbw_weights_sliders": "The weight of each block: 0 is off, 1 is the LoRA's full strength.",
-                "lbw_weights_strip": "The weights as they would be applied.",
-                "lbw_weights_add": "Adds the preset to the editor, replacing one of the same name.",
-                "lbw_weights_add_save": "Adds the preset to the editor and saves the file.",
+                "lbw_weights_load": t("Sets the sliders to the preset or the weights."),
+                "lbw_weights_all_0": t("Sets every slider to 0."),
+                "lbw_weights_all_1": t("Sets every slider to 1."),
+                "lbw_weights_custom": t("Sets every slider to the custom value."),
+                "lbw_weights_sliders": t("The weight of each block: 0 is off, 1 is the LoRA's full strength."),
+                "lbw_weights_strip": t("The weights as they would be applied."),
+                "lbw_weights_add": t("Adds the preset to the editor, replacing one of the same name."),
+                "lbw_weights_add_save": t("Adds the preset to the editor and saves the file."),
             }
         )
 
@@ -179,7 +192,7 @@ class WeightsPanel:
     def _loaded(self, values: Values) -> Updates:
         text = values[self.preset] or ""
         if not text.strip():
-            return self._refused("Choose a preset, or write block weights, for example 0,OUT00=1.")
+            return self._refused(t("Choose a preset, or write block weights, for example 0,OUT00=1."))
         try:
             presets = parse_presets(values[self.presets.text]).presets
             found = load(text, layout_called(values[self.layout]), presets)

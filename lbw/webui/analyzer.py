@@ -22,6 +22,8 @@ from lbw.analysis.xyz import AxisType
 from lbw.core.errors import LbwError, WeightsError, quote
 from lbw.core.presets import merged
 from lbw.core.tag import LoraRequest
+from lbw.core.texts import t
+from lbw.ui.markup import words
 
 from . import cells, messages
 from .cells import WebuiRenderer, is_stopped
@@ -31,7 +33,7 @@ from .options import ARGUMENTS, RequestOptions, read_arguments
 from .page import Page
 from .prepare import RESULTS, prepared
 
-MODES = ("Disable", "XYZ plot", "Effective Block Analyzer")
+MODES = (t("Disable"), t("XYZ plot"), t("Effective Block Analyzer"))
 OFF, PLOT, ANALYZER = range(3)
 FIGURES = "LBW analysis"
 NAMES = tuple(name for name, _ in ARGUMENTS[:17])
@@ -209,18 +211,18 @@ class AnalyzerScript(scripts.Script):
             return gr.Textbox(str(known[field].default), label=known[field].label, elem_id=name(field))
 
         gr.HTML(
-            "Grids that show what each block of a LoRA does. Use this tag in the prompt: "
-            "<code>&lt;lora:name:1:lbw=XYZ&gt;</code>"
-            "<br>You do not need this to apply block weights: see the accordion “LoRA Block Weight”.",
+            words(t("Grids that show what each block of a LoRA does. Use this tag in the prompt:"))
+            + " <code>&lt;lora:name:1:lbw=XYZ&gt;</code><br>"
+            + words(t("You do not need this to apply block weights: see the accordion “LoRA Block Weight”.")),
             elem_id=name("help"),
         )
-        mode = gr.Radio(list(MODES), value=MODES[ANALYZER], type="index", label="Mode", elem_id=name("mode"))
+        mode = gr.Radio(list(MODES), value=MODES[ANALYZER], type="index", label=t("Mode"), elem_id=name("mode"))
         with gr.Column() as analyzer:
             with gr.Row():
                 span = text("range")
                 blocks = gr.Textbox(
                     known["blocks"].default, label=known["blocks"].label, elem_id=name("blocks"),
-                    placeholder="auto, 12ALL … 63ALL, EARLY, IN04-IN08,OUT01",
+                    placeholder=t("auto, 12ALL … 63ALL, EARLY, IN04-IN08,OUT01"),
                 )  # fmt: skip
                 seeds = gr.Number(
                     known["seeds"].default, precision=0, label=known["seeds"].label, elem_id=name("seeds")
@@ -234,7 +236,7 @@ class AnalyzerScript(scripts.Script):
                 swap = gr.Checkbox(known["swap_axes"].default, label=known["swap_axes"].label, elem_id=name("swap"))
             region = gr.Textbox(
                 known["region"].default, label=known["region"].label, elem_id=name("region"),
-                placeholder="left,top,right,bottom in percent: measures changes inside and outside of it",
+                placeholder=t("left,top,right,bottom in percent: measures changes inside and outside of it"),
             )  # fmt: skip
         if tab in self.page.regions:
             region.change(lambda text: text, [region], [self.page.regions[tab]], show_progress=False)

@@ -21,6 +21,7 @@ from lbw.core.presets import merged
 from lbw.core.selectors import select
 from lbw.core.steps import Span, parse_step
 from lbw.core.tag import LoraRequest, change_tag
+from lbw.core.texts import t
 from lbw.core.weights import parse_block_weights
 
 from .hook import Hook
@@ -103,7 +104,7 @@ class Axes:
                 try:
                     check(value)
                     if self._put_into(p, name, lambda request: request) is None:
-                        raise TagError(f"no LoRA {quote(name)} in the prompt" if name else "no LoRA in the prompt")
+                        raise TagError(f"no LoRA {quote(name)} in the prompt" if name else t("no LoRA in the prompt"))
                 except LbwError as error:
                     raise RuntimeError(f"{PREFIX}{label}: {error}") from error
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import gradio as gr
 
+from lbw.core.texts import t
 from lbw.hosts.patch import Patch
 
 from . import messages
@@ -91,8 +92,8 @@ class Field:
         """Create the field, then the host's buttons."""
         editor = self.editor
         self.box = gr.Textbox(
-            label="Block weights",
-            info="Inserted with the tag as lbw=…: a preset name, numbers, or 0,OUT00=1",
+            label=t("Block weights"),
+            info=t("Inserted with the tag as lbw=…: a preset name, numbers, or 0,OUT00=1"),
             elem_id=f"{getattr(editor, 'id_part', 'lora')}_lbw",
             max_lines=1,
         )

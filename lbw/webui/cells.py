@@ -17,6 +17,7 @@ from lbw.analysis.runner import SkippedError, StoppedError
 from lbw.analysis.session import Show
 from lbw.analysis.store import Rendered
 from lbw.core.errors import HostError
+from lbw.core.texts import t
 from lbw.files.user_presets import ROOT
 
 from . import generation
@@ -44,7 +45,7 @@ class WebuiRenderer:
         first = processed.index_of_first_image
         images = processed.images[first : first + len(processed.all_prompts)]
         if not images:
-            raise HostError("the WebUI returned no picture")
+            raise HostError(t("the WebUI returned no picture"))
         infotext = processed.infotexts[first] if len(processed.infotexts) > first else processed.info
         return Rendered(np.stack([np.asarray(image.convert("RGB")) for image in images]), infotext)
 

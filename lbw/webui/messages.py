@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from lbw.core.errors import LbwError
+from lbw.core.texts import t
 from lbw.hosts.unknown import has_loras
-from lbw.ui.markup import BAD, Text, message_view
+from lbw.ui.markup import BAD, message_view
 
 from . import generation
 
-TITLE = "LoRA Block Weight"
+TITLE = t("LoRA Block Weight")
 WARNINGS = "LBW warnings"
 log = logging.getLogger("lbw")
 
@@ -45,17 +46,22 @@ def host_notice(name: str) -> str:
     if not name:
         return ""
     if has_loras():
-        text: Text = (
-            "Block weights have no effect on this WebUI:", name, "is not known to this extension.",
-            "LoRAs are applied without them. Check for an update of this extension; if there is none, report this line "
-            "to its authors. Presets, the panel at the tag and the explanation of a tag still work.",
-        )  # fmt: skip
+        texts = [
+            t("Block weights have no effect on this WebUI: {name} is not known to this extension.", name=name),
+            t(
+                "LoRAs are applied without them. Check for an update of this extension; if there is none, report this "
+                "line to its authors. Presets, the panel at the tag and the explanation of a tag still work."
+            ),
+        ]
     else:
-        text = (
-            "Block weights have no effect on this WebUI:", name,
-            "has not loaded its built-in LoRA extension. Enable it under Extensions and restart the WebUI.",
-        )  # fmt: skip
-    return message_view(text, BAD)
+        texts = [
+            t(
+                "Block weights have no effect on this WebUI: {name} has not loaded its built-in LoRA extension.",
+                name=name,
+            ),
+            t("Enable it under Extensions and restart the WebUI."),
+        ]
+    return "".join(message_view(text, BAD) for text in texts)
 
 
 def answer(p: Any, processed: Any) -> None:

@@ -18,6 +18,7 @@ from lbw.analysis.cells import Cell
 from lbw.analysis.noise_scan import AT, Noise, kept_steps
 from lbw.analysis.runner import SkippedError, StoppedError
 from lbw.core.errors import HostError
+from lbw.core.texts import t
 from lbw.hosts.patch import Patch
 
 from .cells import WebuiRenderer
@@ -71,7 +72,7 @@ class NoiseProbe:
         self._source, self._calls = source, answer.calls
         noise = np.stack(answer.noise)
         if not np.isfinite(noise).all():
-            raise HostError("the model's prediction contains NaN; a higher precision may help")
+            raise HostError(t("the model's prediction contains NaN; a higher precision may help"))
         return noise
 
 

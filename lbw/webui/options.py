@@ -8,12 +8,13 @@ from typing import Any
 
 from lbw.core.elements import parse_elements
 from lbw.core.presets import parse_presets
+from lbw.core.texts import t
 
 ON_INVALID = "lbw_on_invalid"
 WITH_PREDECESSOR = "lbw_with_predecessor"
 PANEL = "lbw_panel"  # read by javascript/lbw_panel.js
-WARN, STOP = "warn", "stop"
-THIS, OTHER = "this extension", "the other extension"
+WARN, STOP = t("warn"), t("stop")
+THIS, OTHER = t("this extension"), t("the other extension")
 
 # The arguments of our predecessor, in its order, with their defaults.
 ARGUMENTS: tuple[tuple[str, Any], ...] = (
@@ -72,14 +73,14 @@ def register_settings() -> None:
 
     section = ("lbw", "LoRA Block Weight")
     options = {
-        ON_INVALID: shared.OptionInfo(WARN, "On invalid block weights", gr.Radio, {"choices": [WARN, STOP]}).info(
-            "warn: the LoRA is applied without them, with a message below the image; stop: no image is generated"
+        ON_INVALID: shared.OptionInfo(WARN, t("On invalid block weights"), gr.Radio, {"choices": [WARN, STOP]}).info(
+            t("warn: the LoRA is applied without them, with a message below the image; stop: no image is generated")
         ),
         WITH_PREDECESSOR: shared.OptionInfo(
-            THIS, "If sd-webui-lora-block-weight is also installed", gr.Radio, {"choices": [THIS, OTHER]}
-        ).info("which of the two handles block weights"),
-        PANEL: shared.OptionInfo(True, "Open the panel when the caret is in a LoRA tag", gr.Checkbox).info(
-            "Alt+L always opens it"
+            THIS, t("If sd-webui-lora-block-weight is also installed"), gr.Radio, {"choices": [THIS, OTHER]}
+        ).info(t("which of the two handles block weights")),
+        PANEL: shared.OptionInfo(True, t("Open the panel when the caret is in a LoRA tag"), gr.Checkbox).info(
+            t("Alt+L always opens it")
         ),
     }
     shared.options_templates.update(shared.options_section(section, options))

@@ -17,6 +17,7 @@ from lbw.core.errors import HostError
 from lbw.core.family import Architecture
 from lbw.core.presets import merged
 from lbw.core.tag import LoraRequest
+from lbw.core.texts import t
 from lbw.ui.folders import open_folder
 
 from .cells import WebuiRenderer
@@ -57,7 +58,7 @@ class PanelHost:
     def open_folder(self, folder: Path) -> None:
         """Show `folder` in the file manager, unless the WebUI is configured to hide its folders."""
         if getattr(shared.cmd_opts, "hide_ui_dir_config", False):
-            raise HostError("this WebUI hides its folders (--hide-ui-dir-config)")
+            raise HostError(t("this WebUI hides its folders (--hide-ui-dir-config)"))
         open_folder(folder)
 
     def output(self) -> Path:

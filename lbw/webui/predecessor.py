@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lbw.core.texts import t
+
 from .options import OTHER, THIS, WITH_PREDECESSOR, setting
 
 FILE = "lora_block_weight.py"
@@ -26,10 +28,11 @@ def advice(runner: Any) -> str:
     if not is_installed(runner):
         return ""
     working, idle = (OTHER, THIS) if is_in_charge(runner) else (THIS, OTHER)
-    return (
-        f"{FOLDER} is also installed, and both handle the same tags. Currently {working} is active and {idle} does "
-        f"nothing. Switch in Settings → LoRA Block Weight, or disable one of the two under Extensions."
-    )
+    return t(
+        "{other} is also installed, and both handle the same tags. Currently {working} is active and {idle} does "
+        "nothing. Switch in Settings → LoRA Block Weight, or disable one of the two under Extensions.",
+        other=FOLDER, working=working, idle=idle,
+    )  # fmt: skip
 
 
 def preset_folders(extensions: Path) -> list[Path]:

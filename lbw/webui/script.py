@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from functools import lru_cache
 from typing import Any
 
@@ -10,7 +9,9 @@ import gradio as gr
 from modules import extra_networks, processing, script_callbacks, scripts
 
 from lbw.core.errors import FileError
+from lbw.core.texts import t
 from lbw.files.user_presets import ROOT, PresetStore
+from lbw.ui.markup import words
 
 from . import generation, infotext, messages, predecessor
 from .analyzer import AnalyzerScript
@@ -117,27 +118,26 @@ class BlockWeightScript(scripts.Script):
         tab = "img2img" if is_img2img else "txt2img"
         runner = scripts.scripts_img2img if is_img2img else scripts.scripts_txt2img
         # Not the host's InputAccordion, which would switch block weights off when it is merely closed.
-        notice = messages.host_notice(hook.unknown())
+        notice, advice = messages.host_notice(hook.unknown()), predecessor.advice(runner)
         with gr.Accordion(messages.TITLE, open=bool(notice), elem_id=f"lbw_{tab}"):
             if notice:
                 gr.HTML(notice, elem_id=f"lbw_{tab}_notice")
-            enabled = gr.Checkbox(value=True, label="Active", elem_id=f"lbw_{tab}_active")
+            enabled = gr.Checkbox(value=True, label=t("Active"), elem_id=f"lbw_{tab}_active")
             gr.HTML(
-                # Sentences are separate from their examples: the WebUI translates element by element.
-                "Write block weights in the prompt, as a preset name, as numbers or by block: "
-                "<code>&lt;lora:name:1:lbw=PRESET&gt;</code> <code>lbw=1,0,0,…</code> <code>lbw=0,OUT00=1</code>"
-                "<br>To see what each block does, choose “LoRA Block Weight” in the “Script” list."
-                "<br>" + html.escape(predecessor.advice(runner)),
+                words(t("Write block weights in the prompt, as a preset name, as numbers or by block:"))
+                + " <code>&lt;lora:name:1:lbw=PRESET&gt;</code> <code>lbw=1,0,0,…</code> <code>lbw=0,OUT00=1</code><br>"
+                + words(t("To see what each block does, choose “LoRA Block Weight” in the “Script” list."))
+                + (f"<br>{words(advice)}" if advice else ""),
                 elem_id=f"lbw_{tab}_help",
             )
             with gr.Row():
                 names = gr.Textbox(
-                    value=_names, label="Presets", lines=2, interactive=False, elem_id=f"lbw_{tab}_names", scale=4
+                    value=_names, label=t("Presets"), lines=2, interactive=False, elem_id=f"lbw_{tab}_names", scale=4
                 )
-                reload_names = gr.Button("Reload Tags", elem_id=f"lbw_{tab}_reload", scale=1)
+                reload_names = gr.Button(t("Reload Tags"), elem_id=f"lbw_{tab}_reload", scale=1)
             reload_names.click(fn=_names, inputs=[], outputs=[names])
             # The panels of the tab are moved here while this is open (javascript/lbw_places.js).
-            with gr.Accordion("Analyze, Presets, Tuner", open=False, elem_id=f"lbw_{tab}_panels_part"):
+            with gr.Accordion(t("Analyze, Presets, Tuner"), open=False, elem_id=f"lbw_{tab}_panels_part"):
                 gr.Column(elem_id=f"lbw_{tab}_panels", elem_classes=["lbw-place"])
             hidden = {
                 name: gr.Textbox(value=default, visible=False, elem_id=f"lbw_{tab}_{name}")

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from lbw.analysis.sessions import Sessions
+from lbw.core.texts import t
 from lbw.ui.analyze import analyze_panel
 from lbw.ui.block_map import block_map_panel
 from lbw.ui.gradio_versions import Updates, Values, listen, tooltips
@@ -20,6 +21,9 @@ from lbw.ui.weights import weights_panel
 from .messages import TITLE, host_notice
 from .page import FIELDS, TABS
 from .panel_host import PanelHost
+
+TAKE = {"txt2img": t("Take from txt2img"), "img2img": t("Take from img2img")}
+"""What the buttons say, by the host's tab."""
 
 
 class Tab:
@@ -42,16 +46,16 @@ class Tab:
             if notice := host_notice(self.host.hook.unknown()):
                 gr.HTML(notice, elem_id="lbw_notice")
             with gr.Tabs(elem_id="lbw_tabs"):
-                analyze_tab = gr.Tab("Analyze", elem_id="lbw_tab_analyze")
-                with gr.Tab("Presets", elem_id="lbw_tab_presets"):
+                analyze_tab = gr.Tab(t("Analyze"), elem_id="lbw_tab_analyze")
+                with gr.Tab(t("Presets"), elem_id="lbw_tab_presets"):
                     editor = presets_panel(self.store)
-                    with gr.Tab("Make weights", elem_id="lbw_tab_weights"):
+                    with gr.Tab(t("Make weights"), elem_id="lbw_tab_weights"):
                         weights_panel(editor, self.host.loaded, self.host.hook)
-                    with gr.Tab("Block map", elem_id="lbw_tab_map"):
+                    with gr.Tab(t("Block map"), elem_id="lbw_tab_map"):
                         block_map_panel(self.host.hook, self.host.loaded, self.host.model_file)
-                    with gr.Tab("Elemental presets", elem_id="lbw_tab_elements"):
+                    with gr.Tab(t("Elemental presets"), elem_id="lbw_tab_elements"):
                         presets_panel(self.store, "elements")
-                with gr.Tab("Tuner", elem_id="lbw_tab_tuner"):
+                with gr.Tab(t("Tuner"), elem_id="lbw_tab_tuner"):
                     tuner_buttons = self._take_buttons("tuner")
                     tuner = tuner_panel(self.host, self.store, editor, self.host.hook)
                     hints_panel(self.store, tuner)
@@ -67,9 +71,9 @@ class Tab:
     def _take_buttons(self, panel: str) -> dict[str, Any]:
         """Return the buttons that copy the fields from the host's own tabs."""
         with gr.Row():
-            buttons = {tab: gr.Button(f"Take from {tab}", elem_id=f"lbw_{panel}_take_{tab}") for tab in TABS}
+            buttons = {tab: gr.Button(TAKE[tab], elem_id=f"lbw_{panel}_take_{tab}") for tab in TABS}
         texts = {
-            f"lbw_{panel}_take_{tab}": "Copies the prompt, size, steps, CFG scale, sampler and last seed from there."
+            f"lbw_{panel}_take_{tab}": t("Copies the prompt, size, steps, CFG scale, sampler and last seed from there.")
             for tab in TABS
         }
         tooltips(texts)

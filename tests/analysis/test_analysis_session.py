@@ -48,7 +48,7 @@ def test_it_writes_its_figures_and_pictures(host: PaintingHost) -> None:
     assert sorted(path.name for path in session.folder.iterdir()) == names
     assert sorted(session.files) == [session.folder / name for name in names]
     assert session.suggestion.verdicts == {"IN04": "needed", "IN08": "unknown", "OUT00": "not needed"}
-    assert session.messages == [Message(("Done:", 4, "pictures rendered,", 0, "reused."), INFO)]
+    assert session.messages == [Message("Done: 4 pictures rendered, 0 reused.", INFO)]
     with Image.open(session.folder / "grid.png") as grid:
         assert grid.info["parameters"] == "seed 5"
     rows = list(csv.DictReader((session.folder / "analysis.csv").open(encoding="utf-8")))

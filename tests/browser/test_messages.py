@@ -39,7 +39,10 @@ def show(open_page: Callable[[str], Any]) -> Callable[..., Any]:
 @pytest.mark.parametrize("language", ["ja_JP", "ko_KR", "pt_BR", "zh_CN", "zh_TW"])
 def test_every_message_is_told_from_all_others_by_what_it_says_itself(show: Callable[..., Any], language: str) -> None:
     page = show("", language)
-    values = {text: {name: f"<{name}>" for name in words.placeholders(text)} for text in TEMPLATES}
+    values = {
+        text: {name: "1,234" if name == "count" else f"<{name}>" for name in words.placeholders(text)}
+        for text in TEMPLATES
+    }
     assert len(TEMPLATES) > 50
     said = [text.format(**values[text]) for text in TEMPLATES]
     meant = [table(language)[text].format(**values[text]) for text in TEMPLATES]
@@ -63,7 +66,7 @@ def test_a_message_that_comes_later_is_translated_with_signs_of_patterns_in_its_
         """() => {
             const message = document.createElement("div");
             message.className = "lbw-message";
-            message.innerHTML = "<span>✗</span> <span></span>";
+            message.innerHTML = "<span>✗</span> <span class='lbw-text'></span>";
             message.lastChild.textContent = 'LoRA "$1 (.*) {name}" was not found';
             document.querySelector("main").append(message);
         }"""
@@ -72,5 +75,5 @@ def test_a_message_that_comes_later_is_translated_with_signs_of_patterns_in_its_
 
 
 def test_an_english_page_shows_messages_as_they_are(show: Callable[..., Any]) -> None:
-    page = show("<div class='lbw-message'><span>LoRA x was not found</span></div>", None)
+    page = show("<div class='lbw-message'><span class='lbw-text'>LoRA x was not found</span></div>", None)
     expect(page.locator(".lbw-message")).to_have_text("LoRA x was not found")

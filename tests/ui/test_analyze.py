@@ -51,11 +51,11 @@ def waiting(host: Any, **options: Any) -> AnalysisSession:
 
 
 def test_messages_are_shown_as_grave_as_they_are() -> None:
-    said = [Message("Fine."), Message(("Not", 1, HOSTILE), WARNING), Message("Bad.", ERROR)]
+    said = [Message("Fine."), Message(f"Not {HOSTILE}", WARNING), Message("Bad.", ERROR)]
     shown = messages_view(said)
     kinds = re.findall(r'lbw-message lbw-(\w+)" role="(\w+)"', shown)
     assert kinds == [("good", "status"), ("remark", "status"), ("bad", "alert")]
-    assert "<span>Not</span> <span>1</span> <span>&lt;img" in shown
+    assert ">Not &lt;img" in shown
     assert "<img" not in shown
 
 
@@ -67,13 +67,14 @@ def test_a_quick_scan_shows_that_it_has_no_pictures(host: PaintingHost) -> None:
 def test_one_block_is_shown_with_its_pictures_and_its_figure(host: PaintingHost) -> None:
     view = block_view(analyzed(host), "IN04", Sample(5))
     assert view.count("<figure") == 5  # four pictures, and two that are compared
-    assert "<span>seed 5</span> <span>·</span> <span>changed:</span> <span>10.000 %</span>" in view
+    assert ">seed 5</span>" in view
+    assert ">changed: 10.000 %</span>" in view
 
 
 def test_a_block_whose_picture_failed_says_why(host: PaintingHost) -> None:
     host.fails = lambda cell: "IN08=0," in cell.weights
     view = block_view(analyzed(host), "IN08", Sample(5))
-    assert "<span>IN08:</span> <span>RuntimeError: out of memory</span>" in view
+    assert ">IN08: RuntimeError: out of memory</span>" in view
 
 
 def test_blocks_that_were_not_measured_are_told_apart_from_those_that_are_not_needed(host: PaintingHost) -> None:
@@ -81,8 +82,8 @@ def test_blocks_that_were_not_measured_are_told_apart_from_those_that_are_not_ne
     session = analyzed(host, blocks="IN04,IN08")
     view = results_view(session)
     assert re.findall(r'lbw-verdict lbw-([\w-]+)"', view) == ["needed", "not-measured"]
-    assert "<span>–</span> <span>not measured</span>" in view
-    assert "<span>Not measured, so they stay at 1:</span> <span>IN08 OUT00</span>" in view
+    assert '– <span class="lbw-text">not measured</span>' in view
+    assert ">Not measured, so they stay at 1: IN08 OUT00</span>" in view
     assert session.figures()["suggestion"]["blocks"] == {"IN04": "needed", "IN08": "not measured"}
 
 
@@ -101,7 +102,7 @@ def test_the_progress_says_what_is_done_and_how_long_it_takes(host: PaintingHost
     session.done, session.total = 3, 12
     session._show(3, 12, 90.0)
     assert 'aria-valuetext="3 / 12 pictures · time left: 1 min 30 s"' in progress_view(session)
-    assert "<span>12</span> <span>pictures</span> <span>·</span> <span>time left:</span>" in progress_view(session)
+    assert ">3 / 12 pictures</span>" in progress_view(session)
     session.stop()
     assert "stopping after this picture" in progress_view(session)
     host.go.set()

@@ -1,14 +1,13 @@
 """The files of `localizations/`: every text of the code, and nothing else, in each language.
 
 Texts are marked with `t` where they stand (`lbw/core/texts.py`); those with names and numbers in them are put into the
-page's language by `javascript/lbw_messages.js`. What the panels say is not marked yet: it comes in parts, words apart
-from numbers and names (`lbw/ui/markup.py`), because the WebUI looks up whole texts only. Out of scope are errors that
-hold values and are not marked, and parts of f-strings but for those that `tests/words.py` lists in `MORE`.
+page's language by `javascript/lbw_messages.js`.
 """
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,47 +86,43 @@ def test_a_field_that_guides_name_can_be_recognised(language: str, label: str) -
     assert label in read(language)[label]
 
 
-def test_what_the_search_cannot_follow_is_still_in_the_code() -> None:
-    assert not words.stale()
+@pytest.mark.parametrize("path", sorted((words.ROOT / "lbw").rglob("*.py")), ids=lambda path: path.stem)
+def test_what_a_file_shows_is_marked(path: Path) -> None:
+    assert not list(words.unmarked(path.read_text(encoding="utf-8")))
 
 
-def test_the_search_finds_texts_of_each_kind() -> None:
-    """One of each kind: should the search break, the files would not be called complete."""
+def test_a_text_without_a_mark_is_found() -> None:
+    code = """
+gr.Button("Save it")
+gr.Button(value="Load it")
+gr.Textbox("as it was", label="Its name", elem_id="name")
+gr.Textbox(label="for nobody", visible=False)
+raise WeightsError("this is wrong")
+message_view(t("All is well."))
+message_view("All is over.")
+"""
+    assert [text for _, text in words.unmarked(code)] == [
+        "Save it", "Load it", "Its name", "this is wrong", "All is over.",
+    ]  # fmt: skip
+
+
+def test_a_mark_is_found_wherever_it_stands() -> None:
+    code = """
+A, B = t("one"), t("two {count} three", count=4)
+f"<b>{t('four')}</b>"
+OptionInfo(True, t("five")).info(t("six"))
+"""
+    assert sorted(words.marked(code)) == ["(six)", "five", "four", "one", "two {count} three"]
+
+
+def test_a_script_s_texts_are_found() -> None:
     found = words.texts()
     kinds = {
-        "label": "difference threshold", "button": "Save Presets", "info": "of the step",
-        "placeholder": "left,top,right,bottom in percent: measures changes inside and outside of it",
-        "tab": "Make weights", "accordion": "Hints: reference weights", "title": "LoRA Block Weight",
-        "setting": "On invalid block weights", "setting's remark": "(Alt+L always opens it)",
-        "choice": "warn", "imported choice": "black", "tooltip": "Sets every slider to 0.", "heading": "architecture",
-        "text beside code": "Write block weights in the prompt, as a preset name, as numbers or by block:",
         "word()": "as written below", "word() with a parenthesis": "Close (Esc)", "field()": "From step",
         "button()": "The LoRA applies uniformly", "WORDS": "not allowed in a tag", "STATES": "between zero and one",
-        "message": "Nothing is running.", "message of a choice": "The prompt has no tag with XYZ.",
-        "part of a message": "Accepted:", "part of a variable": "time left:", "part that is added": "not saved yet",
-        "sentence and its kind":
-            "Done: measured how much each block changes the predicted noise; no pictures were rendered.",
-        "one and many": "problems", "title in HTML": "Go to this line", "verdict": "not needed", "layout": "one number",
-        "remark of the check": "is ignored: a later preset has the same name", "its problem": "is not valid",
-        "error of a panel": "There is no suggestion yet: press Analyze",
-        "error of a room below": "the mask is empty; paint the region white and leave the rest black",
-        "error with an example": "no tag with lbw=XYZ in the prompt; write it in the tag of the LoRA to analyze: "
-        "<lora:name:1:lbw=XYZ>",
     }  # fmt: skip
     assert not {kind: text for kind, text in kinds.items() if text not in found}
 
 
-def test_what_holds_a_value_is_a_text_to_translate_where_it_is_marked_and_nowhere_else() -> None:
-    every = {text for path in words.python_files(["lbw"]) for text in words.marked(path)}
-    assert not [text for text in words.texts() if "{" in text and text not in every]
-    assert not {"IN04", "·", "/"} & set(words.texts())
-
-
 def test_examples_are_not_translated() -> None:
     assert not {"MYSTYLE", "0,OUT00=1", "1", "–"} & set(words.texts())
-
-
-def test_pieces_are_the_texts_between_tags_as_the_page_has_them() -> None:
-    assert words.pieces("One <b>two</b> &amp; three: <code>&lt;lora:a&gt;</code><br> four") == [
-        "One", "two", "& three:", "four",
-    ]  # fmt: skip
