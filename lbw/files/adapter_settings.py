@@ -41,9 +41,9 @@ def settings(path: Path, header: Header, keys: Keys) -> Settings:
     is_of_peft = any(key.startswith(_PREFIX) for key in every)
     if not is_of_peft and not any(".lora_A" in key for key in every):
         return Settings()
+    source = "its metadata"
     try:
         configs = configs_in(header.metadata)
-        source = "its metadata"
         if not configs:
             source = f"the {CONFIG_NAME} beside it"
             beside = config_beside(path)

@@ -79,6 +79,11 @@ def test_a_file_of_trainers_that_write_no_alpha_on_purpose_needs_no_remark(tmp_p
     assert written(tmp_path, prefix="unet.").remarks == ()
 
 
+def test_metadata_of_diffusers_that_is_not_valid_is_told(tmp_path: Path) -> None:
+    file = written(tmp_path, metadata={"lora_adapter_metadata": "{"})
+    assert file.remarks == ("its metadata is not valid JSON; the scale is unknown, and 1 is used",)
+
+
 def test_what_diffusers_writes_into_the_metadata_is_read_by_component(tmp_path: Path) -> None:
     lora_base = pytest.importorskip("diffusers.loaders.lora_base")
     configs = {"unet": {"r": 4, "lora_alpha": 8}, "text_encoder": {"r": 2, "lora_alpha": 6}}
