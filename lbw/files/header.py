@@ -60,6 +60,8 @@ def read_header(path: str | Path) -> Header:
             text = file.read(length)
     except OSError as error:
         raise FileError(t("{path} cannot be read: {reason}", path=path, reason=error.strerror or error)) from error
+    except ValueError as error:
+        raise FileError(impossible_name(path)) from error
     try:
         entries = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -80,6 +82,11 @@ def read_header(path: str | Path) -> Header:
         spans.append((begin, end, name))
     _check_spans(path, spans, size - 8 - length)
     return Header(shapes, dtypes, {str(key): str(value) for key, value in metadata.items()})
+
+
+def impossible_name(path: Path) -> str:
+    """Return the message for a path with characters that this system allows in no file's name."""
+    return t("{path} cannot be the name of a file; check it for invalid characters", path=ascii(str(path)))
 
 
 def _tensor(path: Path, name: str, entry: Any) -> tuple[int, int, tuple[int, ...], str]:

@@ -15,7 +15,7 @@ from lbw.core.errors import FileError
 from lbw.core.family import Architecture
 
 from .adapter_settings import Settings, settings
-from .header import Header, read_header
+from .header import Header, impossible_name, read_header
 from .parameters import check, unused
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ class LoraFile:
                     yield module, tensors | {name: torch.tensor(number) for name, number in added.items()}
         except (OSError, SafetensorError) as error:
             raise FileError(f"{self.path} cannot be read: {error}") from error
+        except ValueError as error:
+            raise FileError(impossible_name(self.path)) from error
 
     def _check_types(self) -> None:
         """Raise where tensors are of types that nothing can be computed with; single numbers may be whole ones."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,16 @@ def test_numbers_of_a_type_that_is_no_lora_s_are_named(dtype: str, bits: int, tm
     path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(place))
     with pytest.raises(FileError, match=f"of type {dtype},.* in 2 tensors: {NAME}"):
         read_changes(open_lora(path))
+
+
+@pytest.mark.parametrize("name", ["a\0b.safetensors", "a\ud800.safetensors"])
+def test_a_name_that_no_file_can_have_is_told(name: str, tmp_path: Path) -> None:
+    with pytest.raises(FileError) as told:
+        open_lora(tmp_path / name)
+    assert ascii(str(tmp_path / name)) in str(told.value)
+    whole = open_lora(write(tmp_path / "a.safetensors", LORA))
+    with pytest.raises(FileError):
+        list(replace(whole, path=tmp_path / name).parameters())
 
 
 NAMES = (
