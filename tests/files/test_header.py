@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from lbw.core import limits
 from lbw.core.errors import FileError
 from lbw.files.header import Header, read_header
 
@@ -76,8 +77,8 @@ GOOD = {"a": entry(0, 4, [1])}
         (content([]), "not a JSON object"),
         (content("text"), "not a JSON object"),
         (content({"__metadata__": [1]}), "its metadata"),
-        (content({"a": entry(0, 4, [1]), "b": entry(2, 6, [1])}, bytes(6)), "overlaps"),
-        (content({"a": entry(0, 4, [1]), "b": entry(6, 10, [1])}, bytes(10)), "gap"),
+        (content({"a": entry(0, 4, [1]), "b": entry(2, 6, [1])}, bytes(6)), "tensor 'b' overlaps"),
+        (content({"a": entry(0, 4, [1]), "b": entry(6, 10, [1])}, bytes(10)), "'b' overlaps another or leaves a gap"),
         (content({"a": entry(4, 8, [1])}, bytes(8)), "gap"),
         (content({"a": entry(0, 8, [1])}, bytes(8)), "'a'"),
         (content({"a": entry(0, 4, [2, 2], "F16")}, bytes(4)), "'a'"),
@@ -98,6 +99,16 @@ def test_what_is_no_safetensors_file_is_named_with_the_reason(read: Any, data: b
         read(data)
     assert "some.safetensors" in str(failure.value)
     assert reason in str(failure.value)
+
+
+def test_a_name_and_a_shape_may_be_as_long_as_the_limits_say_and_no_longer(read: Any) -> None:
+    most, axes = limits.TENSOR_NAME_CHARACTERS, limits.TENSOR_DIMENSIONS
+    assert read(content({"n" * most: entry(0, 4, [1])}, bytes(4))).shapes == {"n" * most: (1,)}
+    assert read(content({"a": entry(0, 4, [1] * axes)}, bytes(4))).shapes == {"a": (1,) * axes}
+    with pytest.raises(FileError, match=f"name of {most + 1:,} characters"):
+        read(content({"n" * (most + 1): entry(0, 4, [1])}, bytes(4)))
+    with pytest.raises(FileError, match="'a' is invalid"):
+        read(content({"a": entry(0, 4, [1] * (axes + 1))}, bytes(4)))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -120,6 +120,16 @@ def test_what_the_hosts_list_of_loras_prints_is_the_plain_name(a1111: Any) -> No
     assert a1111.networks.loaded_networks[0].name != "a"
 
 
+def test_the_hosts_list_of_loras_has_the_strengths_and_the_rank_of_each_tag(a1111: Any) -> None:
+    a1111.paint("<lora:a:0.8:0.25:lbw=0.5><lora:a:0.4:0.5:2:lbw=0.5><lora:b:0.3>")
+    loaded = a1111.networks.loaded_networks
+    assert [(n.te_multiplier, n.unet_multiplier, n.dyn_dim) for n in loaded] == [
+        (0.8, 0.25, None),
+        (0.4, 0.5, 2),
+        (0.3, 0.3, None),
+    ]
+
+
 def test_pictures_without_block_weights_are_left_to_the_host_alone(a1111: Any) -> None:
     a1111.paint("<lora:a:1><lora:b:0.5>", "", "<lora:a:1>")
     assert a1111.networks.loaded_networks == [a1111.networks.networks_in_memory["a"]]

@@ -100,6 +100,19 @@ def test_what_the_host_made_is_kept_untouched_beside_our_clones(world: Any) -> N
     assert world.model_data.sd_model.forge_objects_after_applying_lora.unet is made
 
 
+def test_the_text_encoders_are_not_loaded_again_while_only_weights_of_the_denoiser_change(world: Any) -> None:
+    if world.title == "AUTOMATIC1111":
+        pytest.skip("has no patchers")
+
+    def clip(tag: str) -> Any:
+        world.paint(tag)
+        return world.model_data.sd_model.forge_objects_after_applying_lora.clip
+
+    before = clip("<lora:a:1:lbw=1,OUT=0>")  # the host loads another patcher than the one in use
+    assert clip("<lora:a:1:lbw=1,OUT=0.5>") is before
+    assert clip("<lora:a:1:lbw=1,OUT=0.5,BASE=0.5>") is not before
+
+
 def test_weights_that_are_updated_in_place_are_switched_and_given_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,6 +112,8 @@ def python_files(paths: Sequence[str]) -> list[str]:
     """Return the files that can be mutated among `paths`, files and folders; all of the four rooms by default."""
     found: list[str] = []
     for path in [(ROOT / path).resolve() for path in paths or ROOMS]:
+        if not path.exists():
+            raise SystemExit(f"{path} does not exist")
         names = sorted(path.rglob("*.py")) if path.is_dir() else [path]
         found += [name.relative_to(ROOT).as_posix() for name in names]
     outside = [name for name in found if not name.startswith(tuple(f"{room}/" for room in ROOMS))]

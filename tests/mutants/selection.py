@@ -45,7 +45,10 @@ TABLE = {
         ("tests/files", "tests/analysis/test_changes.py", "tests/hosts/test_layers.py"), _QUICK
     ),
     "lbw/files/": Selection(("tests/files",), _QUICK),
-    "lbw/hosts/standalone.py": Selection(("tests/studio/test_standalone.py", "tests/studio/test_bad_input.py")),
+    "lbw/hosts/standalone.py": Selection(
+        ("tests/studio/test_library.py", "tests/studio/test_standalone.py", "tests/studio/test_pipelines.py"),
+        "not Steps and not modular and not size",
+    ),
     "lbw/hosts/pipelines.py": Selection(("tests/studio/test_pipelines.py", "tests/studio/test_standalone.py")),
     "lbw/hosts/layers.py": Selection(("tests/hosts/test_layers.py", "tests/studio/test_standalone.py")),
     "lbw/hosts/a1111.py": Selection(_LAWS, "(a1111 or AUTOMATIC1111) and not layers"),
