@@ -69,6 +69,7 @@ GOOD = {"a": entry(0, 4, [1])}
         (b"\x02\0\0", "it has only 3 bytes"),
         (content(GOOD, bytes(4), length=1 << 63), "9223372036854775808 bytes"),
         (content(GOOD, bytes(4))[:20], "truncated"),
+        (content(GOOD)[:-3], "truncated: its header"),
         (content(GOOD, bytes(3)), "truncated: its tensors need 4 bytes, but it has 3"),
         (content(GOOD, bytes(5)), "1 extra bytes"),
         (content(b"\xff\xfe"), "not valid JSON"),
@@ -109,6 +110,16 @@ def test_a_name_and_a_shape_may_be_as_long_as_the_limits_say_and_no_longer(read:
         read(content({"n" * (most + 1): entry(0, 4, [1])}, bytes(4)))
     with pytest.raises(FileError, match="'a' is invalid"):
         read(content({"a": entry(0, 4, [1] * (axes + 1))}, bytes(4)))
+
+
+def test_a_file_of_more_tensors_than_the_limit_is_refused_with_both_numbers(
+    read: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "TENSORS", 3)
+    names = {name: entry(0, 0, [0]) for name in "abcd"}
+    assert len(read(content({name: names[name] for name in "abc"})).shapes) == 3
+    with pytest.raises(FileError, match="4 tensors; the limit is 3"):
+        read(content(names))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -68,10 +68,12 @@ def test_a_kind_that_looks_at_the_weight_sees_all_of_it_in_the_originals_order(s
 def test_a_part_changes_its_layer_alone_and_goes_again(split: Whole) -> None:
     parameters = lora(2)
     with torch.no_grad():
-        split.merge([(1.0, ("k",), parameters)])
+        assert split.merge([]) == 0
+        assert split.merge([(1.0, ("k",), parameters)]) == 1
         torch.testing.assert_close(added(of(split, "k")), product(parameters))
         assert not any(of(split, part).is_changed for part in "qv")
         assert split.merge([(1.0, ("v",), parameters)]) == 2
+        assert split.merge([(2.0, ("v",), parameters)]) == 1  # k has its base already
     assert torch.equal(of(split, "k").parameter, of(split, "k").base()[0])
 
 
@@ -132,6 +134,55 @@ def test_a_part_whose_rows_cannot_be_told_has_no_place() -> None:
     whole = Whole(("q", "k", "v"), [((), layer(10))])
     assert whole.rows(("k",), lora(2)) is None
     assert whole.rows(("q",), lora(6)) is None
+    assert whole.rows(("k",)) is None
+    assert whole.rows(("mlp",)) is None
+    # Beside q, k and v of four rows there would be two for the last part, which is the highest.
+    assert Whole(("q", "k", "v", "mlp"), [((), layer(14))]).rows(("q",), lora(4)) is None
+
+
+@pytest.mark.parametrize("part", ["weight", "bias"])
+def test_changes_are_summed_in_float32_and_rounded_once(part: str) -> None:
+    module = torch.nn.Linear(1, 1, dtype=torch.float16)
+    module.weight.data.zero_()
+    module.bias.data.zero_()
+    whole = Whole((), [((), Layer(module))])
+    changes = []
+    for number in (2048.0, 1.0, -2048.0):  # the first two make 2048 in float16
+        diff = {"diff": torch.zeros(1, 1), "diff_b": torch.zeros(1)}
+        diff["diff" if part == "weight" else "diff_b"].fill_(number)
+        changes.append((1.0, (), diff))
+    with torch.no_grad():
+        whole.merge(changes)
+    assert getattr(module, part).item() == 1.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.bfloat16])
+def test_a_weight_of_few_bits_takes_a_change_and_gives_it_back(dtype: Any) -> None:
+    module = torch.nn.Linear(2, 2, bias=False)
+    module.weight = torch.nn.Parameter(torch.tensor([[1.0, -2.0], [0.5, 4.0]]).to(dtype), requires_grad=False)
+    whole = Whole((), [((), Layer(module))])
+    whole.merge([(0.5, (), {"diff": torch.tensor([[2.0, 2.0], [1.0, 0.0]])})])
+    assert module.weight.float().tolist() == [[2.0, -1.0], [1.0, 4.0]]
+    whole.restore()
+    assert module.weight.float().tolist() == [[1.0, -2.0], [0.5, 4.0]]
+
+
+def test_the_base_of_a_module_is_put_together_from_its_layers_in_the_originals_order(split: Whole) -> None:
+    weights = {part: of(split, part).base()[0].clone() for part in "qkv"}
+    with torch.no_grad():
+        split.merge([(1.0, (), lora(10))])
+    for parts in ((), ("k",), ("v", "q")):
+        found = split.base(parts)
+        assert found is not None
+        assert torch.equal(found, torch.cat([weights[part] for part in parts or "qkv"]))
+    assert split.base(("k", "mlp")) is None
+
+
+def test_the_base_of_a_part_is_its_rows_of_a_fused_layer() -> None:
+    fused = layer(12)
+    found = Whole(("q", "k", "v"), [((), fused)]).base(("k",))
+    assert found is not None
+    assert torch.equal(found, fused.base()[0][4:8])
 
 
 def test_a_pipeline_without_one_of_the_parts_has_no_place_for_the_whole(split: Whole) -> None:

@@ -44,6 +44,8 @@ TABLE = {
     "lbw/files/delta.py": Selection(
         ("tests/files", "tests/analysis/test_changes.py", "tests/hosts/test_layers.py"), _QUICK
     ),
+    "lbw/files/header.py": Selection(("tests/files/test_header.py",)),
+    "lbw/files/atomic.py": Selection(("tests/files/test_atomic.py", "tests/files/test_user_presets.py"), _QUICK),
     "lbw/files/": Selection(("tests/files",), _QUICK),
     "lbw/hosts/standalone.py": Selection(
         ("tests/studio/test_library.py", "tests/studio/test_standalone.py", "tests/studio/test_pipelines.py"),
