@@ -77,10 +77,10 @@ class LoraFile:
                     self._check(module, tensors)
                     added = self.settings.added.get(module, {})
                     yield module, tensors | {name: torch.tensor(number) for name, number in added.items()}
-        except (OSError, SafetensorError) as error:
-            raise FileError(f"{self.path} cannot be read: {error}") from error
-        except ValueError as error:
+        except UnicodeError as error:
             raise FileError(impossible_name(self.path)) from error
+        except (OSError, ValueError, SafetensorError) as error:
+            raise FileError(f"{self.path} cannot be read: {error}") from error
 
     def _check_types(self) -> None:
         """Raise where tensors are of types that nothing can be computed with; single numbers may be whole ones."""
