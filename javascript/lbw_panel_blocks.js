@@ -16,7 +16,7 @@ const lbwPanelBlocks = (() => {
     /** @type {Record<LbwState, string>} */
     const STATES = {
         zero: "zero", one: "one", between: "between zero and one", negative: "negative", above: "above one",
-        random: "random, drawn from the seed", other: "not a plain number",
+        random: "drawn from the seed", other: "not a plain number",
     };
     const WORDS = { untouched: "this LoRA has nothing in this block" };
 

@@ -66,7 +66,7 @@ class AnalyzePanel(AnalyzeControls):
         self._wire()
 
     def _wire(self) -> None:
-        shown = {self.shown_seed, self.is_masked}
+        shown = {self.shown_source, self.is_masked}
         on_page_load(self._opened, {self.lora, *self.views})
         listen(self.lora.input, self._tagged, {self.prompt, self.lora}, {self.prompt})
         asked = {*self.fields.values(), self.painted, *shown}
@@ -77,9 +77,9 @@ class AnalyzePanel(AnalyzeControls):
         for slider in (self.low, self.high):
             listen(slider.input, self._sorted, {self.low, self.high}, sorted_again)
         listen(self.automatic.click, self._automatic, outputs=sorted_again)
-        listen(self.pick.input, self._picked, {self.pick, self.shown_seed}, {self.block, self.large})
-        listen(self.block.input, self._block_shown, {self.block, self.shown_seed}, {self.large})
-        listen(self.shown_seed.input, self._seed_shown, {self.block, *shown}, {self.large, self.grid, self.mask})
+        listen(self.pick.input, self._picked, {self.pick, self.shown_source}, {self.block, self.large})
+        listen(self.block.input, self._block_shown, {self.block, self.shown_source}, {self.large})
+        listen(self.shown_source.input, self._source_shown, {self.block, *shown}, {self.large, self.grid, self.mask})
         listen(self.is_masked.change, self._masked, shown, {self.mask_part, self.mask})
         listen(self.to_tuner.click, self._to_tuner, self.tuner.inputs, {self.message, *self.tuner.outputs})
         saved = {self.name, *self.presets.inputs}
@@ -97,7 +97,7 @@ class AnalyzePanel(AnalyzeControls):
 
     def _analyze(self, values: Values) -> Iterator[Updates]:
         """Start an analysis, or follow the running one; yield updates of the page."""
-        shown, message = values[self.shown_seed], ""
+        shown, message = values[self.shown_source], ""
         session = self.latest
         if session is None or session.over.is_set():
             try:
@@ -204,17 +204,17 @@ class AnalyzePanel(AnalyzeControls):
         label = (values[self.pick] or "").rpartition("\n")[0]
         if self.latest is None or label not in _labels(self.latest):
             return {self.block: gr.update()}
-        return {self.block: label, self.large: self._block_view(label, values[self.shown_seed])}
+        return {self.block: label, self.large: self._block_view(label, values[self.shown_source])}
 
     def _block_shown(self, values: Values) -> Updates:
-        return {self.large: self._block_view(values[self.block], values[self.shown_seed])}
+        return {self.large: self._block_view(values[self.block], values[self.shown_source])}
 
     def _block_view(self, label: str | None, shown: Any) -> str:
         session = self.latest
         return block_view(session, label, _sample(session, shown)) if session is not None and label else ""
 
-    def _seed_shown(self, values: Values) -> Updates:
-        session, shown = self.latest, values[self.shown_seed]
+    def _source_shown(self, values: Values) -> Updates:
+        session, shown = self.latest, values[self.shown_source]
         return {
             self.large: self._block_view(values[self.block], shown),
             self.grid: _grid(session, shown) if session else "",
@@ -225,7 +225,7 @@ class AnalyzePanel(AnalyzeControls):
         is_masked = bool(values[self.is_masked])
         return {
             self.mask_part: gr.update(visible=is_masked),
-            self.mask: _source(self.latest, values[self.shown_seed], is_masked),
+            self.mask: _source(self.latest, values[self.shown_source], is_masked),
         }
 
     # What to do with it --------------------------------------------------------------------------
@@ -338,7 +338,7 @@ class AnalyzePanel(AnalyzeControls):
         label = session.settings.label(_sample(session, shown))
         return {
             self.block: gr.update(choices=_labels(session)),
-            self.shown_seed: gr.update(choices=samples, value=label),
+            self.shown_source: gr.update(choices=samples, value=label),
         }
 
     def _downloads(self, session: AnalysisSession) -> Any:

@@ -156,8 +156,8 @@ class AnalyzeControls:
                     info=t("shown at full size; or click a row of the table"),
                     elem_id=_id("block"),
                 )
-                self.shown_seed = gr.Dropdown(
-                    [], label=t("Seed shown"), info=t("at full size and in the grid"), elem_id=_id("shown_seed")
+                self.shown_source = gr.Dropdown(
+                    [], label=t("Source shown"), info=t("at full size and in the grid"), elem_id=_id("shown_source")
                 )
             self.large = gr.HTML(elem_id=_id("large"))
             self.grid = gr.HTML(elem_id=_id("grid"))
@@ -189,7 +189,7 @@ class AnalyzeControls:
         }  # fmt: skip
         self.views = {
             self.message, self.progress, self.table, self.chart, self.grid, self.low, self.high, self.block,
-            self.shown_seed, self.large, self.folder, self.files, self.name, self.mask, self.found, self.earlier,
+            self.shown_source, self.large, self.folder, self.files, self.name, self.mask, self.found, self.earlier,
         }  # fmt: skip
         tooltips(
             {

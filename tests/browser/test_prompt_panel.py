@@ -307,7 +307,7 @@ def test_a_block_drawn_with_each_seed_gets_a_number_only_from_who_gives_it_one(p
     person.opened(tag)
     block = person.block("IN04")
     expect(block.locator("output")).to_have_text("~ R")
-    expect(block).to_have_attribute("title", "IN04 · R, random, drawn from the seed")
+    expect(block).to_have_attribute("title", "IN04 · R, drawn from the seed")
     block.locator("input").focus()
     for key in ("ArrowLeft", "ArrowUp", "Shift+ArrowRight", "PageDown"):
         person.page.keyboard.press(key)

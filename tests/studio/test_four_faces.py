@@ -114,7 +114,7 @@ def by_page(place: Place, asked: dict[str, Any]) -> None:
     values: dict[Any, Any] = {control: given[name] for name, control in panel.fields.items()}
     values |= {panel.mode: modes[first.mode], panel.more_prompts: "\n".join(given["more_prompts"])}
     values |= {panel.sampler: None, panel.painted: ""}
-    values |= {panel.is_masked: "region" in asked, panel.shown_seed: None}
+    values |= {panel.is_masked: "region" in asked, panel.shown_source: None}
     shown = list(panel._analyze(values))
     last = next(updates for updates in reversed(shown) if panel.folder in updates)
     assert last[panel.folder].startswith(str(place.out))
