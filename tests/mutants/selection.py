@@ -33,6 +33,35 @@ _LAWS = tuple(f"tests/hosts/test_{name}.py" for name in (
 ))  # fmt: skip
 _NAMES = ("tests/core/test_names_blocks.py", "tests/core/test_names_detection.py", "tests/core/test_names_unets.py")
 
+_ANALYSIS = {
+    "analysis_session": "analysis_session",
+    "cells": "cells",
+    "changes": "changes",
+    "effective_blocks": "effective_blocks",
+    "fonts": "sheet",
+    "groups": "trainer lycoris_preset",
+    "lycoris_preset": "lycoris_preset",
+    "measure": "measure",
+    "network_arguments": "trainer",
+    "noise_scan": "noise_scan",
+    "plot_session": "sessions",
+    "png": "png store",
+    "prompt": "prompt",
+    "ranges": "ranges",
+    "report": "report",
+    "request": "request",
+    "runner": "runner",
+    "session": "sessions analysis_session",
+    "sheet": "sheet",
+    "store": "store",
+    "strip": "strip",
+    "trainer": "trainer",
+    "training": "trainer",
+    "tuner": "tuner",
+    "xyz": "xyz hostile_grids",
+}
+"""The tests of the analyzer's files; those of `tuner` are those of `tuner_round` too."""
+
 _QUICK = "not (150 or killed or meanwhile or thousand or long or fp8 or bf16)"
 
 TABLE = {
@@ -58,6 +87,10 @@ TABLE = {
     "lbw/hosts/forge_classic.py": Selection(_LAWS, "Classic"),
     "lbw/hosts/partial.py": Selection(_LAWS, "(partly or does_not_let) and not replaced_file and not it_has"),
     "lbw/hosts/": Selection(_LAWS, "reForge and not partly and not replaced_file and not it_has"),
+    **{
+        f"lbw/analysis/{file}": Selection(tuple(f"tests/analysis/test_{name}.py" for name in tests.split()))
+        for file, tests in sorted(_ANALYSIS.items(), reverse=True)
+    },
     "lbw/analysis/": Selection(("tests/analysis",), "not Trainers and not limit and not labels"),
 }
 """The tests by the beginning of a file's path; the first that fits."""

@@ -11,11 +11,15 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
+from safetensors.torch import save_file  # noqa: E402
+
 from lbw.core.architectures import ARCHITECTURES  # noqa: E402
 from lbw.core.blocks import locate  # noqa: E402
 from lbw.core.errors import FileError  # noqa: E402
 from lbw.core.plan import resolve_request  # noqa: E402
 from lbw.core.tag import parse_tag  # noqa: E402
+from lbw.files.lora import open_lora  # noqa: E402
+from lbw.hosts import standalone  # noqa: E402
 from lbw.hosts.standalone import Library, StandaloneHost, pipeline_modules  # noqa: E402
 
 from .conftest import DEMO  # noqa: E402
@@ -23,8 +27,8 @@ from .conftest import DEMO  # noqa: E402
 STYLE = DEMO / "loras" / "style.safetensors"
 
 
-def apply(host: StandaloneHost, *tags: str) -> None:
-    host.apply([resolve_request(parse_tag(tag, {}), host.architecture, {}, {}) for tag in tags])
+def apply(host: StandaloneHost, *tags: str) -> list[str]:
+    return host.apply([resolve_request(parse_tag(tag, {}), host.architecture, {}, {}) for tag in tags])
 
 
 # Files -------------------------------------------------------------------------------------------
@@ -52,6 +56,43 @@ def test_a_file_is_read_once_for_each_model_that_it_is_opened_for(tmp_path: Path
 
 
 # What a LoRA changes -----------------------------------------------------------------------------
+
+LAYER = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
+MODULE = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q"  # the same name in SD 1.x and SDXL
+
+
+def of_modules(host: StandaloneHost, folder: Path, *modules: str) -> None:
+    """Let the host find a LoRA "one" of these modules, without metadata."""
+    rows, columns = dict(pipeline_modules(host.pipeline))[LAYER].weight.shape
+    factors = {"lora_up.weight": torch.ones(rows, 2), "lora_down.weight": torch.ones(2, columns)}
+    tensors = {f"{module}.{name}": factor.clone() for module in modules for name, factor in factors.items()}
+    save_file(tensors, folder / "one.safetensors")
+    host.library = Library(folder)
+
+
+def test_a_lora_whose_names_fit_several_models_is_taken_for_the_loaded_one_and_read_once(
+    host: StandaloneHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = []
+    monkeypatch.setattr(standalone, "open_lora", lambda *given: reads.append(given) or open_lora(*given))
+    of_modules(host, tmp_path, MODULE)
+    before = {name: module.weight.detach().clone() for name, module in pipeline_modules(host.pipeline)}
+    assert host.tensors("one") == {"IN04": 1}
+    assert apply(host, "<lora:one:0.5>") == []
+    after = {name: module.weight for name, module in pipeline_modules(host.pipeline)}
+    assert [name for name in after if not torch.equal(before[name], after[name])] == [LAYER]
+    assert len(reads) == 1
+
+
+def test_a_lora_of_another_family_changes_nothing_even_where_names_are_the_same(
+    host: StandaloneHost, tmp_path: Path
+) -> None:
+    of_modules(host, tmp_path, MODULE, MODULE.replace("_4_1_", "_1_1_"))  # SDXL has no attention in IN01
+    assert host.tensors("one") == {}
+    (said,) = apply(host, "<lora:one:1>")
+    assert "SD 1.x" in said
+    assert "SDXL" in said
+    assert host.merged_tensors == 0
 
 
 def test_the_tensors_that_a_lora_changes_are_counted_by_block(host: StandaloneHost) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -90,6 +91,26 @@ def test_modules_that_the_loaded_model_has_no_layers_for_are_told(wan: Standalon
     said, changed = apply(wan, "image", query() | query(name="diffusion_model.blocks.0.cross_attn.k_img"))
     assert len(changed) == 2
     assert any("cross_attn.k_img" in message and "no such layers" in message for message in said)
+
+
+def test_a_lora_none_of_whose_modules_are_there_does_not_fit(wan: StandaloneHost) -> None:
+    said, changed = apply(wan, "deep", query(name="diffusion_model.blocks.9.self_attn.q"))
+    assert not changed
+    assert len(said) == 1
+    assert "does not fit" in said[0]
+    assert wan.architecture.title in said[0]
+
+
+@pytest.mark.parametrize(("count", "more"), [(3, 0), (5, 2)])
+def test_three_of_the_modules_without_layers_are_named_and_the_others_counted(
+    wan: StandaloneHost, count: int, more: int
+) -> None:
+    names = [f"diffusion_model.blocks.{number}.self_attn.q" for number in range(2, 2 + count)]
+    tensors = query() | {key: tensor for name in names for key, tensor in query(name=name).items()}
+    (message,), _ = apply(wan, f"deep_{count}", tensors)
+    assert f"{count} modules" in message
+    assert sum(name.removeprefix("diffusion_model.") in message for name in names) == 3
+    assert [int(number) for number in re.findall(r"(\d+) more", message)] == ([more] if more else [])
 
 
 def test_a_lora_of_another_family_changes_nothing_and_both_names_are_told(wan: StandaloneHost) -> None:

@@ -236,7 +236,7 @@ def test_a_file_that_is_replaced_while_it_is_applied_is_told(
 
 
 def test_a_lora_that_is_not_there_is_named(host: StandaloneHost) -> None:
-    (problem,) = apply(host, "<lora:../secret:1>")
+    (problem,) = apply(host, "<lora:../secret:1>", "<lora:style:1>")
     assert "../secret" in problem
     assert "not found" in problem
 
