@@ -118,7 +118,7 @@ const lbwPanelView = (() => {
          */
         strength(label, title, set) {
             const range = lbwPanelControls.slider(0, 1.5, set);
-            const text = lbwPanelControls.box((said) => (lbwWeights.isNumber(said) ? set(said) : this.show()), {
+            const text = lbwPanelControls.box((number) => (lbwWeights.isNumber(number) ? set(number) : this.show()), {
                 class: "lbw-number", "aria-label": word(label),
             });
             return { range, text, field: lbwPanelControls.field(label, title, range, text) };
@@ -240,9 +240,9 @@ const lbwPanelView = (() => {
         showStatus() {
             const { trouble, problems } = this.session;
             const messages = [...new Set([trouble, ...problems])].filter(Boolean);
-            const said = messages.map((text) => lbwMessages.translated(text)).join("\n");
-            if (this.status.textContent !== said) this.status.textContent = said;
-            this.status.hidden = !said;
+            const shown = messages.map((text) => lbwMessages.translated(text)).join("\n");
+            if (this.status.textContent !== shown) this.status.textContent = shown;
+            this.status.hidden = !shown;
         }
 
         /** Put it beside the tag. */

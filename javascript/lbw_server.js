@@ -9,14 +9,14 @@
  */
 const lbwServer = (() => {
     const API = "./lbw/v1";
-    const FRESH = 10000; // milliseconds for which what the server said of a LoRA is not asked for again
+    const FRESH = 10000; // milliseconds for which a LoRA is not asked for again
     const PATIENCE = 8000; // milliseconds after which a request is given up
     const WORDS = {
         offline: "The server is not responding. You can still edit the strength, the steps and the text of the weights.",
         login: "The server requires a login for its API; open this address and log in:",
     };
 
-    /** @type {Map<string, { lora: LbwLora, time: number }>} what was said of each LoRA, by name. */
+    /** @type {Map<string, { lora: LbwLora, time: number }>} the last answer for each LoRA, by name. */
     const known = new Map();
 
     /** An answer that is none: `status` is the server's, 0 where there was no server. */
@@ -63,7 +63,7 @@ const lbwServer = (() => {
     }
 
     /**
-     * Return what was said of the LoRA `name` the last time, null if nothing.
+     * Return the last answer for the LoRA `name`, null if there is none.
      *
      * @param {string} name
      */
@@ -82,9 +82,9 @@ const lbwServer = (() => {
         const before = known.get(name);
         if (before && Date.now() - before.time < FRESH) return before.lora;
         try {
-            const said = await ask(`/loras/${encodeURIComponent(name).replaceAll("%2F", "/")}`);
-            const isSame = before && JSON.stringify(before.lora) === JSON.stringify(said);
-            const lora = isSame ? before.lora : said;
+            const answer = await ask(`/loras/${encodeURIComponent(name).replaceAll("%2F", "/")}`);
+            const isSame = before && JSON.stringify(before.lora) === JSON.stringify(answer);
+            const lora = isSame ? before.lora : answer;
             known.set(name, { lora, time: Date.now() });
             return lora;
         } catch (error) {

@@ -14,6 +14,6 @@ document.addEventListener("input", (event) => {
     }
     /** @type {NodeListOf<HTMLInputElement>} */
     const numbers = sliders.querySelectorAll("input[data-block]");
-    const said = Array.from(numbers, (each) => `${each.dataset.block}=${each.value}`);
-    lbwPage.enter(lbwPage.box(sliders.dataset.box), said.join(","));
+    const entries = Array.from(numbers, (each) => `${each.dataset.block}=${each.value}`);
+    lbwPage.enter(lbwPage.box(sliders.dataset.box), entries.join(","));
 });

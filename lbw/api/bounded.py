@@ -62,8 +62,8 @@ class BoundedRoute(APIRoute):
                 return await handler(BoundedRequest(request.scope, request.receive))
             except RequestValidationError as error:
                 # Without the input: it may be long, or impossible to encode in the response.
-                said = [{key: entry[key] for key in ("loc", "msg", "type")} for entry in error.errors()]
-                return JSONResponse({"detail": said}, 422)
+                detail = [{key: entry[key] for key in ("loc", "msg", "type")} for entry in error.errors()]
+                return JSONResponse({"detail": detail}, 422)
 
         return bounded
 

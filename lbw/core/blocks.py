@@ -105,12 +105,12 @@ def _in_denoiser(path: str, architecture: Architecture) -> Site:
         if stack.first + number < architecture.counts.get(stack.letter, 0):
             return Site(block, "diffusion_model_" + path, 0, _order(parts, path, family))
         return Site(family.rest, "diffusion_model_" + path, 0, parts, False)
-    place = longest(names.outside, path)
+    prefix = longest(names.outside, path)
     if family.adapter and path.startswith(family.adapter):
         return Site(architecture.encoders["adapter"], path, 0)
-    if not place:
+    if not prefix:
         return Site(family.rest, "diffusion_model_" + path, 0, (), False)
-    return Site(names.outside[place], "diffusion_model_" + path, 0, _order(parts, path, family))
+    return Site(names.outside[prefix], "diffusion_model_" + path, 0, _order(parts, path, family))
 
 
 def _order(parts: tuple[str, ...], path: str, family: Family) -> tuple[str, ...]:

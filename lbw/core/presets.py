@@ -58,16 +58,16 @@ class PresetFile:
         return [line for line in self.lines if line.name is not None and last[line.name] != line.number]
 
     def with_preset(self, name: str, weights: str) -> PresetFile:
-        """Return the file with `name` set to `weights`: its line replaced in place, or one added at the end."""
+        """Return the file with `name` set to `weights`: its line replaced, or one added at the end."""
         name = key_of(name)
         end = "\r\n" if "\r\n" in str(self) else "\n"
         texts = [line.text for line in self.lines]
-        place = max((line.number for line in self.lines if line.name == name), default=None)
-        if place is not None:
-            old = texts[place - 1]
+        line_number = max((line.number for line in self.lines if line.name == name), default=None)
+        if line_number is not None:
+            old = texts[line_number - 1]
             tail = old[len(old.rstrip("\r\n")) :]
             bom = BOM if old.startswith(BOM) else ""
-            texts[place - 1] = f"{bom}{name}:{weights}{tail}"
+            texts[line_number - 1] = f"{bom}{name}:{weights}{tail}"
         else:
             if texts and not texts[-1].endswith(("\n", "\r")):
                 texts[-1] += end

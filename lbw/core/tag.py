@@ -212,15 +212,15 @@ def _is_rank(text: str) -> bool:
 def _readable(positional: list[str], problems: list[LbwError]) -> list[str]:
     """Return the host's positional items, with invalid ones replaced by their defaults."""
     result = []
-    for place, item in enumerate(positional[:3]):
-        if _is_rank(item) if place == 2 else _is_strength(item):
+    for position, item in enumerate(positional[:3]):
+        if _is_rank(item) if position == 2 else _is_strength(item):
             result.append(item)
-        elif place == 2:
+        elif position == 2:
             problems.append(
                 TagError(t("{item}, the rank (fourth item), is not a whole number; it is ignored", item=quote(item)))
             )
         else:
-            result.append("1" if place == 0 else result[0])
+            result.append("1" if position == 0 else result[0])
             problems.append(
                 TagError(
                     t(
@@ -231,8 +231,8 @@ def _readable(positional: list[str], problems: list[LbwError]) -> list[str]:
                 )
             )
     problems += [
-        TagError(t("unexpected item {item} in position {place}; it is ignored", item=quote(item), place=place))
-        for place, item in enumerate(positional[3:], start=5)
+        TagError(t("unexpected item {item} in position {position}; it is ignored", item=quote(item), position=position))
+        for position, item in enumerate(positional[3:], start=5)
     ]
     return result
 
@@ -305,10 +305,10 @@ def fill_in(prompt: str, entries: Sequence[str]) -> str:
 
     def replace(match: re.Match[str]) -> str:
         request = parse_items(match[2].split(":"), {})
-        for place, entry in enumerate(waiting):
+        for position, entry in enumerate(waiting):
             name, *items = entry.split(":")
             if name == request.name:
-                del waiting[: place + 1]
+                del waiting[: position + 1]
                 break
         else:
             return match[0]

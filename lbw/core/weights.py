@@ -174,14 +174,14 @@ class BlockWeights:
         if unlisted is None:
             unlisted = architecture.unlisted.get(count, 0.0)
         by_block = dict.fromkeys(architecture.blocks, parse_entry(format_number(unlisted)))
-        for place, (block, entry) in enumerate(zip(listed, self.positional), start=1):
+        for position, (block, entry) in enumerate(zip(listed, self.positional), start=1):
             if not entry.is_valid:
                 raise WeightsError(
                     t(
-                        "{text}, entry {place} of {count}, for block {block}, is not a number; "
+                        "{text}, entry {position} of {count}, for block {block}, is not a number; "
                         "write for example 1, 0.5, -1, R, U, X or X+0.2",
                         text=quote(entry.text),
-                        place=place,
+                        position=position,
                         count=count,
                         block=block,
                     )

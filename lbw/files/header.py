@@ -121,17 +121,17 @@ def _tensor(path: Path, name: str, entry: Any) -> tuple[int, int, tuple[int, ...
 
 
 def _check_spans(path: Path, spans: list[tuple[int, int, str]], size: int) -> None:
-    place = 0
+    position = 0
     for begin, end, name in sorted(spans):
-        if begin != place:
+        if begin != position:
             wrong = t("tensor {name} overlaps another or leaves a gap", name=repr(name))
             raise FileError(t("{path} is not a valid safetensors file: {reason}", path=path, reason=wrong))
-        place = end
-    if place > size:
-        sizes = {"needed": place, "size": size}
+        position = end
+    if position > size:
+        sizes = {"needed": position, "size": size}
         raise FileError(
             t("{path} is truncated: its tensors need {needed} bytes, but it has {size}", path=path, **sizes)
         )
-    if place < size:
-        wrong = t("there are {count} extra bytes after its tensors", count=size - place)
+    if position < size:
+        wrong = t("there are {count} extra bytes after its tensors", count=size - position)
         raise FileError(t("{path} is not a valid safetensors file: {reason}", path=path, reason=wrong))

@@ -169,15 +169,15 @@ class PresetStore:
             if own.exists():
                 continue
             text = read_text(self.shipped / name)
-            said = []
+            imported = []
             for folder in predecessors:
                 if (folder / name).is_file():
                     text = _taken_over(read_text(folder / name), text, name)
-                    said.append(f"{folder / name} was imported into {own}")
+                    imported.append(f"{folder / name} was imported into {own}")
                     break
             with suppress(ChangedError):  # another program that starts at the same time has made it
                 write_text(own, text, known_version="")
-                done += said
+                done += imported
         return done
 
 

@@ -64,11 +64,11 @@ def plan_table(pristine: Table, owners: Sequence[tuple[Counts, ResolvedLora | No
     """
     result: dict[str, list[Any]] = {}
     for key, entries in pristine.items():
-        place = len(entries) - sum(counts.get(key, 0) for counts, _ in owners)
-        kept = list(entries[:place])
+        start = len(entries) - sum(counts.get(key, 0) for counts, _ in owners)
+        kept = list(entries[:start])
         for counts, resolved in owners:
-            own = entries[place : place + counts.get(key, 0)]
-            place += len(own)
+            own = entries[start : start + counts.get(key, 0)]
+            start += len(own)
             if resolved is None:
                 kept += own
                 continue

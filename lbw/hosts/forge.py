@@ -52,11 +52,11 @@ def plan_patches(pristine: LoraPatches, loras: Sequence[tuple[str, ResolvedLora]
         if (len(own) == 1 and own[0].is_plain) or not own:
             result[identifier] = patches
             continue
-        for place, resolved in enumerate(own):
+        for index, resolved in enumerate(own):
             entry = weighted(patches, resolved)
             digest = resolved.encoder_digest if encoder else resolved.digest
             if entry:
-                result[(f"{filename} [{place} {digest}]", *identifier[1:])] = entry
+                result[(f"{filename} [{index} {digest}]", *identifier[1:])] = entry
     return result
 
 

@@ -102,9 +102,9 @@ class Whole:
             if not parts:
                 return [Rows(whole, 0, whole.rows)]
             return _within(whole, self.order, parts, output_rows(parameters) if parameters else None)
-        places = {part: rows for held, layer in self.layers for part, rows in zip(held, _shares(layer, len(held)))}
+        rows_of = {part: rows for held, layer in self.layers for part, rows in zip(held, _shares(layer, len(held)))}
         wanted = parts or self.order
-        return [places[part] for part in wanted] if places.keys() >= set(wanted) else None
+        return [rows_of[part] for part in wanted] if rows_of.keys() >= set(wanted) else None
 
     def base(self, parts: tuple[str, ...] = ()) -> torch.Tensor | None:
         """Return the base weight of `parts`, or of the whole module; None if the pipeline lacks one of them."""
@@ -155,14 +155,14 @@ def _within(layer: Layer, order: tuple[str, ...], parts: tuple[str, ...], height
 
     All parts have the same height, except for a last one beside the attention's q, k and v. None if that does not fit.
     """
-    places = [order.index(part) for part in parts if part in order]
-    if len(places) < len(parts):
+    indices = [order.index(part) for part in parts if part in order]
+    if len(indices) < len(parts):
         return None
     last = len(order) - 1
     may_differ = order[last] not in ("q", "k", "v")
     if height is None or height * len(order) == layer.rows * len(parts):
         shares = _shares(layer, len(order)) if layer.rows % len(order) == 0 else []
-    elif may_differ and last not in places:
+    elif may_differ and last not in indices:
         each = height // len(parts)
         shares = [Rows(layer, n * each, (n + 1) * each) for n in range(last)]
         shares.append(Rows(layer, last * each, layer.rows))
@@ -174,7 +174,7 @@ def _within(layer: Layer, order: tuple[str, ...], parts: tuple[str, ...], height
         shares = []
     heights = {rows.stop - rows.start for rows in shares[:-1]}
     fits = len(heights) == 1 and shares[-1].stop - shares[-1].start >= max(heights) > 0
-    return [shares[place] for place in places] if fits else None
+    return [shares[index] for index in indices] if fits else None
 
 
 def _weight(rows: Sequence[Rows]) -> torch.Tensor:
@@ -190,11 +190,11 @@ def _add(
     change: Delta,
 ) -> None:
     """Add `multiplier` × `change` to the sums of the layers whose rows it changes."""
-    place = 0
+    first = 0
     for layer, start, stop in rows:
         weight, bias = layer.base()
-        part = slice(place, place + stop - start)
-        place = part.stop
+        part = slice(first, first + stop - start)
+        first = part.stop
         totals.setdefault(layer, torch.zeros_like(weight, dtype=torch.float32))
         totals[layer][start:stop] += multiplier * change.weight[part]
         if change.bias is not None and bias is not None:

@@ -107,8 +107,8 @@ class ListsHost(Host):
         waiting = [(self.find(resolved.request.name), resolved) for resolved in loras]
         owners: list[tuple[Added, ResolvedLora | None]] = []
         for added in getattr(pristine_of(applied.unet), "lbw_added", ()):
-            place = next((i for i, (filename, _) in enumerate(waiting) if filename == added.filename), None)
-            owners.append((added, None if place is None else waiting.pop(place)[1]))
+            index = next((i for i, (filename, _) in enumerate(waiting) if filename == added.filename), None)
+            owners.append((added, None if index is None else waiting.pop(index)[1]))
         return owners, [resolved for _, resolved in waiting]
 
     def _replaced(self, owner: Any, owners: Owners) -> Any:

@@ -85,7 +85,7 @@ class Library:
         return known
 
 
-class Place(NamedTuple):
+class Target(NamedTuple):
     """Where a module of the original checkpoint is in the pipeline.
 
     component: of the pipeline. encoder, path: as in `Site`.
@@ -110,7 +110,7 @@ class Contribution:
     multiplier: float
 
 
-Contributions = dict[Place, list[Contribution]]
+Contributions = dict[Target, list[Contribution]]
 
 _UNKNOWN = (Contribution(Path(), "", "unknown", (), 0.0),)
 """Set if a merge or a restoration was not completed: never equal to what is wanted."""
@@ -126,20 +126,20 @@ class StandaloneHost:
         self.library = library
         self.architecture = pipeline_architecture(pipeline)
         self.merged_tensors = 0
-        self._wholes: dict[Place, Whole] = {}
+        self._wholes: dict[Target, Whole] = {}
         self._components: dict[tuple[int, str], list[str]] = {}
         self._index()
-        self._in_force: dict[Place, tuple[Contribution, ...]] = {}
+        self._in_force: dict[Target, tuple[Contribution, ...]] = {}
 
     def _index(self) -> None:
         layers: dict[int, Layer] = {}  # two modules may share a weight
         for component, name, module, attribute in pipeline_weights(self.pipeline):
             site = self._in_adapter(locate(name, self.architecture))
-            place = Place(component, site.encoder, site.path)
-            if place not in self._wholes:
-                self._wholes[place] = Whole(self._order(site.path))
+            target = Target(component, site.encoder, site.path)
+            if target not in self._wholes:
+                self._wholes[target] = Whole(self._order(site.path))
                 self._components.setdefault((site.encoder, site.path), []).append(component)
-            self._wholes[place].layers.append(
+            self._wholes[target].layers.append(
                 (site.parts, layers.setdefault(id(getattr(module, attribute)), Layer(module, attribute)))
             )
 
@@ -171,11 +171,11 @@ class StandaloneHost:
                 problems.append(f"LoRA {quote(name)} was not found in {self.library.folder}; it is ignored")
             else:
                 problems += self._want(lora, path, wanted)
-        new = {place: tuple(contributions) for place, contributions in wanted.items()}
+        new = {target: tuple(contributions) for target, contributions in wanted.items()}
         try:
-            for place in self._in_force.keys() | new.keys():
-                if self._in_force.get(place, ()) != new.get(place, ()):
-                    self._merge(place, new.get(place, ()))
+            for target in self._in_force.keys() | new.keys():
+                if self._in_force.get(target, ()) != new.get(target, ()):
+                    self._merge(target, new.get(target, ()))
         except BaseException:
             self.restore()
             raise
@@ -184,14 +184,14 @@ class StandaloneHost:
 
     def encoder_state(self) -> tuple[object, ...]:
         """Return what is merged into the text encoders: with equal states they encode a prompt in the same way."""
-        entries = ((place, contributions) for place, contributions in self._in_force.items() if place.encoder)
+        entries = ((target, contributions) for target, contributions in self._in_force.items() if target.encoder)
         return tuple(sorted(entries, key=lambda entry: entry[0]))
 
     def base_weight(self, site: Site) -> torch.Tensor | None:
         """Return the base weight at `site`, with split layers concatenated; None if the model has none."""
         site = self._in_adapter(site)
         for component in self._components.get((site.encoder, site.path), ()):
-            return self._wholes[Place(component, site.encoder, site.path)].base(site.parts)
+            return self._wholes[Target(component, site.encoder, site.path)].base(site.parts)
         return None
 
     def tensors(self, name: str) -> dict[str, int]:
@@ -207,22 +207,22 @@ class StandaloneHost:
         _, file, modules = self.library.load(path, self.architecture)
         counts: dict[str, int] = {}
         for module, parameters in modules.items() if self._is_for_this(file) else ():
-            site, places = self._places(module, parameters, path)
-            if places:
+            site, targets = self._targets(module, parameters, path)
+            if targets:
                 counts[site.block] = counts.get(site.block, 0) + 1
         return counts
 
     def _is_for_this(self, file: LoraFile) -> bool:
         return file.architecture.family is self.architecture.family
 
-    def _places(self, module: str, parameters: Mapping[str, torch.Tensor], path: Path) -> tuple[Site, list[Place]]:
+    def _targets(self, module: str, parameters: Mapping[str, torch.Tensor], path: Path) -> tuple[Site, list[Target]]:
         """Return where `module` of the LoRA at `path` is, and what it changes in the pipeline."""
         site = self._in_adapter(locate(module, self.architecture))
         components = self._components.get((site.encoder, site.path), [])
         if not site.encoder and len(components) > 1:
             components = _of_several(components, path)
-        places = (Place(component, site.encoder, site.path) for component in components)
-        return site, [place for place in places if self._wholes[place].rows(site.parts, parameters)]
+        targets = (Target(component, site.encoder, site.path) for component in components)
+        return site, [target for target in targets if self._wholes[target].rows(site.parts, parameters)]
 
     def _want(self, lora: ResolvedLora, path: Path, wanted: Contributions) -> list[str]:
         """Add the contributions of `lora` to `wanted`, by tensor; return messages about it."""
@@ -233,14 +233,14 @@ class StandaloneHost:
             return [does_not_fit(name, self.architecture, str(path))]
         missing = []
         for module, parameters in modules.items():
-            site, places = self._places(module, parameters, path)
-            if not places:
+            site, targets = self._targets(module, parameters, path)
+            if not targets:
                 missing.append(module)
                 continue
             multiplier = lora.multiplier(site)
             if multiplier != 0:
-                for place in places:
-                    wanted.setdefault(place, []).append(Contribution(path, mark, module, site.parts, multiplier))
+                for target in targets:
+                    wanted.setdefault(target, []).append(Contribution(path, mark, module, site.parts, multiplier))
         if len(missing) == len(modules):
             return [does_not_fit(name, self.architecture), *remarks]
         if missing:
@@ -248,9 +248,9 @@ class StandaloneHost:
         return remarks
 
     @torch.no_grad()
-    def _merge(self, place: Place, contributions: Sequence[Contribution]) -> None:
-        self._in_force[place] = _UNKNOWN
-        self.merged_tensors += self._wholes[place].merge(
+    def _merge(self, target: Target, contributions: Sequence[Contribution]) -> None:
+        self._in_force[target] = _UNKNOWN
+        self.merged_tensors += self._wholes[target].merge(
             [(c.multiplier, c.parts, self._parameters(c)) for c in contributions]
         )
 
@@ -264,14 +264,14 @@ class StandaloneHost:
     def restore(self) -> None:
         """Restore the base of every tensor, bit for bit; errors are raised after all others have been restored."""
         errors = []
-        for place in list(self._in_force):
-            self._in_force[place] = _UNKNOWN
+        for target in list(self._in_force):
+            self._in_force[target] = _UNKNOWN
             try:
-                self._wholes[place].restore()
+                self._wholes[target].restore()
             except BaseException as error:
                 errors.append(error)
             else:
-                del self._in_force[place]
+                del self._in_force[target]
         if errors:
             raise errors[0]
 

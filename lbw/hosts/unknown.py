@@ -46,7 +46,7 @@ def lora_files() -> dict[str, str]:
 def _folders() -> Iterator[Path]:
     options: Any = getattr(sys.modules.get("modules.shared"), "cmd_opts", None)
     models = getattr(sys.modules.get("modules.paths_internal"), "models_path", None)
-    places = [getattr(options, "lora_dir", None), *(getattr(options, "lora_dirs", None) or ())]
-    for place in dict.fromkeys([*places, Path(models) / "Lora" if models and not any(places) else None]):
-        if place and Path(place).is_dir():
-            yield Path(place)
+    folders = [getattr(options, "lora_dir", None), *(getattr(options, "lora_dirs", None) or ())]
+    for folder in dict.fromkeys([*folders, Path(models) / "Lora" if models and not any(folders) else None]):
+        if folder and Path(folder).is_dir():
+            yield Path(folder)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import gradio as gr
 
 from lbw.analysis.session import GUESS
-from lbw.analysis.strip import PER_ROW, strip
+from lbw.analysis.weights_image import PER_ROW, weights_image
 from lbw.core.errors import LbwError, quote
 from lbw.core.family import Architecture
 from lbw.core.numbers import format_number, parse_number
@@ -76,7 +76,7 @@ class WeightsPanel:
             self.custom_value = gr.Textbox(
                 "0.5", label=t("Custom value"), info=t("the number for Set custom"), elem_id="lbw_weights_custom_value"
             )
-        self.strip = gr.HTML(elem_id="lbw_weights_strip")
+        self.image = gr.HTML(elem_id="lbw_weights_image")
         first = dict.fromkeys(slider_blocks(shown), 1.0)
         self.sliders = gr.HTML(_sliders(first, shown), elem_id="lbw_weights_sliders")
         self.values = gr.Textbox(
@@ -109,14 +109,14 @@ class WeightsPanel:
                 "lbw_weights_all_1": t("Sets every slider to 1."),
                 "lbw_weights_custom": t("Sets every slider to the custom value."),
                 "lbw_weights_sliders": t("The weight of each block: 0 is off, 1 is the LoRA's full strength."),
-                "lbw_weights_strip": t("The weights as they would be applied."),
+                "lbw_weights_image": t("The weights as they would be applied."),
                 "lbw_weights_add": t("Adds the preset to the editor, replacing one of the same name."),
                 "lbw_weights_add_save": t("Adds the preset to the editor and saves the file."),
             }
         )
 
     def _wire(self) -> None:
-        views = {self.line, self.strip}
+        views = {self.line, self.image}
         self._whole = {self.message, self.layout, self.sliders, self.values, *views}
         chosen = {self.layout, self.form, self.values}
         listen(self.values.input, self._moved, chosen, views)
@@ -245,7 +245,7 @@ class WeightsPanel:
     def _views(self, weights: Mapping[str, float], layout: Layout, form: str) -> Updates:
         return {
             self.line: names_text(weights, layout) if form == _NAMES else numbers_text(weights, layout),
-            self.strip: strip_view({block: weights[block] for block in layout.blocks}),
+            self.image: image_view({block: weights[block] for block in layout.blocks}),
         }
 
     def _refused(self, text: str) -> Updates:
@@ -259,10 +259,11 @@ def weights_panel(
     return WeightsPanel(presets, loaded, loras)
 
 
-def strip_view(values: Mapping[str, float]) -> str:
+def image_view(values: Mapping[str, float]) -> str:
     """Return the picture of block weights as HTML, with a text description."""
     words = ", ".join(f"{block} {format_number(value)}" for block, value in values.items())
-    return picture(data_uri(strip(values, scale=2), is_photo=False), words, _FIELD_WIDTH * min(PER_ROW, len(values)))
+    address = data_uri(weights_image(values, scale=2), is_photo=False)
+    return picture(address, words, _FIELD_WIDTH * min(PER_ROW, len(values)))
 
 
 def _sliders(values: Mapping[str, float], layout: Layout) -> str:

@@ -66,7 +66,7 @@ class ScriptHost:
 def conduct(p: Any, hook: Hook, arguments: Sequence[Any], own_arguments: range, region: str = "") -> Any:
     """Run the analysis or the plot in the script's arguments, and return the WebUI's result.
 
-    own_arguments: the places of the script's arguments among those of all scripts. region: a rectangle in percent.
+    own_arguments: the positions of the script's arguments among those of all scripts. region: a rectangle in percent.
 
     Raises:
         LbwError: an argument is not valid; nothing was rendered.
@@ -187,8 +187,8 @@ class AnalyzerScript(scripts.Script):
         """Return the rectangle in the accordion's last argument."""
         for script in getattr(p.scripts, "alwayson_scripts", ()):
             if getattr(script, "lbw_region_argument", None) is not None:
-                place = script.args_from + script.lbw_region_argument
-                value = p.script_args[place] if place < len(p.script_args) else None
+                index = script.args_from + script.lbw_region_argument
+                value = p.script_args[index] if index < len(p.script_args) else None
                 return str(value or "").strip()
         return ""
 

@@ -111,7 +111,7 @@ _IGNORED_BEGINNINGS = ("script", "cached_", "lbw_", "_")
 def context(p: Any, own_arguments: range, loras: Sequence[str], presets: Mapping[str, str]) -> dict[str, object]:
     """Return everything that determines the pictures of the generation `p` apart from the cells.
 
-    own_arguments: the places of the analyzer's own arguments among the scripts'. loras: the files of the prompt's
+    own_arguments: the positions of the analyzer's own arguments among the scripts'. loras: the files of the prompt's
     LoRAs.
     """
     fields = {
@@ -121,7 +121,7 @@ def context(p: Any, own_arguments: range, loras: Sequence[str], presets: Mapping
     }
     if not getattr(p, "subseed_strength", 0):
         fields.pop("subseed", None)
-    arguments = [value for place, value in enumerate(p.script_args or ()) if place and place not in own_arguments]
+    arguments = [value for index, value in enumerate(p.script_args or ()) if index and index not in own_arguments]
     checkpoint = getattr(getattr(shared.sd_model, "sd_checkpoint_info", None), "filename", "")
     return {
         "fields": fingerprint(fields),

@@ -196,6 +196,6 @@ def _leave_to_host(tag: Any, request: LoraRequest, encoder_digest: str) -> None:
     encoders' block weights do.
     """
     items = list(request.host_items)
-    tag.positional = [item for place, item in enumerate(items) if place == 0 or item.count("=") != 1]
+    tag.positional = [item for index, item in enumerate(items) if index == 0 or item.count("=") != 1]
     tag.named = dict(item.split("=") for item in items[1:] if item.count("=") == 1)
     tag.items = items + ([f"text encoder {encoder_digest}"] if encoder_digest else [])

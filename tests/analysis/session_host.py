@@ -55,13 +55,13 @@ class PaintingHost:
         self, request: PictureRequest, loras: Sequence[LoraRequest], show: Show, stopped: Callable[[], bool]
     ) -> Prepared:
         seed = DRAWN if request.seed == RANDOM else request.seed
-        said = (request.prompt, request.negative_prompt, request.steps)
+        sampling = (request.prompt, request.negative_prompt, request.steps)
         return Prepared(
             seed=seed,
             architecture=self.architecture,
             tensors=dict.fromkeys(self.areas, 1),
             presets={},
-            store=CellStore(self.folder / "cells", {"said": said}),
+            store=CellStore(self.folder / "cells", {"sampling": sampling}),
             renderer=_Painter(self, show, stopped),
             probe=self.probe,
             sampling="painted",

@@ -36,7 +36,7 @@ def analyzed(host: Any, **options: Any) -> AnalysisSession:
     return session
 
 
-def said(session: AnalysisSession) -> list[str]:
+def messages(session: AnalysisSession) -> list[str]:
     return [str(message) for message in session.messages]
 
 
@@ -95,8 +95,8 @@ def test_where_every_picture_fails_it_has_failed_and_says_why(host: PaintingHost
     host.fails = lambda cell: True
     session = analyzed(host)
     assert session.state == FAILED
-    assert "Done: 0 pictures rendered, 0 reused, 4 failed." in said(session)
-    assert "IN04, IN08, OUT00: RuntimeError: out of memory" in said(session)
+    assert "Done: 0 pictures rendered, 0 reused, 4 failed." in messages(session)
+    assert "IN04, IN08, OUT00: RuntimeError: out of memory" in messages(session)
     source = Message("The source failed for seed 5: RuntimeError: out of memory", ERROR)
     assert source in session.messages
 
@@ -114,10 +114,10 @@ def test_what_a_host_raises_is_told(host: PaintingHost) -> None:
     host.probe.then = lambda: 1 / 0
     session = analyzed(host, mode="quick")
     assert session.state == FAILED
-    assert said(session) == ["It ended early: ZeroDivisionError: division by zero"]
+    assert messages(session) == ["It ended early: ZeroDivisionError: division by zero"]
     host.probe = None
     session = analyzed(host, mode="quick")
-    assert (session.state, said(session)) == (
+    assert (session.state, messages(session)) == (
         FAILED, ["this host does not support the quick scan; choose the full scan"],
     )  # fmt: skip
 
@@ -148,15 +148,15 @@ def test_that_the_blocks_are_a_guess_is_said_before_all_else(tmp_path: Path, nam
     host = PaintingHost(tmp_path, architecture, {architecture.blocks[3]: 40})
     session = analyzed(host)
     assert session.state == DONE
-    assert said(session)[1:] == ["Done: 2 pictures rendered, 0 reused."] * is_guess
-    assert (said(session)[0] == GUESS) == is_guess
+    assert messages(session)[1:] == ["Done: 2 pictures rendered, 0 reused."] * is_guess
+    assert (messages(session)[0] == GUESS) == is_guess
 
 
 def test_a_stopped_one_says_what_is_missing_and_keeps_what_is_there(host: PaintingHost) -> None:
     host.stops_after = 2
     session = analyzed(host, seed=-1)
     assert (session.state, session.request.seed, session.asked.seed) == (STOPPED, DRAWN, -1)
-    assert said(session) == [
+    assert messages(session) == [
         "Stopped: 2 pictures rendered, 0 reused, 2 missing.", "Run the same settings again to continue.",
     ]  # fmt: skip
     assert session.folder is not None
@@ -171,7 +171,7 @@ def test_one_that_is_stopped_before_its_first_picture_leaves_no_folder(host: Pai
     assert session.folder is not None
     session.stop()
     ended(session)
-    assert (session.state, said(session)) == (STOPPED, ["Stopped before anything was rendered."])
+    assert (session.state, messages(session)) == (STOPPED, ["Stopped before anything was rendered."])
     assert not session.folder.exists()
 
 
@@ -199,7 +199,7 @@ def test_a_stop_while_grids_are_drawn_ends_it_with_what_is_there(
     drawn = stopped_at_heat_map(session, 5, monkeypatch)  # each of the two grids has three
     ended(session)
     assert (session.state, session.done, len(drawn)) == (STOPPED, 8, 5)
-    assert said(session) == [
+    assert messages(session) == [
         "Done: 8 pictures rendered, 0 reused.", "Stopped before all grids were drawn.",
         "Run the same settings again to continue.",
     ]  # fmt: skip
@@ -278,7 +278,7 @@ def test_a_quick_scan_stops_before_the_next_cell(host: PaintingHost) -> None:
     ended(session)
     assert len(host.probe.asked) == 1
     assert session.state == STOPPED
-    assert said(session)[-1].startswith("Stopped. A quick scan keeps nothing")
+    assert messages(session)[-1].startswith("Stopped. A quick scan keeps nothing")
     assert not any(result.changes for result in session.results)
     assert session.folder is not None
     assert not session.folder.exists()
@@ -306,7 +306,7 @@ def test_a_painted_mask_of_another_size_is_fitted_and_that_is_said(host: Paintin
     session = analyzed(host, mask=mask, width=20, height=20)
     inside, outside = (session.results[0].mean_of(figure) for figure in ("inside", "outside"))
     assert (inside, outside) == (10.0, 10.0)  # IN04's are two whole rows of the 20
-    assert any("scaled to the pictures' 20x20" in text for text in said(session))
+    assert any("scaled to the pictures' 20x20" in text for text in messages(session))
 
 
 @pytest.mark.parametrize("painted", [0, 255])

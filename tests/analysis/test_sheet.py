@@ -331,22 +331,22 @@ def test_labels_say_percentages_mean_and_deviation(
     tmp_path: Path, written: list[tuple[tuple[int, int, int, int], str]]
 ) -> None:
     analysis_grid(analysed(tmp_path, span=(0.0, 1.0)), Sample(1), "planted, seed 1")
-    said = [words for _, words in written]
-    assert [words for words in said if words.startswith("Diff")] == [
+    captions = [words for _, words in written]
+    assert [words for words in captions if words.startswith("Diff")] == [
         "Diff : 10.000%",
         "Diff : 25.000%",
         "Diff : 15.000%",
         "Diff : 0.000%",
     ]
-    assert "mean 25.000% ± 0.000" in " ".join(said)
-    assert {"diff", "heat map", "block at 0", "source", "IN04", "M00", "planted, seed 1"} <= set(said)
+    assert "mean 25.000% ± 0.000" in " ".join(captions)
+    assert {"diff", "heat map", "block at 0", "source", "IN04", "M00", "planted, seed 1"} <= set(captions)
 
 
 def test_a_failed_block_shows_its_error(tmp_path: Path, written: list[tuple[tuple[int, int, int, int], str]]) -> None:
     analysis_grid(analysed(tmp_path, fails="IN05"), Sample(1), "")
-    said = " ".join(words for _, words in written)
-    assert said.count("RuntimeError: out of memory") == 3
-    assert said.count("no picture") == 1
+    captions = " ".join(words for _, words in written)
+    assert captions.count("RuntimeError: out of memory") == 3
+    assert captions.count("no picture") == 1
 
 
 def test_beside_a_failed_block_stands_its_source(tmp_path: Path) -> None:
@@ -393,8 +393,8 @@ def test_bars_are_as_long_as_their_means(tmp_path: Path, written: list[tuple[tup
     assert lengths[0] / lengths[1] == pytest.approx(10 / 25, abs=0.01)
     assert lengths[2] / lengths[1] == pytest.approx(15 / 25, abs=0.01)
     assert lengths[3] <= 1
-    said = [words for _, words in written]
-    assert [words for words in said if "%" in words][1:] == [
+    captions = [words for _, words in written]
+    assert [words for words in captions if "%" in words][1:] == [
         "10.000 %  not needed",
         "25.000 %  needed",
         "15.000 %  unknown",

@@ -134,7 +134,7 @@ def test_any_blocks_are_written_so_that_they_are_read_again(blocks: set[str]) ->
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("IN04 QQ", 'Groups: unknown block "QQ"'),
         ("D03", 'Groups: unknown block "D03".* a block of Flux'),
@@ -142,8 +142,8 @@ def test_any_blocks_are_written_so_that_they_are_read_again(blocks: set[str]) ->
         ("IN00 IN06", 'Groups: "IN00 IN06" is not among the 12 blocks'),
     ],
 )
-def test_groups_that_cannot_be_are_refused(text: str, said: str) -> None:
-    with pytest.raises(WeightsError, match=said):
+def test_groups_that_cannot_be_are_refused(text: str, expected: str) -> None:
+    with pytest.raises(WeightsError, match=expected):
         parse_groups(text, SDXL, TWELVE)
 
 

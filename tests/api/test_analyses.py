@@ -151,11 +151,11 @@ def test_the_docs_say_of_each_option_what_the_definition_says(host: PaintingHost
     assert schema["required"] == ["prompt"]
     assert set(schema["properties"]) == set(options)
     for name, option in options.items():
-        said = schema["properties"][name]
-        number = next((one for one in said.get("anyOf", ()) if one["type"] == "number"), said)
-        assert said["description"] == f"{option.label}: {option.meaning}"
+        field = schema["properties"][name]
+        number = next((one for one in field.get("anyOf", ()) if one["type"] == "number"), field)
+        assert field["description"] == f"{option.label}: {option.meaning}"
         bounds = [None if bound is None else float(bound) for bound in (option.low, option.high)]  # as OpenAPI has them
         assert [number.get("minimum"), number.get("maximum")] == bounds
-        assert tuple(said.get("enum", ())) == option.allowed
+        assert tuple(field.get("enum", ())) == option.allowed
         if name != "prompt":
-            assert said.get("default") == json.loads(json.dumps(option.default))
+            assert field.get("default") == json.loads(json.dumps(option.default))

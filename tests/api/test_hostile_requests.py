@@ -100,8 +100,8 @@ def test_json_that_cannot_be_read_is_refused(client: Any, body: Any) -> None:
 def test_a_number_of_5000_digits_in_a_tag_is_told(client: Any, weights: str) -> None:
     answer = client.post("/lbw/v1/explain", json={"tag": f"<lora:subject:1:lbw={weights}>"})
     assert answer.status_code in (200, 422)
-    said = answer.json().get("problems") or [answer.json().get("detail")]
-    assert "999" in str(said)
+    detail = answer.json().get("problems") or [answer.json().get("detail")]
+    assert "999" in str(detail)
     assert len(answer.content) < 20_000
 
 

@@ -135,11 +135,11 @@ def test_nobody_overwrites_anothers_edit(server: Server) -> None:
     theirs = server.put("THEIRS:1\n", version).json()
     conflict = server.put("MINE:0\n", version)
     assert conflict.status_code == 409
-    said = conflict.json()
-    assert (said["text"], said["yours"], said["version"]) == ("THEIRS:1\n", "MINE:0\n", theirs["version"])
-    assert "changed" in said["detail"]
+    answer = conflict.json()
+    assert (answer["text"], answer["yours"], answer["version"]) == ("THEIRS:1\n", "MINE:0\n", theirs["version"])
+    assert "changed" in answer["detail"]
     assert server.get("/presets").json()["text"] == "THEIRS:1\n"
-    assert server.put("MINE:0\n", said["version"]).json()["names"] == ["MINE"]
+    assert server.put("MINE:0\n", answer["version"]).json()["names"] == ["MINE"]
 
 
 def test_a_file_that_is_gone_or_new_counts_as_changed(server: Server) -> None:
@@ -175,7 +175,7 @@ def test_the_same_seed_draws_the_same_numbers(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tag", "status", "said"),
+    ("tag", "status", "expected"),
     [
         ("<lora:subject:1:lbw=MIN>", 200, '"MIN"'),
         ("<lora:nobody:1>", 404, '"nobody"'),
@@ -185,10 +185,10 @@ def test_the_same_seed_draws_the_same_numbers(server: Server) -> None:
         ("", 422, "does not name a LoRA"),
     ],
 )
-def test_what_is_wrong_with_a_tag_is_said(server: Server, tag: str, status: int, said: str) -> None:
+def test_what_is_wrong_with_a_tag_is_said(server: Server, tag: str, status: int, expected: str) -> None:
     answer = server.explain(tag)
     assert answer.status_code == status
-    assert said in str(answer.json().get("detail") or answer.json().get("problems"))
+    assert expected in str(answer.json().get("detail") or answer.json().get("problems"))
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_the_loaded_model_decides_where_a_file_does_not_say(server: Server) -> N
     save_file(tensors, server.folder / "loras" / "both.safetensors")
     server.hook.host.networks.list_available_networks()
 
-    def said() -> list[Any]:
+    def models() -> list[Any]:
         tag, listed = server.explain("<lora:both:1>").json(), server.get("/loras/both").json()
         return [
             tag["architecture"],
@@ -277,9 +277,9 @@ def test_the_loaded_model_decides_where_a_file_does_not_say(server: Server) -> N
             server.get("/blocks?lora=both").json()["title"],
         ]
 
-    assert said() == ["flux", "Flux.1", "flux", "Flux.1"]
+    assert models() == ["flux", "Flux.1", "flux", "Flux.1"]
     server.hook.host.architecture = lambda: ARCHITECTURES["chroma"]
-    assert said() == ["chroma", "Chroma", "chroma", "Chroma"]
+    assert models() == ["chroma", "Chroma", "chroma", "Chroma"]
 
 
 def test_the_map_of_a_lora_counts_its_tensors_and_parameters(server: Server) -> None:
@@ -302,7 +302,7 @@ def test_the_map_of_an_architecture_says_what_its_blocks_are(server: Server) -> 
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "said"),
+    ("asked", "status", "expected"),
     [
         ("", 422, "pass a lora or an architecture"),
         ("?lora=subject&architecture=flux", 422, "pass a lora or an architecture"),
@@ -312,9 +312,9 @@ def test_the_map_of_an_architecture_says_what_its_blocks_are(server: Server) -> 
         ("?architecture=", 422, "the known ones are sd1, sd2"),
     ],
 )
-def test_a_map_that_there_is_none_of_is_refused(server: Server, asked: str, status: int, said: str) -> None:
+def test_a_map_that_there_is_none_of_is_refused(server: Server, asked: str, status: int, expected: str) -> None:
     answer = server.get(f"/blocks{asked}")
-    assert (answer.status_code, said in answer.json()["detail"]) == (status, True)
+    assert (answer.status_code, expected in answer.json()["detail"]) == (status, True)
 
 
 @pytest.mark.parametrize("name", ["nobody", "../user/lbwpresets", "/etc/passwd", "..%2Fuser%2Flbwpresets.txt"])

@@ -53,14 +53,14 @@ class Host:
         self, request: PictureRequest, loras: Sequence[LoraRequest], show: Show, stopped: Callable[[], bool]
     ) -> Prepared:
         """Return what paints the tuner's pictures."""
-        said = f"{request.prompt} {request.sampler_name} {request.steps} {request.seed}"
-        (self.folder / "asked.txt").write_text(said)
+        asked = f"{request.prompt} {request.sampler_name} {request.steps} {request.seed}"
+        (self.folder / "asked.txt").write_text(asked)
         return Prepared(
             seed=request.seed,
             architecture=self.loaded() or by_name("sdxl"),
             tensors={},
             presets={},
-            store=CellStore(self.folder / "cells", {"said": said, "time": time.monotonic()}),
+            store=CellStore(self.folder / "cells", {"asked": asked, "time": time.monotonic()}),
             renderer=Stripes(request.steps / 400),
             probe=None,
             sampling="",

@@ -47,13 +47,13 @@ def press(page: sync_api.Page, control: str) -> None:
     page.locator(f"#lbw_analyze_{control}").click()
 
 
-def said(page: sync_api.Page) -> sync_api.Locator:
+def message(page: sync_api.Page) -> sync_api.Locator:
     return part(page, "lbw_analyze_message")
 
 
 def done(page: sync_api.Page) -> None:
     press(page, "start")
-    expect(said(page)).to_contain_text("Done:")
+    expect(message(page)).to_contain_text("Done:")
 
 
 def rows(page: sync_api.Page) -> sync_api.Locator:
@@ -69,13 +69,13 @@ def test_cells_appear_and_after_a_stop_only_the_missing_ones_are_rendered(page: 
     expect(part(page, "lbw_analyze_grid").locator("img")).to_be_visible()
     expect(rows(page)).to_have_count(6)
     press(page, "stop")
-    expect(said(page)).to_contain_text("Run the same settings again to continue.")
+    expect(message(page)).to_contain_text("Run the same settings again to continue.")
     first = (folder / "painted.txt").read_text().splitlines()
     assert len(first) == 3
     hold.unlink()
     expect(part(page, "lbw_analyze_grid").locator("img")).to_be_visible()
     done(page)
-    expect(said(page)).to_contain_text("11 pictures rendered, 3 reused")
+    expect(message(page)).to_contain_text("11 pictures rendered, 3 reused")
     painted = (folder / "painted.txt").read_text().splitlines()
     assert len(painted) == len(set(painted)) == 14
     stopped, finished = sorted((folder / "out").iterdir())
@@ -96,7 +96,7 @@ def test_an_earlier_analysis_is_opened_again_with_its_fields(page: sync_api.Page
     field(page, "lbw_analyze_blocks").fill("M00")
     press(page, "start")
     expect(rows(page)).to_have_count(1)
-    expect(said(page)).to_contain_text("1 pictures rendered")
+    expect(message(page)).to_contain_text("1 pictures rendered")
     first, _ = sorted((folder / "out").iterdir())
     box = field(page, "lbw_analyze_earlier")
     box.click()
@@ -150,15 +150,15 @@ def test_a_block_is_shown_large_beside_its_source(page: sync_api.Page) -> None:
 
 def test_the_suggestion_goes_to_the_tuner_to_the_presets_and_into_a_tag(page: sync_api.Page, folder: Path) -> None:
     press(page, "start")
-    expect(said(page)).to_contain_text("Done:")
+    expect(message(page)).to_contain_text("Done:")
     field(page, "lbw_analyze_name").fill("FOUND")
     press(page, "save")
-    expect(said(page)).to_contain_text("Saved to")
+    expect(message(page)).to_contain_text("Saved to")
     assert (folder / "lbwpresets.txt").read_text() == "ALL:1\nFOUND:1,IN04=0,IN07=0,IN08=0.5,M00=0.5\n"
     press(page, "send_tag")
     expect(field(page, "lbw_analyze_tag")).to_have_value("<lora:demo:0.8:lbw=1,IN04=0,IN07=0,IN08=0.5,M00=0.5>")
     press(page, "to_tuner")
-    expect(said(page)).to_contain_text("The tuner starts with this suggestion")
+    expect(message(page)).to_contain_text("The tuner starts with this suggestion")
     tab(page, "Tuner")
     expect(field(page, "lbw_tuner_open_blocks")).to_have_value("IN08,M00")
     expect(field(page, "lbw_tuner_type")).to_have_value("SDXL: 12 blocks")
@@ -177,7 +177,7 @@ def test_the_tuner_goes_on_with_the_pictures_of_the_analysis(page: sync_api.Page
     field(page, "lbw_analyze_blocks").fill("IN04 IN05,IN08,OUT00-OUT02,OUT06")
     done(page)
     press(page, "to_tuner")
-    expect(said(page)).to_contain_text("The tuner starts with this suggestion")
+    expect(message(page)).to_contain_text("The tuner starts with this suggestion")
     tab(page, "Tuner")
     wanted = {
         "type": "SDXL: 20 blocks", "groups": "IN04 IN05,OUT00-OUT02", "seed": "7", "negative": "rain",
@@ -204,12 +204,12 @@ def test_bad_input_is_told_in_the_panel_and_nothing_is_rendered(page: sync_api.P
     ):
         field(page, f"lbw_analyze_{control}").fill(text)
         press(page, "start")
-        expect(said(page)).to_contain_text(words)
+        expect(message(page)).to_contain_text(words)
         field(page, f"lbw_analyze_{control}").fill(good)
     page.get_by_text("Mask: measure changes").first.click()
     field(page, "lbw_analyze_rectangle").fill("1,2,3")
     press(page, "start")
-    expect(said(page)).to_contain_text('mask "1,2,3" is not a rectangle')
+    expect(message(page)).to_contain_text('mask "1,2,3" is not a rectangle')
     assert not (folder / "painted.txt").exists()
 
 
@@ -261,7 +261,7 @@ def test_a_mask_is_painted_on_the_source(page: sync_api.Page, folder: Path) -> N
     canvas = open_painter(page)
     paint(page, canvas, (0.86, 0.3), (0.86, 0.7), (0.8, 0.7))  # where OUT01's disc is
     press(page, "start")
-    expect(said(page)).to_contain_text("0 pictures rendered, 7 reused")
+    expect(message(page)).to_contain_text("0 pictures rendered, 7 reused")
     expect(part(page, "lbw_analyze_table").locator("thead")).to_contain_text("focus")
     focus = {
         row.locator("td").nth(1).inner_text(): float(row.locator("td").nth(6).inner_text()) for row in rows(page).all()
@@ -315,7 +315,7 @@ def test_a_mask_that_is_no_picture_is_told(page: sync_api.Page, folder: Path) ->
     write = "(box) => { box.value = 'data:image/png;base64,AAAA'; box.dispatchEvent(new Event('input')); }"
     field(page, "lbw_analyze_painted").evaluate(write)
     press(page, "start")
-    expect(said(page)).to_contain_text("the painted mask cannot be read")
+    expect(message(page)).to_contain_text("the painted mask cannot be read")
     assert not (folder / "painted.txt").exists()
 
 
@@ -326,7 +326,7 @@ def test_a_quick_scan_renders_nothing(page: sync_api.Page, folder: Path) -> None
     expect(rows(page).first).to_contain_text("50.000")
     assert not (folder / "painted.txt").exists()
     press(page, "to_tuner")
-    expect(said(page)).to_contain_text("The tuner starts")
+    expect(message(page)).to_contain_text("The tuner starts")
 
 
 def test_a_page_that_is_opened_anew_shows_the_latest_analysis(page: sync_api.Page, served: tuple[str, Path]) -> None:
@@ -342,7 +342,7 @@ def test_the_name_of_a_lora_is_shown_as_text(page: sync_api.Page, folder: Path) 
     part(page, "lbw_analyze_lora").locator("li, [role=option]").filter(has_text=HOSTILE).first.click()
     expect(field(page, "lbw_analyze_prompt")).to_have_value(f"a star <lora:{HOSTILE}:1:lbw=XYZ>")
     press(page, "start")
-    expect(said(page)).to_contain_text("no tag with lbw=XYZ")
+    expect(message(page)).to_contain_text("no tag with lbw=XYZ")
     name = HOSTILE.replace(">", "")
     field(page, "lbw_analyze_prompt").fill(f"<lora:{name}:1:lbw=XYZ>")
     done(page)
@@ -371,7 +371,7 @@ def test_a_server_that_is_gone_is_told_and_what_was_found_stays(
     (tmp_path / "hold").write_text("3")
     with serving(python, ["tests.browser.analyze_page"], tmp_path / "page.log") as server:
         page = open_page(server.page(tmp_path))
-        expect(said(page)).to_contain_text("Press Analyze")
+        expect(message(page)).to_contain_text("Press Analyze")
         press(page, "start")
         expect(part(page, "lbw_analyze_progress")).to_contain_text("3 / 7 pictures")
         expect(rows(page)).to_have_count(6)
@@ -384,6 +384,6 @@ def test_the_folder_of_the_results_is_opened(page: sync_api.Page, folder: Path) 
     expect(page.locator("#lbw_analyze_open_folder")).to_be_hidden()
     done(page)
     press(page, "open_folder")
-    expect(said(page)).to_contain_text("The folder opens")
+    expect(message(page)).to_contain_text("The folder opens")
     (result,) = (folder / "out").iterdir()
     assert (folder / "opened.txt").read_text() == str(result)

@@ -44,9 +44,9 @@ def test_every_message_is_told_from_all_others_by_what_it_says_itself(show: Call
         for text in TEMPLATES
     }
     assert len(TEMPLATES) > 50
-    said = [text.format(**values[text]) for text in TEMPLATES]
+    english = [text.format(**values[text]) for text in TEMPLATES]
     meant = [table(language)[text].format(**values[text]) for text in TEMPLATES]
-    assert page.evaluate("said => said.map(text => lbwMessages.translated(text))", said) == meant
+    assert page.evaluate("all => all.map(text => lbwMessages.translated(text))", english) == meant
 
 
 def test_a_message_within_a_message_is_translated_too(show: Callable[..., Any]) -> None:

@@ -210,7 +210,7 @@ def test_sliders_write_a_preset_and_save_it(page: sync_api.Page, folder: Path) -
     expect(field(page, "lbw_weights_line")).to_have_value(",".join("0" * 12))
     slide(page, "OUT01", "0.333")
     expect(field(page, "lbw_weights_line")).to_have_value("0,0,0,0,0,0,0,0.333,0,0,0,0")
-    expect(page.locator("#lbw_weights_strip img")).to_have_attribute("alt", re.compile(r"OUT01 0\.333"))
+    expect(page.locator("#lbw_weights_image img")).to_have_attribute("alt", re.compile(r"OUT01 0\.333"))
     page.locator("#lbw_weights_IN08 input[type=range]").press("Home")
     expect(page.locator("#lbw_weights_IN08 input[type=number]")).to_have_value("-1")
     expect(field(page, "lbw_weights_line")).to_have_value("0,0,0,0,-1,0,0,0.333,0,0,0,0")
@@ -237,16 +237,16 @@ def test_a_preset_of_any_layout_loads_into_the_sliders(page: sync_api.Page) -> N
 
 
 def test_bad_input_to_the_sliders_is_told_in_the_panel(page: sync_api.Page) -> None:
-    said = part(page, "lbw_weights_message")
+    message = part(page, "lbw_weights_message")
     page.locator("#lbw_weights_add").click()
-    expect(said).to_contain_text("the preset has no name")
+    expect(message).to_contain_text("the preset has no name")
     field(page, "lbw_weights_custom_value").fill("much")
     page.locator("#lbw_weights_custom").click()
-    expect(said).to_contain_text('Custom value "much" is not a number')
+    expect(message).to_contain_text('Custom value "much" is not a number')
     field(page, "lbw_weights_preset").fill("1,2,3")
     field(page, "lbw_weights_preset").press("Enter")
     page.locator("#lbw_weights_load").click()
-    expect(said).to_contain_text("no layout has 3 numbers")
+    expect(message).to_contain_text("no layout has 3 numbers")
 
 
 # Tuner -------------------------------------------------------------------------------------------
@@ -390,14 +390,14 @@ def test_what_was_found_is_written_for_the_trainer(tuner: sync_api.Page) -> None
     field(tuner, "lbw_tuner_rank").fill("32")
     expect(shown).to_have_value(re.compile('"block_dims=0,0,0,0,0,0,0,0,0,16,0,0,0,16,0,'))
     field(tuner, "lbw_tuner_rank").fill("none")
-    said = part(tuner, "lbw_tuner_trainer_message")
-    expect(said).to_contain_text('Rank "none" is not a whole number')
+    message = part(tuner, "lbw_tuner_trainer_message")
+    expect(message).to_contain_text('Rank "none" is not a whole number')
     expect(shown).to_have_value("")
     field(tuner, "lbw_tuner_rank").fill("4")
     expect(shown).to_have_value(re.compile("block_dims"))
     field(tuner, "lbw_tuner_blocks").fill("NOT BASE")
     tuner.locator("#lbw_tuner_not_needed").click()
-    expect(said).to_contain_text("nothing to train")
+    expect(message).to_contain_text("nothing to train")
 
 
 def test_the_trainers_are_those_of_the_model(tuner: sync_api.Page) -> None:
@@ -451,17 +451,17 @@ def test_a_hint_is_loaded_into_the_tuner_and_a_table_saved(tuner: sync_api.Page,
 
 
 def test_bad_input_to_the_tuner_is_told_in_the_panel(tuner: sync_api.Page) -> None:
-    said = part(tuner, "lbw_tuner_message")
+    message = part(tuner, "lbw_tuner_message")
     field(tuner, "lbw_tuner_blocks").fill("QQ")
     tuner.locator("#lbw_tuner_fix").click()
-    expect(said).to_contain_text('unknown block "QQ"')
+    expect(message).to_contain_text('unknown block "QQ"')
     field(tuner, "lbw_tuner_weights").fill("1,2")
     tuner.locator("#lbw_tuner_load").click()
-    expect(said).to_contain_text("2 numbers given")
+    expect(message).to_contain_text("2 numbers given")
     field(tuner, "lbw_tuner_range").fill("wide")
-    expect(said).to_contain_text('Range "wide" is not two numbers')
+    expect(message).to_contain_text('Range "wide" is not two numbers')
     tuner.locator("#lbw_tuner_next").click()
-    expect(said).to_contain_text('Range "wide" is not two numbers')
+    expect(message).to_contain_text('Range "wide" is not two numbers')
 
 
 def test_every_control_says_what_it_is_for(page: sync_api.Page) -> None:

@@ -11,7 +11,7 @@ from lbw.core.architectures import ARCHITECTURES, by_name
 from lbw.core.blocks import is_module, locate, module_name
 
 from .names import Weight, models
-from .names.spellings import SUFFIXES, prefixes, spelled
+from .names.spellings import SUFFIXES, name_in_file, prefixes
 
 NAMINGS = [(model.name, naming) for model in models().values() for naming in model.namings]
 SPELLINGS = [(name, naming, prefix) for name, naming in NAMINGS for prefix in prefixes(name, naming)]
@@ -48,7 +48,7 @@ def test_the_blocks_of_an_architecture_are_those_of_its_stacks(name: str) -> Non
 @pytest.mark.parametrize(("name", "naming", "prefix"), SPELLINGS)
 def test_every_weight_stands_in_its_block(name: str, naming: str, prefix: str) -> None:
     weights = models()[name].namings[naming]
-    names = {spelled(w.name, prefix): w.block for w in weights if not _skip(w, prefix)}
+    names = {name_in_file(w.name, prefix): w.block for w in weights if not _skip(w, prefix)}
     assert _misplaced(names, name) == {}
 
 
@@ -75,7 +75,7 @@ def test_every_suffix_of_every_kind_of_adapter_leaves_the_block(name: str, namin
     weights = [w for w in _representatives(models()[name].namings[naming]) if not w.is_parameter]
     for prefix in {prefixes(name, naming)[0], "", "lora_unet_", "lycoris_"} & {*prefixes(name, naming)}:
         names = {
-            spelled(w.name, prefix) + suffix: w.block
+            name_in_file(w.name, prefix) + suffix: w.block
             for w, suffix in product(weights, SUFFIXES)
             if not _skip(w, prefix)
         }
@@ -232,7 +232,7 @@ BEYOND = {
 def test_a_weight_of_another_model_belongs_nowhere_and_is_not_put_in_the_rest(
     name: str, stranger: str, prefix: str
 ) -> None:
-    assert not locate(spelled(stranger, prefix) + ".lora_down.weight", by_name(name)).is_known
+    assert not locate(name_in_file(stranger, prefix) + ".lora_down.weight", by_name(name)).is_known
 
 
 @pytest.mark.parametrize("name", models())

@@ -15,7 +15,7 @@ from lbw.core.architectures import ARCHITECTURES, by_name
 from lbw.core.detect import Detection, detect_lora, detect_model
 
 from .names import Weight, models, resized
-from .names.spellings import ADAPTERS, Shapes, file_of, modules, prefixes, spelled
+from .names.spellings import ADAPTERS, Shapes, file_of, modules, name_in_file, prefixes
 
 NAMINGS = [(model.name, naming) for model in models().values() for naming in model.namings]
 SPELLINGS = [(name, naming, prefix) for name, naming in NAMINGS for prefix in prefixes(name, naming)]
@@ -74,7 +74,7 @@ def test_an_adapter_whose_shapes_say_nothing_is_of_a_model_with_its_names(name: 
     weights = [w for w in _trained(name, naming) if w.block != "ADP"]
     names = {w.name for w in weights}
     named_so = {models()[other].architecture for (other, _), known in KNOWN.items() if names <= known.keys()}
-    file = {spelled(w.name, prefixes(name, naming)[0]) + ".oft_R.weight": (32, 496) for w in weights}
+    file = {name_in_file(w.name, prefixes(name, naming)[0]) + ".oft_R.weight": (32, 496) for w in weights}
     found = detect_lora(file)
     assert _name(found) in named_so
     for other in named_so:
@@ -370,18 +370,18 @@ METADATA = {
 ELSEWHERE = ["stable-diffusion-xl-v1-base/lora", "stable-diffusion-v1/lora"]
 
 
-@pytest.mark.parametrize(("said", "name"), METADATA.items())
-def test_metadata_that_agrees_with_the_names_needs_no_word(said: tuple[str, str], name: str) -> None:
-    found = detect_lora(_everything(name), dict([said]))
+@pytest.mark.parametrize(("entry", "name"), METADATA.items())
+def test_metadata_that_agrees_with_the_names_needs_no_word(entry: tuple[str, str], name: str) -> None:
+    found = detect_lora(_everything(name), dict([entry]))
     assert (_name(found), found.remarks) == (name, ())
 
 
-@pytest.mark.parametrize(("said", "name"), METADATA.items())
-def test_metadata_that_contradicts_the_names_loses_and_is_told(said: tuple[str, str], name: str) -> None:
+@pytest.mark.parametrize(("entry", "name"), METADATA.items())
+def test_metadata_that_contradicts_the_names_loses_and_is_told(entry: tuple[str, str], name: str) -> None:
     other = "krea2" if name != "krea2" else "z-image"
-    found = detect_lora(_everything(other), dict([said]))
+    found = detect_lora(_everything(other), dict([entry]))
     assert _name(found) == other
-    assert any(said[1] in remark for remark in found.remarks)
+    assert any(entry[1] in remark for remark in found.remarks)
 
 
 @pytest.mark.parametrize("value", ELSEWHERE)
@@ -395,15 +395,15 @@ AMBIGUOUS = ["flux", "chroma", "flux2-klein-4b"]
 
 
 @pytest.mark.parametrize(
-    ("said", "name"), [(said, name) for said, name in METADATA.items() if name in AMBIGUOUS], ids=str
+    ("entry", "name"), [(entry, name) for entry, name in METADATA.items() if name in AMBIGUOUS], ids=str
 )
-def test_metadata_decides_where_the_names_leave_it_open(said: tuple[str, str], name: str) -> None:
+def test_metadata_decides_where_the_names_leave_it_open(entry: tuple[str, str], name: str) -> None:
     """The attention of the first double blocks is alike in Flux.1, Chroma and Klein 4B."""
     weights = [
         w for w in _trained("flux", "original") if re.fullmatch(r"D0[0-3]", w.block) and re.search("attn", w.name)
     ]
     assert _fitting(weights) == set(AMBIGUOUS)
-    found = detect_lora(file_of(weights, "lora_unet_"), dict([said]))
+    found = detect_lora(file_of(weights, "lora_unet_"), dict([entry]))
     assert (_name(found), found.remarks) == (name, ())
 
 

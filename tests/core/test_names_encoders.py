@@ -13,7 +13,7 @@ import pytest
 from lbw.core.architectures import by_name
 from lbw.core.blocks import locate
 
-from .names.spellings import spelled
+from .names.spellings import name_in_file
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -175,7 +175,7 @@ def test_every_weight_of_a_text_encoder_stands_in_its_block(
     where = by_name(name)
     wrong = {}
     for module in _modules(encoder):
-        site = locate(spelled(module, prefix) + suffix, where)
+        site = locate(name_in_file(module, prefix) + suffix, where)
         if (site.block, site.is_known, site.encoder > 0) != (block, True, True):
             wrong[module] = site
     assert wrong == {}
@@ -187,7 +187,7 @@ def test_clip_is_known_by_the_names_that_transformers_5_gives_it(name: str, modu
     """Its CLIPTextModel lost the `text_model` before them."""
     block = by_name(name).encoders["clip"]
     for prefix in ("text_encoder.", "lora_te1_", "base_model.model.text_encoder."):
-        site = locate(spelled(module, prefix) + ".lora_A.weight", by_name(name))
+        site = locate(name_in_file(module, prefix) + ".lora_A.weight", by_name(name))
         assert (site.block, site.is_known) == (block, True)
     if "layers" in module:
         known = locate("lora_te1_text_model_encoder_layers_3_mlp_fc1", by_name(name))

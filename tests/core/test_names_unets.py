@@ -17,7 +17,7 @@ from lbw.core.architectures import by_name
 from lbw.core.blocks import locate
 from lbw.core.detect import detect_lora, detect_model
 
-from .names.spellings import Shapes, lora, spelled
+from .names.spellings import Shapes, lora, name_in_file
 
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
@@ -126,7 +126,7 @@ def test_every_weight_stands_in_its_block_in_diffusers_naming(name: str, prefix:
     wrong = {}
     for module in _weights(name):
         original, block = _place(module, name)
-        site = locate(spelled(module, prefix), where)
+        site = locate(name_in_file(module, prefix), where)
         if (site.block, site.is_known) != (block, True) or not site.path.endswith(original.replace(".", "_")):
             wrong[module] = (site, original, block)
     assert wrong == {}
@@ -139,7 +139,7 @@ def test_every_weight_stands_in_its_block_in_the_original_naming(name: str, pref
     wrong = {}
     for module in _weights(name):
         original, block = _place(module, name)
-        site = locate(spelled(original, prefix), where)
+        site = locate(name_in_file(original, prefix), where)
         if (site.block, site.is_known) != (block, True):
             wrong[original] = (site, block)
     assert wrong == {}
@@ -150,7 +150,7 @@ def _file(name: str, original: bool, chosen: str = "") -> Shapes:
     for module, shape in _weights(name).items():
         if len(shape) > 1 and re.search(chosen, module):
             path = _place(module, name)[0] if original else module
-            shapes |= {spelled(path, "lora_unet_") + suffix: s for suffix, s in lora(shape).items()}
+            shapes |= {name_in_file(path, "lora_unet_") + suffix: s for suffix, s in lora(shape).items()}
     return shapes
 
 

@@ -129,12 +129,12 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0, help="for all of it; default: 60")
     parser.add_argument("--seed", type=int, default=0, help="of the draw; default: from the clock")
     parser.add_argument("--children", type=int, default=2, help="mutants at once; default: 2")
-    said = parser.parse_args()
-    seed = said.seed or int(time.time())
+    options = parser.parse_args()
+    seed = options.seed or int(time.time())
     print(f"seed {seed}", flush=True)  # noqa: T201
     with tempfile.TemporaryDirectory(prefix="lbw-mutants-") as folder:
-        left = copies(python_files(said.path), Path(folder), said.children)
-        survived = examine(list(left), random.Random(seed), time.monotonic() + said.minutes * 60)
+        left = copies(python_files(options.path), Path(folder), options.children)
+        survived = examine(list(left), random.Random(seed), time.monotonic() + options.minutes * 60)
     for difference in survived:
         print(f"\n{difference}")  # noqa: T201
     return 1 if survived else 0

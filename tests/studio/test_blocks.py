@@ -49,7 +49,7 @@ def test_without_an_option_the_known_models_are_listed(capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "said"),
+    ("option", "value", "expected"),
     [
         ("--architecture", "qwen", "did you mean qwen-image"),
         ("--lora", "nothing.safetensors", "nothing.safetensors cannot be read"),
@@ -63,9 +63,9 @@ def test_what_there_is_not_is_said_in_a_line(
     monkeypatch: pytest.MonkeyPatch,
     option: str,
     value: str,
-    said: str,
+    expected: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["blocks", option, value]) == 2
     error = capsys.readouterr().err
-    assert (said in error, error.count("\n")) == (True, 1)
+    assert (expected in error, error.count("\n")) == (True, 1)

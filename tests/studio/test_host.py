@@ -88,7 +88,7 @@ def test_it_stops_in_the_middle_of_a_picture_and_pictures_of_others_go_on(analyz
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
         ({"steps": 1_000_000_000}, "Steps .* from 1 to 1000"),
         ({"width": 1_000_000_000}, "Width .* from 8 to 8192"),
@@ -104,9 +104,9 @@ def test_it_stops_in_the_middle_of_a_picture_and_pictures_of_others_go_on(analyz
     ],
 )
 def test_what_is_wrong_is_told_before_anything_is_rendered(
-    analyzer: Any, tmp_path: Path, changes: dict[str, Any], said: str
+    analyzer: Any, tmp_path: Path, changes: dict[str, Any], expected: str
 ) -> None:
-    with pytest.raises(LbwError, match=said):
+    with pytest.raises(LbwError, match=expected):
         AnalysisSession(analyzer, request_of(analyzer, **changes))
     assert list(tmp_path.iterdir()) == []
 

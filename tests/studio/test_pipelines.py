@@ -42,13 +42,13 @@ def base_again(wan: StandaloneHost) -> Iterator[None]:
 
 
 def apply(host: StandaloneHost, name: str, tensors: dict[str, Any], tag: str = "{}:1") -> tuple[list[str], set[str]]:
-    """Apply a LoRA of these tensors; return what was said, and the weights that changed, by component and name."""
+    """Apply a LoRA of these tensors; return what was messages, and the weights that changed, by component and name."""
     save_file(tensors, host.library.folder / f"{name}.safetensors")
     before = {f"{c}.{n}": getattr(m, a).detach().clone() for c, n, m, a in pipeline_weights(host.pipeline)}
     request = parse_tag(f"<lora:{tag.format(name)}>", {})
-    said = host.apply([resolve_request(request, host.architecture, {}, {})])
+    messages = host.apply([resolve_request(request, host.architecture, {}, {})])
     after = {f"{c}.{n}": getattr(m, a) for c, n, m, a in pipeline_weights(host.pipeline)}
-    return said, {name for name in before if not torch.equal(before[name], after[name])}
+    return messages, {name for name in before if not torch.equal(before[name], after[name])}
 
 
 def query(width: int = tiny.WIDTH, name: str = f"diffusion_model.{QUERY}") -> dict[str, Any]:
@@ -71,16 +71,16 @@ def query(width: int = tiny.WIDTH, name: str = f"diffusion_model.{QUERY}") -> di
 def test_a_lora_reaches_the_denoisers_that_its_files_name_says(
     wan: StandaloneHost, name: str, components: set[str]
 ) -> None:
-    said, changed = apply(wan, name, query())
-    assert said == []
+    messages, changed = apply(wan, name, query())
+    assert messages == []
     assert changed == {f"{component}.transformer.blocks.1.attn1.to_q" for component in components}
 
 
 def test_a_parameter_of_no_layer_is_changed_too(wan: StandaloneHost) -> None:
     table = wan.pipeline.transformer.blocks[0].scale_shift_table
     before, change = table.detach().clone(), torch.randn(table.shape)
-    said, changed = apply(wan, "table", {"diffusion_model.blocks.0.modulation.diff": change} | query(), "{}:0.5")
-    assert said == []
+    messages, changed = apply(wan, "table", {"diffusion_model.blocks.0.modulation.diff": change} | query(), "{}:0.5")
+    assert messages == []
     assert "transformer.transformer.blocks.0.scale_shift_table" in changed
     torch.testing.assert_close(table.detach(), before + 0.5 * change)
     wan.restore()
@@ -88,9 +88,9 @@ def test_a_parameter_of_no_layer_is_changed_too(wan: StandaloneHost) -> None:
 
 
 def test_modules_that_the_loaded_model_has_no_layers_for_are_told(wan: StandaloneHost) -> None:
-    said, changed = apply(wan, "image", query() | query(name="diffusion_model.blocks.0.cross_attn.k_img"))
+    messages, changed = apply(wan, "image", query() | query(name="diffusion_model.blocks.0.cross_attn.k_img"))
     assert len(changed) == 2
-    assert any("cross_attn.k_img" in message and "no such layers" in message for message in said)
+    assert any("cross_attn.k_img" in message and "no such layers" in message for message in messages)
 
 
 def test_a_lora_none_of_whose_modules_are_there_does_not_fit(wan: StandaloneHost) -> None:
@@ -114,9 +114,9 @@ def test_three_of_the_modules_without_layers_are_named_and_the_others_counted(
 
 
 def test_a_lora_of_another_family_changes_nothing_and_both_names_are_told(wan: StandaloneHost) -> None:
-    said, changed = apply(wan, "other", query(3072, "transformer.transformer_blocks.0.img_mlp.net.2"))
+    messages, changed = apply(wan, "other", query(3072, "transformer.transformer_blocks.0.img_mlp.net.2"))
     assert not changed
-    assert any("Wan" in message and "Qwen-Image" in message for message in said)
+    assert any("Wan" in message and "Qwen-Image" in message for message in messages)
     assert wan.tensors("other") == {}
 
 

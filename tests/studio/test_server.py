@@ -139,9 +139,9 @@ def test_a_language_that_is_not_there_is_told_with_those_that_are(name: str) -> 
 def test_the_head_has_the_words_of_the_language_and_nothing_that_ends_its_script() -> None:
     assert "lbw-words" not in head(None)
     made = head("ja_JP")
-    said, _ = json.JSONDecoder().raw_decode(made, made.index("{"))
+    found, _ = json.JSONDecoder().raw_decode(made, made.index("{"))
     words = json.loads((FOLDER / "ja_JP.json").read_text(encoding="utf-8"))
-    assert said == {"language": "ja-JP", "words": words}
+    assert found == {"language": "ja-JP", "words": words}
     assert len(Scripts(made).texts) == len(Scripts(head(None)).texts) + 2
 
 

@@ -51,8 +51,8 @@ def waiting(host: Any, **options: Any) -> AnalysisSession:
 
 
 def test_messages_are_shown_as_grave_as_they_are() -> None:
-    said = [Message("Fine."), Message(f"Not {HOSTILE}", WARNING), Message("Bad.", ERROR)]
-    shown = messages_view(said)
+    messages = [Message("Fine."), Message(f"Not {HOSTILE}", WARNING), Message("Bad.", ERROR)]
+    shown = messages_view(messages)
     kinds = re.findall(r'lbw-message lbw-(\w+)" role="(\w+)"', shown)
     assert kinds == [("good", "status"), ("remark", "status"), ("bad", "alert")]
     assert ">Not &lt;img" in shown

@@ -13,7 +13,7 @@ ALL = [a.title for a in ARCHITECTURES.values()]
 
 
 @pytest.mark.parametrize(
-    ("fits", "said"),
+    ("fits", "expected"),
     [
         (ALL, "every model"),
         ([], ""),
@@ -25,8 +25,8 @@ ALL = [a.title for a in ARCHITECTURES.values()]
         (["Flux.1", "Chroma", "Krea 2", "Z-Image", "Ideogram 4"], "Flux.1, Chroma, Krea 2 +2"),
     ],
 )
-def test_models_are_told_in_a_few_words(fits: list[str], said: str) -> None:
-    assert short_fits(fits) == said
+def test_models_are_told_in_a_few_words(fits: list[str], expected: str) -> None:
+    assert short_fits(fits) == expected
 
 
 def test_all_models_stand_behind_the_few_words() -> None:

@@ -116,7 +116,7 @@ def test_a_card_inserts_its_tag_with_block_weights(cards: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kept", "said"),
+    ("kept", "expected"),
     [
         ("MIDD", ":lbw=MIDD>"),
         (" lbw=MIDD ", ":lbw=MIDD>"),
@@ -128,11 +128,11 @@ def test_a_card_inserts_its_tag_with_block_weights(cards: Any) -> None:
         (0.5, ":lbw=0.5>"),
     ],
 )
-def test_what_cannot_stand_in_a_tag_does_not_get_there(cards: Any, kept: Any, said: str) -> None:
+def test_what_cannot_stand_in_a_tag_does_not_get_there(cards: Any, kept: Any, expected: str) -> None:
     page = Page()
     page.metadata["a"] = {"lbw weights": kept}
     cards.Cards().install([page])
-    assert inserted(page.create_item("a")["prompt"]).split(" said")[0].endswith(said)
+    assert inserted(page.create_item("a")["prompt"]).split(" said")[0].endswith(expected)
 
 
 def test_the_field_stands_above_the_buttons_and_is_saved_with_the_rest(cards: Any) -> None:

@@ -64,7 +64,7 @@ SUFFIXES = words(
 )
 
 
-def spelled(name: str, prefix: str) -> str:
+def name_in_file(name: str, prefix: str) -> str:
     """Return a module's name as a file with `prefix` has it: dotted, or flat after an underscore."""
     return prefix + (name.replace(".", "_") if prefix.endswith("_") else name)
 
@@ -127,7 +127,9 @@ def file_of(weights: Iterable[Weight], prefix: str, adapter: str = "lora") -> Sh
     """Return the names and shapes of a LoRA file that trains `weights`."""
     make = ADAPTERS[adapter]
     return {
-        spelled(w.name, prefix) + suffix: shape for w in modules(weights) for suffix, shape in make(w.shape).items()
+        name_in_file(weight.name, prefix) + suffix: shape
+        for weight in modules(weights)
+        for suffix, shape in make(weight.shape).items()
     }
 
 

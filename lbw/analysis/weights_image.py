@@ -1,4 +1,4 @@
-"""Draws block weights as a strip: one field for each block, with its id, its number, and a color for the number."""
+"""Draws block weights: one field for each block, with its id, its number, and a color for the number."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def color(weight: float) -> tuple[int, int, int]:
     return _between(_FULL, _OVER, weight - 1)
 
 
-def strip(weights: Mapping[str, float], scale: int = 1) -> Image.Image:
+def weights_image(weights: Mapping[str, float], scale: int = 1) -> Image.Image:
     """Return the picture of `weights`, a number for each block in order, `PER_ROW` blocks in a row.
 
     scale: pixels for each pixel of the page, for high-resolution screens.

@@ -1,11 +1,11 @@
-"""The strip of block weights: a field a block, told apart by number as well as by color."""
+"""The picture of block weights: a field for each block, told apart by number as well as by color."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from lbw.analysis.strip import PER_ROW, color, strip
+from lbw.analysis.weights_image import PER_ROW, color, weights_image
 from lbw.core.architectures import ARCHITECTURES
 
 FLUX = ARCHITECTURES["flux"]
@@ -23,17 +23,18 @@ def test_the_color_of_a_weight(weight: float, expected: tuple[int, int, int]) ->
 
 
 def test_the_number_is_drawn_beside_the_color() -> None:
-    lighter, darker = (np.asarray(strip({"IN04": weight})) for weight in (3.0, 4.0))
+    lighter, darker = (np.asarray(weights_image({"IN04": weight})) for weight in (3.0, 4.0))
     assert color(3.0) == color(4.0)
     assert (lighter != darker).any()
 
 
 def test_fields_stand_in_rows_and_grow_with_the_scale() -> None:
-    one = strip({"IN04": 1.0})
-    assert strip(dict.fromkeys(FLUX.blocks, 0.5)).size == ((one.width - 1) * PER_ROW + 1, (one.height - 1) * 4 + 1)
-    assert strip({"IN04": 1.0}, scale=2).width == 2 * one.width - 1
-    assert strip({}).width == one.width
+    one = weights_image({"IN04": 1.0})
+    every = weights_image(dict.fromkeys(FLUX.blocks, 0.5))
+    assert every.size == ((one.width - 1) * PER_ROW + 1, (one.height - 1) * 4 + 1)
+    assert weights_image({"IN04": 1.0}, scale=2).width == 2 * one.width - 1
+    assert weights_image({}).width == one.width
 
 
 def test_numbers_of_any_length_fit() -> None:
-    assert strip({"OUT11": -0.123456789012}).size == strip({"OUT11": 1.0}).size
+    assert weights_image({"OUT11": -0.123456789012}).size == weights_image({"OUT11": 1.0}).size
