@@ -33,12 +33,14 @@ const lbwMessages = (() => {
     }
 
     /**
-     * Return what may stand in the place of `name`: a number for a count.
+     * Return what may stand in the place of `name`: a number for a count and its limit; the whole label of a field,
+     * which may be words, without what was written in that field.
      *
      * @param {string} name
      */
     function value(name) {
-        return name === "count" ? "([\\d.,]+)" : "(.+?)";
+        if (name === "count" || name === "most") return "([\\d.,]+)";
+        return name === "field" ? '([^"]+)' : "(.+?)";
     }
 
     /** @param {string} text */

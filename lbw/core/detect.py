@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from .architectures import ARCHITECTURES, FAMILIES, sized
 from .clues import Clues, Shapes, is_fixed, metadata_values, only_size
-from .errors import listing, quote
+from .errors import listing, quote, some
 from .family import Architecture, Family
 from .texts import t
 
@@ -38,10 +38,11 @@ class Detection:
         fitting = [candidate for candidate in self.candidates if fits(candidate)]
         if len(self.candidates) < 2 or not fitting or self.architecture in fitting:
             return self
-        others = [a.title for a in self.candidates if a is not fitting[0]]
-        remark = (
-            f"treated as a LoRA for {fitting[0].title}, because these weights fit its blocks; the tensor names would "
-            f"also fit {_or(others)}"
+        remark = t(
+            "treated as a LoRA for {model}, because these weights fit its blocks; the tensor names would also fit "
+            "{models}",
+            model=fitting[0].title,
+            models=_or(a.title for a in self.candidates if a is not fitting[0]),
         )
         return replace(self, architecture=fitting[0], remarks=(remark,))
 
@@ -63,8 +64,11 @@ def detect_lora(
     remarks = []
     if told and not agreeing:
         remarks.append(
-            f"its metadata says {quote(' '.join(metadata_values(metadata)))}, but its tensors have the names and "
-            f"shapes of {_or([family.title for family in candidates])}"
+            t(
+                "its metadata says {text}, but its tensors have the names and shapes of {models}",
+                text=quote(" ".join(metadata_values(metadata))),
+                models=_or(family.title for family in candidates),
+            )
         )
     sizes = {family: found.size(family, metadata, loaded) for family in candidates}
     best = agreeing or candidates
@@ -110,11 +114,18 @@ def metadata_families(metadata: Mapping[str, str]) -> list[Family]:
 
 def unplaced_message(names: list[str], architecture: Architecture) -> str:
     """Return the message about tensors that belong to no block of the model."""
-    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-    count = f"{len(names)} module{'s' * (len(names) != 1)} of this LoRA"
-    belong, are = ("belongs", "is") if len(names) == 1 else ("belong", "are")
-    return (
-        f"{count} {belong} to no block of {architecture.title} and {are} counted as {architecture.family.rest}: {shown}"
+    place = {"model": architecture.title, "block": architecture.family.rest}
+    if len(names) == 1:
+        return t(
+            "1 module of this LoRA belongs to no block of {model} and is counted as {block}: {name}",
+            name=names[0],
+            **place,
+        )
+    return t(
+        "{count} modules of this LoRA belong to no block of {model} and are counted as {block}: {names}",
+        count=len(names),
+        names=some(names, _SHOWN),
+        **place,
     )
 
 
@@ -134,9 +145,10 @@ def not_known(path: object) -> str:
 
 
 def _ambiguous(chosen: Architecture, others: list[Architecture]) -> str:
-    return (
-        f"its tensor names fit {_or([chosen.title, *(a.title for a in others)])}; treated as a LoRA for {chosen.title} "
-        "unless the loaded model says otherwise"
+    return t(
+        "its tensor names fit {models}; treated as a LoRA for {model} unless the loaded model says otherwise",
+        models=_or(a.title for a in (chosen, *others)),
+        model=chosen.title,
     )
 
 

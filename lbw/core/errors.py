@@ -90,3 +90,10 @@ def listing(items: Sequence[str]) -> str:
     if len(items) <= 30:
         return ", ".join(items)
     return ", ".join([*items[:24], "…", *items[-3:]])
+
+
+def some(items: Sequence[str], shown: int = 4) -> str:
+    """Return the first few of `items` as text, and how many more there are."""
+    names = ", ".join(items[:shown])
+    more = len(items) - shown
+    return t("{names} and {count} more", names=names, count=more) if more > 0 else names

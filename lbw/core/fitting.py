@@ -10,6 +10,7 @@ from .errors import LbwError
 from .family import Architecture
 from .preset_names import is_for
 from .selectors import can_select_in_kind
+from .texts import t
 from .weights import parse_block_weights
 
 _ASKED = 200
@@ -61,7 +62,8 @@ def misfit_reason(text: str, presets: Mapping[str, str], model: str = "") -> str
         owners = layout_owners(count)
         if not owners:
             counts = sorted({count for a in meant for count in a.layouts})
-            return f"no layout has {count} numbers; the layouts have {', '.join(map(str, counts))}"
+            has = ", ".join(map(str, counts))
+            return t("no layout has {count} numbers; the layouts have {counts}", count=count, counts=has)
         nearest = nearest if model else owners[0]
     try:
         weights.resolve(nearest, presets)

@@ -6,6 +6,7 @@ If one is exceeded, the error message names it.
 from __future__ import annotations
 
 from .errors import LbwError, quote
+from .texts import t
 
 TAG_CHARACTERS = 20_000
 """Of one tag, and of the text of block weights: two thousand numbers with their commas."""
@@ -62,6 +63,9 @@ ANALYSES = 20
 
 
 def check_length(text: str, most: int, what: str, error: type[LbwError]) -> None:
-    """Raise `error` if `text` has more than `most` characters."""
+    """Raise `error` if `text`, which `what` names, has more than `most` characters."""
     if len(text) > most:
-        raise error(f"{what} has {len(text):,} characters; the limit is {most:,}: {quote(text, 40)}")
+        counts = {"count": f"{len(text):,}", "most": f"{most:,}"}
+        raise error(
+            t("{what} has {count} characters; the limit is {most}: {text}", what=what, text=quote(text, 40), **counts)
+        )

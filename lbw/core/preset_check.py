@@ -77,7 +77,8 @@ def check_presets(text: str) -> Check:
             explained += 1
             problem = t("is not valid")
             if len(line.weights) > limits.TAG_CHARACTERS:
-                problem = f"has {len(line.weights):,} characters; the limit is {limits.TAG_CHARACTERS:,}"
+                counts = {"count": f"{len(line.weights):,}", "most": f"{limits.TAG_CHARACTERS:,}"}
+                problem = t("has {count} characters; the limit is {most}", **counts)
             elif explained <= _EXPLAINED:
                 problem = misfit_reason(line.weights, file.presets, model)
         remark = _name_remark(line.name, line.number in hidden)
@@ -108,7 +109,7 @@ def check_elements(text: str) -> Check:
         blocks = [rule.blocks for rule in parse_rules(entry.rules) if rule.blocks]
         fits = tuple(a.title for a in ARCHITECTURES.values() if all(can_select_in_kind(text, a) for text in blocks))
         problem = "" if fits else _blocks_problem(blocks)
-        layout = f"{count} rule{'s' * (count != 1)}"
+        layout = t("1 rule") if count == 1 else t("{count} rules", count=count)
         lines.append(CheckedLine(entry.number, entry.name, layout, fits, problem, remark))
     names = dict.fromkeys(entry.name for entry in entries if entry.name)
     return Check(tuple(lines), tuple(names))
@@ -132,7 +133,9 @@ def _name_remark(name: str, is_hidden: bool) -> str:
     if ">" in name:
         return t("cannot be used in a tag, because > ends the tag")
     meant = misspelled_model(name)
-    return f"is for no known model, so the @ is part of the name; did you mean @{meant}?" if meant else ""
+    if not meant:
+        return ""
+    return t("is for no known model, so the @ is part of the name; did you mean @{model}?", model=meant)
 
 
 def _layout(text: str, presets: Mapping[str, str]) -> str:

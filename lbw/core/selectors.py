@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 
 from .architectures import ARCHITECTURES
-from .errors import WeightsError, listing, quote
+from .errors import WeightsError, listing, quote, some
 from .family import Architecture
 from .texts import t
 
@@ -57,11 +57,6 @@ def _one(text: str, architecture: Architecture, whole: str) -> tuple[str, ...]:
             groups=", ".join(architecture.groups),
         )
     )
-
-
-def some(titles: list[str]) -> str:
-    """Return the first few of `titles` as text."""
-    return ", ".join(titles[:4]) + (f" and {len(titles) - 4} more" if len(titles) > 4 else "")
 
 
 def is_selector(text: str) -> bool:

@@ -156,7 +156,7 @@ def parse_tag(text: str, presets: Mapping[str, str]) -> LoraRequest:
         TagError: it is not a tag.
     """
     text = text.strip()
-    limits.check_length(text, limits.TAG_CHARACTERS, "the tag", TagError)
+    limits.check_length(text, limits.TAG_CHARACTERS, t("the tag"), TagError)
     if text.startswith("<"):
         match = _TAG.fullmatch(text)
         if not match:

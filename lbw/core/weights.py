@@ -12,11 +12,11 @@ from functools import lru_cache
 from . import limits
 from .architectures import layout_owners
 from .entries import Entry, EntryKind, RandomSource, check_range, parse_entry
-from .errors import PresetError, WeightsError, nearest, quote, unknown_preset
+from .errors import PresetError, WeightsError, nearest, quote, some, unknown_preset
 from .family import Architecture
 from .numbers import format_number
 from .preset_names import find_preset, is_preset, shown_names, variants
-from .selectors import select, some
+from .selectors import select
 from .texts import t
 
 _NESTING = 16
@@ -133,7 +133,7 @@ class BlockWeights:
         self, architecture: Architecture, presets: Mapping[str, str], unlisted: float | None, within: tuple[str, ...]
     ) -> BlockEntries:
         """Return what `entries_for` does. within: the presets that led here."""
-        limits.check_length(self.text, limits.TAG_CHARACTERS, "the text of the block weights", WeightsError)
+        limits.check_length(self.text, limits.TAG_CHARACTERS, t("the text of the block weights"), WeightsError)
         if (key := find_preset(self.text, presets, architecture)) is not None:
             if key in within or len(within) >= _NESTING:
                 raise PresetError(

@@ -40,7 +40,7 @@ def show(open_page: Callable[[str], Any]) -> Callable[..., Any]:
 def test_every_message_is_told_from_all_others_by_what_it_says_itself(show: Callable[..., Any], language: str) -> None:
     page = show("", language)
     values = {
-        text: {name: "1,234" if name == "count" else f"<{name}>" for name in words.placeholders(text)}
+        text: {name: "1,234" if name in ("count", "most") else f"<{name}>" for name in words.placeholders(text)}
         for text in TEMPLATES
     }
     assert len(TEMPLATES) > 50
