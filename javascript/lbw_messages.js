@@ -14,7 +14,7 @@ const lbwMessages = (() => {
 
     /** @type {Record<string, string> | undefined} */
     let language;
-    /** @type {{ pattern: RegExp, names: string[], text: string }[]} */
+    /** @type {{ pattern: RegExp, names: string[], own: number, text: string }[]} */
     let templates = [];
 
     /**
@@ -23,13 +23,13 @@ const lbwMessages = (() => {
      * @param {Record<string, string>} words
      */
     function compiled(words) {
-        const keys = Object.keys(words).filter((key) => /\{\w+\}/.test(key));
-        const own = (/** @type {string} */ key) => key.replace(/\{\w+\}/g, "").length;
-        return keys.sort((one, other) => own(other) - own(one)).map((key) => ({
+        const found = Object.keys(words).filter((key) => /\{\w+\}/.test(key)).map((key) => ({
             pattern: new RegExp(`^${escaped(key).replace(/\\\{(\w+)\\\}/g, (_, name) => value(name))}$`, "s"),
             names: [...key.matchAll(/\{(\w+)\}/g)].map((match) => match[1]),
+            own: key.replace(/\{\w+\}/g, "").length,
             text: words[key],
         }));
+        return found.sort((one, other) => other.own - one.own);
     }
 
     /**
@@ -54,16 +54,34 @@ const lbwMessages = (() => {
      * @param {string} message
      * @returns {string}
      */
-    function translated(message, depth = DEPTH) {
+    function translated(message) {
         const words = window.localization;
-        if (!words || !depth) return message;
+        if (!words) return message;
         if (words !== language) [language, templates] = [words, compiled(words)];
-        if (Object.hasOwn(words, message)) return words[message];
-        for (const { pattern, names, text } of templates) {
-            const values = pattern.exec(message)?.slice(1).map((value) => translated(value, depth - 1));
-            if (values) return text.replace(/\{(\w+)\}/g, (_, name) => values[names.indexOf(name)]);
+        return read(words, message, DEPTH).text;
+    }
+
+    /**
+     * Return `message` in the language, and how many of its characters are words of it: a message that several texts
+     * fit is read as the one that, with the messages within it, knows most.
+     *
+     * @param {Record<string, string>} words
+     * @param {string} message
+     * @param {number} depth
+     * @returns {{ text: string, known: number }}
+     */
+    function read(words, message, depth) {
+        let best = { text: message, known: 0 };
+        if (Object.hasOwn(words, message)) return { text: words[message], known: message.length };
+        if (!depth) return best;
+        for (const { pattern, names, own, text } of templates) {
+            const values = pattern.exec(message)?.slice(1).map((value) => read(words, value, depth - 1)) ?? [];
+            const known = values.reduce((sum, value) => sum + value.known, own);
+            if (values.length && known > best.known) {
+                best = { text: text.replace(/\{(\w+)\}/g, (_, name) => values[names.indexOf(name)].text), known };
+            }
         }
-        return message;
+        return best;
     }
 
     /** @param {Text} node */

@@ -9,7 +9,9 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from . import families
+from .errors import did_you_mean, nearest, quote
 from .family import Architecture, Family, Size, Stack
+from .texts import t
 
 __all__ = ["ARCHITECTURES", "FAMILIES", "USUAL", "by_name", "guessed", "layout_owners", "sized"]
 
@@ -91,6 +93,15 @@ _UNKNOWN = Family(
     encoders={"clip": "TE", "t5": "TE", "llm": "TE"},
     is_guess=True,
 )
+
+
+def unknown_architecture(name: str, most: int = 3) -> str:
+    """Return the message for a name that no architecture has, with up to `most` similar ones, or else all of them."""
+    close = nearest(name, ARCHITECTURES, most)
+    if close:
+        return did_you_mean(t("unknown architecture {name}", name=quote(name)), close)
+    known = ", ".join(ARCHITECTURES)
+    return t("unknown architecture {name}; the known ones are {models}", name=quote(name), models=known)
 
 
 @lru_cache(maxsize=64)

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from lbw.core.texts import t
+
 CONFIG_NAME = "adapter_config.json"
 METADATA_KEY = "lora_adapter_metadata"
 _Number = TypeVar("_Number", int, float)
@@ -83,8 +85,8 @@ def config_beside(path: Path) -> AdapterConfig | None:
         with beside.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
     except OSError as error:
-        raise ConfigError("cannot be read") from error
-    return _config(_table(content), f"{CONFIG_NAME} beside the file")
+        raise ConfigError(t("cannot be read")) from error
+    return _config(_table(content), t("{name} beside the file", name=CONFIG_NAME))
 
 
 def configs_in(metadata: Mapping[str, str]) -> dict[str, AdapterConfig]:
@@ -100,18 +102,18 @@ def configs_in(metadata: Mapping[str, str]) -> dict[str, AdapterConfig]:
         match = _COMPONENT.match(key)
         component = match[1] if match else ""
         parts.setdefault(component, {})[key[match.end() :] if match else key] = value
-    return {component: _config(values, "the file's metadata") for component, values in parts.items()}
+    return {component: _config(values, t("the file's metadata")) for component, values in parts.items()}
 
 
 def _table(content: str | bytes) -> dict[str, Any]:
     if len(content) > _MOST_BYTES:
-        raise ConfigError("is too large")
+        raise ConfigError(t("is too large"))
     try:
         table = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ConfigError("is not valid JSON") from error
+        raise ConfigError(t("is not valid JSON")) from error
     if not isinstance(table, dict):
-        raise ConfigError("is not a JSON object")
+        raise ConfigError(t("is not a JSON object"))
     return table
 
 
@@ -136,19 +138,19 @@ def _pattern(table: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return a pattern with endings of names as keys; PEFT treats keys as regular expressions, but few are."""
     pattern = table.get(name) or {}
     if not isinstance(pattern, dict):
-        raise ConfigError(f"has a {name} that is not a JSON object")
+        raise ConfigError(t("has a {name} that is not a JSON object", name=name))
     found = {}
     for key, value in pattern.items():
         match = _LITERAL.match(key)
         if match is None:
-            raise ConfigError(f"has a regular expression in its {name}, which is not supported")
+            raise ConfigError(t("has a regular expression in its {name}, which is not supported", name=name))
         found[match[1].replace("\\.", ".")] = value
     return found
 
 
 def _number(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e9:
-        raise ConfigError(f"has no valid number for {name}")
+        raise ConfigError(t("has no valid number for {name}", name=name))
     return float(value)
 
 
@@ -157,12 +159,12 @@ def _terms(table: Mapping[str, Any]) -> int:
         return 0
     terms = table.get("num_cayley_neumann_terms", 5)
     if type(terms) is not int or not 1 <= terms <= 64:
-        raise ConfigError("has no valid number for num_cayley_neumann_terms")
+        raise ConfigError(t("has no valid number for {name}", name="num_cayley_neumann_terms"))
     return terms
 
 
 def _rank(value: Any, name: str) -> int:
     # For OFT and others r may be 0 and has no meaning.
     if type(value) is not int or not 0 <= value <= 1 << 20:
-        raise ConfigError(f"has no valid rank for {name}")
+        raise ConfigError(t("has no valid rank for {name}", name=name))
     return value

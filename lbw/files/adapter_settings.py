@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lbw.core.errors import FileError, quote
+from lbw.core.texts import t
 
 from .adapter_config import CONFIG_NAME, AdapterConfig, ConfigError, config_beside, configs_in
 from .header import Header
@@ -41,19 +42,23 @@ def settings(path: Path, header: Header, keys: Keys) -> Settings:
     is_of_peft = any(key.startswith(_PREFIX) for key in every)
     if not is_of_peft and not any(".lora_A" in key for key in every):
         return Settings()
-    source = "its metadata"
     try:
         configs = configs_in(header.metadata)
-        if not configs:
-            source = f"the {CONFIG_NAME} beside it"
-            beside = config_beside(path)
-            configs = {"": beside} if beside else {}
     except ConfigError as error:
-        return Settings(remarks=(f"{source} {error}; the scale is unknown, and 1 is used",))
+        return Settings(remarks=(t("its metadata {problem}; the scale is unknown, and 1 is used", problem=error),))
+    try:
+        if not configs and (beside := config_beside(path)):
+            configs = {"": beside}
+    except ConfigError as error:
+        wrong = t(
+            "the {file} beside it {problem}; the scale is unknown, and 1 is used", file=CONFIG_NAME, problem=error
+        )
+        return Settings(remarks=(wrong,))
     if not configs:
-        unknown = (
-            f"it was saved by PEFT, but its {CONFIG_NAME} is missing: alpha is unknown and assumed to equal the rank; "
-            "if it was trained with another alpha or with rsLoRA, its strength is off by a constant factor"
+        unknown = t(
+            "it was saved by PEFT, but its {file} is missing: alpha is unknown and assumed to equal the rank; "
+            "if it was trained with another alpha or with rsLoRA, its strength is off by a constant factor",
+            file=CONFIG_NAME,
         )
         return Settings(remarks=(unknown,) if is_of_peft else ())
     return _applied(configs, header, keys)
@@ -78,12 +83,15 @@ def _applied(configs: Mapping[str, AdapterConfig], header: Header, keys: Keys) -
         elif _SCALED.get(kind) == config.type:
             wanted = config.rank_of(module)
             if own is not None and own != wanted:
-                return Settings(
-                    remarks=(
-                        f"{config.source} gives {module} rank {wanted}, but it has rank {own}: "
-                        "the configuration belongs to another file, and the scale 1 is used",
-                    )
+                contradiction = t(
+                    "{source} gives {module} rank {wanted}, but it has rank {rank}: "
+                    "the configuration belongs to another file, and the scale 1 is used",
+                    source=config.source,
+                    module=module,
+                    wanted=wanted,
+                    rank=own,
                 )
+                return Settings(remarks=(contradiction,))
             scale = config.scale(module)
             added[module] = {"scale": scale}
             how = " / √" if config.is_rank_stabilized else " / "
@@ -91,11 +99,21 @@ def _applied(configs: Mapping[str, AdapterConfig], header: Header, keys: Keys) -
     told = [text for scale, text in sorted(scales.items()) if scale != 1]
     if not told:
         return Settings(added)
-    remark = (
-        f"its changes are scaled by {' to '.join(dict.fromkeys((told[0], told[-1])))}, as {_source(configs)} says; "
-        "a WebUI does not read this and uses 1"
+    source = _source(configs)
+    if len(told) == 1:
+        one = t(
+            "its changes are scaled by {scale}, as {source} says; a WebUI does not read this and uses 1",
+            scale=told[0],
+            source=source,
+        )
+        return Settings(added, (one,))
+    several = t(
+        "its changes are scaled by {low} to {high}, as {source} says; a WebUI does not read this and uses 1",
+        low=told[0],
+        high=told[-1],
+        source=source,
     )
-    return Settings(added, (remark,))
+    return Settings(added, (several,))
 
 
 def _source(configs: Mapping[str, AdapterConfig]) -> str:
@@ -110,9 +128,11 @@ def _of(configs: Mapping[str, AdapterConfig], module: str) -> AdapterConfig | No
 
 
 def _refused(config: AdapterConfig) -> Settings:
-    text = (
-        f"according to {config.source}, it was trained on a model that its initialization "
-        f"({quote(config.initialization)}) had changed, and gives wrong results on any other; let PEFT convert it: "
-        "save_pretrained(…, path_initial_model_for_weight_conversion=…)"
+    text = t(
+        "according to {source}, it was trained on a model that its initialization ({name}) had changed, and gives "
+        "wrong results on any other; let PEFT convert it: "
+        "save_pretrained(…, path_initial_model_for_weight_conversion=…)",
+        source=config.source,
+        name=quote(config.initialization),
     )
     return Settings(remarks=(text,), refusal=text)

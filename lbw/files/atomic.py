@@ -72,7 +72,7 @@ def write(path: Path, data: bytes, *, backup: bool = False, known_version: str |
         _check(path, known_version)
         old = target.stat() if target.exists() else None
         if old is not None and not os.access(target, os.W_OK):
-            raise PermissionError(13, "it is write-protected")
+            raise PermissionError(13, t("it is write-protected"))
         if backup and old is not None:
             kept = path.with_name(path.name + ".bak")
             write(kept, target.read_bytes())
@@ -148,9 +148,9 @@ def _target(path: Path) -> Path:
     """Return the file that `path` leads to, which need not be there."""
     target = Path(os.path.realpath(path))
     if target.is_symlink():
-        raise OSError(40, "the link points to itself")
+        raise OSError(40, t("the link points to itself"))
     if target.is_dir():
-        raise IsADirectoryError(21, "it is a folder")
+        raise IsADirectoryError(21, t("it is a folder"))
     return target
 
 

@@ -8,12 +8,13 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from lbw.core.architectures import ARCHITECTURES, by_name
+from lbw.core.architectures import by_name, unknown_architecture
 from lbw.core.block_words import Described, describe
 from lbw.core.blocks import is_module, locate, module_name
 from lbw.core.detect import detect_lora, detect_model, guess_message, not_known
-from lbw.core.errors import FileError, nearest, quote
+from lbw.core.errors import FileError, some
 from lbw.core.family import Architecture
+from lbw.core.texts import t
 
 from .header import read_header
 from .model_header import read_model
@@ -85,9 +86,7 @@ def map_of_architecture(name: str) -> BlockMap:
     try:
         return BlockMap(by_name(name))
     except KeyError:
-        close = nearest(name, ARCHITECTURES)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"the known ones are {', '.join(ARCHITECTURES)}"
-        raise FileError(f"unknown architecture {quote(name)}; {hint}") from None
+        raise FileError(unknown_architecture(name)) from None
 
 
 def map_of_lora(path: str | Path, loaded: Architecture | None = None) -> BlockMap:
@@ -116,17 +115,20 @@ def map_of_model(path: str | Path) -> BlockMap:
     header = read_model(path)
     architecture = detect_model(header.shapes)
     if architecture is None:
-        raise FileError(f"{path} is not a known model and has no numbered blocks")
+        raise FileError(t("{path} is not a known model and has no numbered blocks", path=path))
     remarks = [guess_message(architecture)] if architecture.family.is_guess else []
     lost = [name for name in header.shapes if not locate(name, architecture).is_known]
     if lost:
-        remarks.append(
-            f"{_tensors(lost)} to no block of {architecture.title}, counted as {architecture.family.rest}: "
-            f"{_some(lost)}"
-        )
+        remarks.append(_unplaced(lost, architecture))
     if header.others:
         count = f"{sum(map(prod, header.others.values())):,}"
-        remarks.append(f"not included: {len(header.others)} tensors of the VAE and other parts, {count} parameters")
+        remarks.append(
+            t(
+                "not included: {tensors} tensors of the VAE and other parts, {count} parameters",
+                tensors=len(header.others),
+                count=count,
+            )
+        )
     names = {name: name for name in header.shapes}
     return BlockMap(architecture, _counts(header.shapes, names, architecture), tuple(remarks))
 
@@ -143,9 +145,15 @@ def _counts(
     return {block: BlockCount(tensors[block], parameters[block]) for block in architecture.blocks}
 
 
-def _tensors(names: list[str]) -> str:
-    return "1 tensor belongs" if len(names) == 1 else f"{len(names)} tensors belong"
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+def _unplaced(names: list[str], architecture: Architecture) -> str:
+    """Return the remark about tensors that belong to no block."""
+    place = {"model": architecture.title, "block": architecture.family.rest}
+    if len(names) == 1:
+        return t("1 tensor belongs to no block of {model}, counted as {block}: {name}", name=names[0], **place)
+    shown = some(names, _SHOWN)
+    return t(
+        "{count} tensors belong to no block of {model}, counted as {block}: {names}",
+        count=len(names),
+        names=shown,
+        **place,
+    )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from lbw.core.errors import FileError
+from lbw.core.texts import t
 
 from .parameters import change_kind, check, kind, rank, shapes_text
 
@@ -213,7 +214,8 @@ def change_without_base(parameters: Parameters) -> torch.Tensor | None:
     try:
         change = _FUNCTIONS[form](p, torch.empty(0))
     except (RuntimeError, ValueError, IndexError) as error:
-        raise FileError(f"the shapes of a module do not fit together: {shapes_text(_shapes(parameters))}") from error
+        shapes = shapes_text(_shapes(parameters))
+        raise FileError(t("the shapes of a module do not fit together: {shapes}", shapes=shapes)) from error
     _check_finite(change, parameters)
     return change.flatten(1) if change.dim() > 1 else change.reshape(1, -1)
 
@@ -232,10 +234,12 @@ def delta(parameters: Parameters, weight: torch.Tensor) -> Delta:
             change = _decomposed(p, w, change)
     except (RuntimeError, ValueError, IndexError) as error:
         shapes = shapes_text(_shapes(parameters))
-        raise FileError(f"a module with {shapes} does not fit a weight of shape {tuple(weight.shape)}") from error
+        misfit = t("a module with {shapes} does not fit a weight of shape {shape}", shapes=shapes, shape=tuple(w.shape))
+        raise FileError(misfit) from error
     bias = _bias(p)
     if bias is not None and bias.numel() != w.shape[0]:
-        raise FileError(f"a module changes a bias of {bias.numel()} values, but the layer has {w.shape[0]} outputs")
+        counts = {"count": bias.numel(), "outputs": w.shape[0]}
+        raise FileError(t("a module changes a bias of {count} values, but the layer has {outputs} outputs", **counts))
     if bool(w.isfinite().all()):
         _check_finite(change, parameters)
     return Delta(change, bias)
@@ -254,7 +258,10 @@ def _check_finite(change: torch.Tensor, parameters: Parameters) -> None:
     if not bool(change.isfinite().all()):
         shapes = shapes_text(_shapes(parameters))
         raise FileError(
-            f"the change of a module with {shapes} is not finite: it contains NaN, infinity or huge numbers"
+            t(
+                "the change of a module with {shapes} is not finite: it contains NaN, infinity or huge numbers",
+                shapes=shapes,
+            )
         )
 
 

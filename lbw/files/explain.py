@@ -16,6 +16,7 @@ from lbw.core.lora_names import meant_name
 from lbw.core.plan import ResolvedLora, resolve_request
 from lbw.core.steps import Step
 from lbw.core.tag import LoraRequest, parse_tag
+from lbw.core.texts import t
 
 from .header import read_header
 from .lora import module_keys, remarks
@@ -98,7 +99,7 @@ def _other_file(name: str, path: Path, metadata: Mapping[str, str]) -> list[str]
     own = {path.stem, metadata.get("ss_output_name", path.stem)}
     if meant_name(name, own) is not None:
         return []
-    return [f"the tag names the LoRA {quote(name)}, but the file is {path.name}"]
+    return [t("the tag names the LoRA {name}, but the file is {file}", name=quote(name), file=path.name)]
 
 
 def decided_by(request: LoraRequest, found: Detection, presets: Mapping[str, str]) -> Detection:
@@ -118,7 +119,7 @@ def unused(resolved: ResolvedLora, modules: list[str]) -> list[str]:
     """Return warnings for rules that match nothing in the file."""
     sites = [locate(name, resolved.architecture) for name in modules]
     return [
-        f"elemental rule {rule.text().replace(';', ':')} matches no module of this LoRA"
+        t("elemental rule {rule} matches no module of this LoRA", rule=rule.text().replace(";", ":"))
         for rule in resolved.rules
         if not any(rule.matches(site, resolved.architecture) for site in sites)
     ]

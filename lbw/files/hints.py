@@ -7,8 +7,8 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 
-from lbw.core.architectures import ARCHITECTURES, by_name
-from lbw.core.errors import FileError, LbwError, nearest, quote
+from lbw.core.architectures import by_name, unknown_architecture
+from lbw.core.errors import FileError, LbwError, quote
 from lbw.core.texts import t
 from lbw.core.weights import parse_block_weights
 
@@ -40,7 +40,7 @@ def parse_hints(text: str) -> list[Hint]:
     try:
         rows = list(csv.reader(io.StringIO(text, newline="")))
     except csv.Error as error:
-        raise FileError(f"this is not a table of hints: {error}") from error
+        raise FileError(t("this is not a table of hints: {reason}", reason=error)) from error
     if rows and [cell.strip().lower() for cell in rows[0]][: len(COLUMNS)] == list(COLUMNS):
         del rows[0]
     return hints_of_rows(rows)
@@ -76,16 +76,18 @@ def hint_problems(hints: Sequence[Hint]) -> list[str]:
     """Return what is wrong with `hints`, a sentence each; hints with problems are kept anyway."""
     problems = []
     for number, hint in enumerate(hints, start=1):
-        where = f"row {number}, {quote(hint.name, 40)}"
-        try:
-            architecture = by_name(hint.architecture)
-        except KeyError:
-            close = nearest(hint.architecture, ARCHITECTURES, 1)
-            meant = f"; did you mean {close[0]}?" if close else f"; the known ones are {', '.join(ARCHITECTURES)}"
-            problems.append(f"{where}: unknown architecture {quote(hint.architecture, 40)}{meant}")
-            continue
-        try:
-            parse_block_weights(hint.weights).resolve(architecture, {})
-        except LbwError as error:
-            problems.append(f"{where}: {error}")
+        problem = _problem(hint)
+        if problem:
+            where = {"number": number, "name": quote(hint.name, 40)}
+            problems.append(t("row {number}, {name}: {message}", message=problem, **where))
     return problems
+
+
+def _problem(hint: Hint) -> str:
+    try:
+        parse_block_weights(hint.weights).resolve(by_name(hint.architecture), {})
+    except KeyError:
+        return unknown_architecture(hint.architecture, 1)
+    except LbwError as error:
+        return str(error)
+    return ""

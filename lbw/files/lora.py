@@ -13,6 +13,7 @@ from lbw.core.blocks import is_module, module_name
 from lbw.core.detect import detect_lora, not_known
 from lbw.core.errors import FileError
 from lbw.core.family import Architecture
+from lbw.core.texts import t
 
 from .adapter_settings import Settings, settings
 from .header import Header, impossible_name, read_header
@@ -68,7 +69,7 @@ class LoraFile:
         from safetensors import SafetensorError, safe_open
 
         if self.settings.refusal:
-            raise FileError(f"{self.path}: {self.settings.refusal}")
+            raise FileError(t("{place}: {message}", place=self.path, message=self.settings.refusal))
         self._check_types()
         try:
             with safe_open(str(self.path), framework="pt") as file:  # type: ignore[no-untyped-call,unused-ignore]
@@ -80,7 +81,7 @@ class LoraFile:
         except UnicodeError as error:
             raise FileError(impossible_name(self.path)) from error
         except (OSError, ValueError, SafetensorError) as error:
-            raise FileError(f"{self.path} cannot be read: {error}") from error
+            raise FileError(t("{path} cannot be read: {reason}", path=self.path, reason=error)) from error
 
     def _check_types(self) -> None:
         """Raise where tensors are of types that nothing can be computed with; single numbers may be whole ones."""
@@ -94,15 +95,20 @@ class LoraFile:
         if others:
             found = ", ".join(sorted({types[key] for key in others}))
             raise FileError(
-                f"{self.path} has values of type {found}, which are not supported, in {_counted(others)}; "
-                "convert it to F16, BF16 or F32"
+                t(
+                    "{path} has values of type {types}, which are not supported, in {tensors}; "
+                    "convert it to F16, BF16 or F32",
+                    path=self.path,
+                    types=found,
+                    tensors=_counted(others),
+                )
             )
 
     def _check(self, module: str, tensors: Mapping[str, torch.Tensor]) -> None:
         try:
             check({name: tuple(tensor.shape) for name, tensor in tensors.items()})
         except FileError as error:
-            raise FileError(f"{self.path}: {module}: {error}") from error
+            raise FileError(t("{place}: {message}", place=f"{self.path}: {module}", message=error)) from error
         if not all(_is_finite(tensor) for tensor in tensors.values()):
             raise FileError(self._not_finite())
 
@@ -113,7 +119,11 @@ class LoraFile:
         with safe_open(str(self.path), framework="pt") as file:  # type: ignore[no-untyped-call,unused-ignore]
             keys = (key for keys in self.keys.values() for key in keys.values())
             bad = [key for key in keys if not _is_finite(file.get_tensor(key))]
-        return f"{self.path} contains NaN or infinity in {_counted(bad)}; it would corrupt the model's weights"
+        return t(
+            "{path} contains NaN or infinity in {tensors}; it would corrupt the model's weights",
+            path=self.path,
+            tensors=_counted(bad),
+        )
 
 
 def _is_finite(tensor: torch.Tensor) -> bool:
@@ -122,8 +132,10 @@ def _is_finite(tensor: torch.Tensor) -> bool:
 
 
 def _counted(keys: Sequence[str]) -> str:
+    if len(keys) == 1:
+        return t("1 tensor: {name}", name=keys[0])
     shown = ", ".join(keys[:_SHOWN]) + (", …" if len(keys) > _SHOWN else "")
-    return f"{len(keys)} tensor{'s' * (len(keys) != 1)}: {shown}"
+    return t("{count} tensors: {names}", count=len(keys), names=shown)
 
 
 def open_lora(path: str | Path, loaded: Architecture | None = None) -> LoraFile:
@@ -163,5 +175,5 @@ def module_keys(header: Header) -> dict[str, dict[str, str]]:
 def remarks(path: Path, header: Header, keys: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
     """Return messages about the tensors of the file at `path` and the configuration beside them."""
     others = sorted(names[name] for names in keys.values() for name in unused(names))
-    left_out = (f"ignored: {_counted(others)}",) if others else ()
+    left_out = (t("ignored: {tensors}", tensors=_counted(others)),) if others else ()
     return (*settings(path, header, keys).remarks, *left_out)

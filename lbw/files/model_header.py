@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lbw.core.errors import FileError
+from lbw.core.texts import t
 
 from .header import read_header
 
@@ -55,7 +56,10 @@ def read_model(path: str | Path) -> ModelHeader:
             others |= {f"{part.name}.{name}": shape for name, shape in found.items()}
     if not any(_files(path / name) for name in _DENOISERS[:2]):
         raise FileError(
-            f"{path} is not a diffusers model: there is no safetensors file in its transformer or unet folder"
+            t(
+                "{path} is not a diffusers model: there is no safetensors file in its transformer or unet folder",
+                path=path,
+            )
         )
     return ModelHeader(shapes, others)
 
@@ -70,7 +74,7 @@ def _files(part: Path) -> list[Path]:
         try:
             names = set(json.loads(indexes[0].read_text(encoding="utf-8"))["weight_map"].values())
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise FileError(f"{indexes[0]} is not an index of safetensors files") from error
+            raise FileError(t("{path} is not an index of safetensors files", path=indexes[0])) from error
         return [part / Path(str(name)).name for name in sorted(names)]
     single = [file for file in plain if "-of-" not in file.name]
     return single[:1] or plain

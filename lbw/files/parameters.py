@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from math import prod
 
 from lbw.core.errors import FileError
+from lbw.core.texts import t
 
 Shapes = Mapping[str, "tuple[int, ...]"]
 
@@ -60,7 +61,7 @@ def change_kind(names: Collection[str]) -> str:
         known = {name for line in needs for alternative in line for name in alternative} - {"weight"}
         if not known.isdisjoint(names):
             return kind
-    raise FileError(f"a module with the parameters {', '.join(sorted(names))} is of an unknown kind")
+    raise FileError(t("a module with the parameters {names} is of an unknown kind", names=", ".join(sorted(names))))
 
 
 def kind(names: Collection[str]) -> str:
@@ -84,12 +85,12 @@ def rank(shapes: Shapes) -> int | None:
             axes.update(others)
     parts = {name: shapes[name] for name in axes if name in shapes}
     if any(len(shape) < 2 for shape in parts.values()):
-        raise FileError(f"the factors of a module must be matrices: {shapes_text(parts)}")
+        raise FileError(t("the factors of a module must be matrices: {shapes}", shapes=shapes_text(parts)))
     ranks = {shape[axis] for name, shape in parts.items() for axis in axes[name]}
     if len(ranks) > 1:
-        raise FileError(f"the parts of a module have different ranks: {shapes_text(parts)}")
+        raise FileError(t("the parts of a module have different ranks: {shapes}", shapes=shapes_text(parts)))
     if 0 in ranks:
-        raise FileError(f"a module has rank 0: {shapes_text(parts)}")
+        raise FileError(t("a module has rank 0: {shapes}", shapes=shapes_text(parts)))
     return ranks.pop() if ranks else None
 
 
@@ -103,12 +104,16 @@ def check(shapes: Shapes) -> None:
     for line in _NEEDS[form]:
         if not any(all(name in shapes for name in alternative) for alternative in line):
             wanted = " or ".join(" and ".join(alternative) for alternative in line)
-            raise FileError(f"a module has {', '.join(sorted(shapes))}, but lacks {wanted}")
+            there = ", ".join(sorted(shapes))
+            raise FileError(t("a module has {names}, but lacks {wanted}", names=there, wanted=wanted))
     if ("hada_t1" in shapes) != ("hada_t2" in shapes):
-        raise FileError(f"a module has only one of hada_t1 and hada_t2: {shapes_text(shapes)}")
+        raise FileError(t("a module has only one of hada_t1 and hada_t2: {shapes}", shapes=shapes_text(shapes)))
     for name in _NUMBERS:
         if prod(shapes.get(name, ())) != 1:
-            raise FileError(f"{name} of a module must be a single number, but has shape {tuple(shapes[name])}")
+            shape = tuple(shapes[name])
+            raise FileError(
+                t("{name} of a module must be a single number, but has shape {shape}", name=name, shape=shape)
+            )
     rank(shapes)
 
 

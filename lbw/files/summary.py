@@ -9,6 +9,7 @@ from threading import Lock
 from lbw.core.blocks import locate
 from lbw.core.errors import FileError
 from lbw.core.family import Architecture
+from lbw.core.texts import t
 
 from .atomic import version
 from .lora import open_lora
@@ -36,7 +37,9 @@ def summarize(path: str | Path, loaded: Architecture | None = None) -> Summary:
         FileError: it is not a safetensors file, cannot be read, or is not a LoRA for a known architecture.
     """
     if Path(path).suffix != ".safetensors":
-        raise FileError(f"{path} is not a safetensors file; its contents cannot be read without loading it")
+        raise FileError(
+            t("{path} is not a safetensors file; its contents cannot be read without loading it", path=path)
+        )
     file = open_lora(path, loaded)
     kinds = set()
     for parameters in {tuple(sorted(names)) for names in file.keys.values()}:

@@ -11,6 +11,7 @@ from lbw.core.elements import parse_elements
 from lbw.core.errors import FileError
 from lbw.core.limits import PRESET_FILE_BYTES
 from lbw.core.presets import PresetFile, parse_presets
+from lbw.core.texts import t
 
 from .atomic import ChangedError, locked, version, write
 
@@ -36,9 +37,11 @@ def read_text(path: Path) -> str:
         _check_size(len(data), path)
         return data.decode("utf-8")
     except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise FileError(t("{path} cannot be read: {reason}", path=path, reason=error.strerror or error)) from error
     except UnicodeDecodeError as error:
-        raise FileError(f"{path} is not valid UTF-8 at byte {error.start}; save it as UTF-8") from error
+        raise FileError(
+            t("{path} is not valid UTF-8 at byte {place}; save it as UTF-8", path=path, place=error.start)
+        ) from error
 
 
 def write_text(path: Path, text: str, known_version: str | None = None) -> None:
@@ -57,16 +60,16 @@ def _write(path: Path, text: str, known_version: str | None) -> None:
     try:
         data = text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise FileError(
-            f"{path} cannot be written: its character {error.start + 1} is half of a surrogate pair"
-        ) from error
+        wrong = t("its character {place} is half of a surrogate pair", place=error.start + 1)
+        raise FileError(t("{path} cannot be written: {reason}", path=path, reason=wrong)) from error
     _check_size(len(data), path)
     write(path, data, backup=True, known_version=known_version)
 
 
 def _check_size(size: int, path: Path) -> None:
     if size > PRESET_FILE_BYTES:
-        raise TooLargeError(f"{path} holds more than {PRESET_FILE_BYTES:,} bytes, the most of a preset file")
+        most = f"{PRESET_FILE_BYTES:,}"
+        raise TooLargeError(t("{path} holds more than {most} bytes, the most of a preset file", path=path, most=most))
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ class PresetStore:
             for folder in predecessors:
                 if (folder / name).is_file():
                     text = _taken_over(read_text(folder / name), text, name)
-                    imported.append(f"{folder / name} was imported into {own}")
+                    imported.append(t("{source} was imported into {path}", source=folder / name, path=own))
                     break
             with suppress(ChangedError):  # another program that starts at the same time has made it
                 write_text(own, text, known_version="")

@@ -60,6 +60,11 @@ def test_a_message_within_a_message_is_translated_too(show: Callable[..., Any]) 
     expect(page.locator("#other")).to_have_text(comment)
 
 
+def test_a_message_is_read_as_what_knows_most_of_it(show: Callable[..., Any]) -> None:
+    page = show('<p class=\'lbw-text\'>row 2, "my: own": unknown architecture "sdx"; did you mean sdxl?</p>', "pt_BR")
+    expect(page.locator("p")).to_have_text('linha 2, "my: own": arquitetura desconhecida: "sdx"; você quis dizer sdxl?')
+
+
 def test_a_message_that_comes_later_is_translated_with_signs_of_patterns_in_its_names(show: Callable[..., Any]) -> None:
     page = show("<main></main>")
     page.evaluate(
