@@ -80,7 +80,7 @@ TABLE = {
         ("tests/studio/test_library.py", "tests/studio/test_standalone.py", "tests/studio/test_pipelines.py"),
         "not Steps and not modular and not size",
     ),
-    "lbw/hosts/pipelines.py": Selection(("tests/studio/test_pipelines.py", "tests/studio/test_standalone.py")),
+    "lbw/hosts/pipelines.py": Selection(("tests/studio/test_loading.py", "tests/studio/test_pipelines.py")),
     "lbw/hosts/layers.py": Selection(("tests/hosts/test_layers.py", "tests/studio/test_standalone.py")),
     "lbw/hosts/a1111.py": Selection(_LAWS, "(a1111 or AUTOMATIC1111) and not layers"),
     "lbw/hosts/forge.py": Selection(_LAWS, "(test_forge or Forge) and not reForge"),
