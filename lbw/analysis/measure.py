@@ -65,7 +65,7 @@ def measure(source: Pixels, changed: Pixels, threshold: int, mask: Mask | None =
 def heat_map(source: Pixels, changed: Pixels) -> Pixels:
     """Return the largest difference of the three channels as a color from black (0) to yellow (128 and more)."""
     strength = difference(source, changed).max(axis=-1).astype(np.float32) / 128
-    position = np.clip(strength, 0, 1) * (len(_HEAT) - 1)
+    position = np.minimum(strength, 1) * (len(_HEAT) - 1)
     below = np.minimum(position.astype(np.intp), len(_HEAT) - 2)
     part = (position - below)[..., None]
     colours: Pixels = np.round(_HEAT[below] * (1 - part) + _HEAT[below + 1] * part).astype(np.uint8)

@@ -62,7 +62,9 @@ def test_a_batch_counts_as_the_mean_of_its_pictures(threshold: int) -> None:
 
 
 def test_without_a_mask_there_is_no_inside() -> None:
-    change = measure(*random_pictures(2, 1, 4, 4, 3), 20)
+    source, changed = random_pictures(2, 1, 4, 4, 3)
+    change = measure(source, changed, 20)
+    assert change.percent == pytest.approx(100 * (np.abs(source.astype(int) - changed) > 20).mean())
     assert (change.inside, change.outside, change.focus) == (None, None, None)
 
 
@@ -111,6 +113,7 @@ def test_a_heat_map_shows_the_color_that_changed_most() -> None:
     assert (colors[0, 0] == colors[0, 1]).all()
     assert (colors[0, 0] == colors[0, 2]).all()
     assert heat_map(source[None], changed[None]).shape == (1, 1, 3, 3)
+    assert colors.dtype == np.uint8
 
 
 # The mask ----------------------------------------------------------------------------------------
@@ -119,6 +122,14 @@ def test_a_heat_map_shows_the_color_that_changed_most() -> None:
 def test_a_rectangle_is_in_percent_from_the_left_and_the_top() -> None:
     mask = rectangle_mask("25, 0, 75, 50", 8, 4)
     assert mask.astype(int).tolist() == [[0, 0, 1, 1, 1, 1, 0, 0]] * 2 + [[0] * 8] * 2
+
+
+def test_all_change_is_inside_a_rectangle_of_the_whole_picture() -> None:
+    mask = rectangle_mask("0,0,100,100", 300, 200)
+    assert mask.shape == (200, 300)
+    assert mask.all()
+    change = measure(flat(0, 1, 200, 300, 3), flat(255, 1, 200, 300, 3), 20, mask)
+    assert (change.inside, change.outside, change.focus) == (100.0, 0.0, 1.0)
 
 
 @pytest.mark.parametrize(
