@@ -47,6 +47,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "live: needs a running WebUI (LBW_WEBUI_URL)")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let live tests take as long as they need: a picture of a real model can take minutes, and LBW_SOAK asks for many.
+
+    Each request to the WebUI still has its own limit, LBW_TIMEOUT.
+    """
+    for item in items:
+        if item.get_closest_marker("live"):
+            item.add_marker(pytest.mark.timeout(0))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     client = terminalreporter.config.stash.get(CLIENT, None)
     if client:
