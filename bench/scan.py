@@ -66,11 +66,16 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=ROOT / "demo/model")
     parser.add_argument("--lora-dir", type=Path, default=ROOT / "demo/loras")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds of the full analysis (default 3)")
-    parser.add_argument("--at", default=",".join(map(str, AT)), metavar="X,…", help="places of the scan")
+    parser.add_argument(
+        "--at",
+        default=",".join(map(str, AT)),
+        metavar="X,…",
+        help="where on the trajectory to compare, as fractions of the steps",
+    )
     options, _ = parser.parse_known_args()
     host = StandaloneHost(load_pipeline(options.model, "cpu"), Library(options.lora_dir))
     maker = PictureRenderer(host, {}, {}, options.model)
-    at = tuple(float(place) for place in options.at.split(","))
+    at = tuple(float(share) for share in options.at.split(","))
     print(f"{'LoRA':10} {'blocks':>6} {'ρ, one seed':>12} {'ρ, all seeds':>13} {'time, ratio':>12}")
     for name, prompts in PROMPTS.items():
         for prompt in prompts:

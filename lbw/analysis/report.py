@@ -81,7 +81,7 @@ def to_csv(figures: Mapping[str, Any]) -> str:
     ranks = {label: number for number, label in enumerate(figures["ranking"], start=1)}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["place", "block", *sources, "mean", "std", *extra])
+    writer.writerow(["rank", "block", *sources, "mean", "std", *extra])
     for block in figures["blocks"]:
         row = [ranks.get(block["block"], ""), block["block"], *block["percent"], block["mean"], block["std"]]
         writer.writerow(["" if value is None else value for value in (*row, *(block[name] for name in extra))])

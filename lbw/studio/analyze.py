@@ -110,11 +110,11 @@ def print_ranking(session: AnalysisSession) -> None:
     largest = max((result.mean or 0 for result in ranked), default=0) or 1e-9
     several = len(session.settings.samples) > 1
     masked = any(result.mean_of("inside") is not None for result in ranked)
-    headings = ["place", "block", "changed, mean" if several else "changed"]
+    headings = ["rank", "block", "changed, mean" if several else "changed"]
     headings += ["deviation"] * several + ["inside", "outside", "focus"] * masked + ["", "suggestion"]
     rows = []
-    for place, result in enumerate(ranked, 1):
-        row = [str(place), result.choice.label, f"{result.mean:.3f} %"]
+    for rank, result in enumerate(ranked, 1):
+        row = [str(rank), result.choice.label, f"{result.mean:.3f} %"]
         row += [f"{result.std:.3f}"] * several
         if masked:
             values = [(result.mean_of(figure), form) for figure, form in _FORMS]
@@ -174,8 +174,8 @@ def run_analyses(options: argparse.Namespace) -> int:
         print(json.dumps(one.report, ensure_ascii=False))
         return 0
     means = {str(block["block"]): block["mean"] for block in one.report["blocks"]}
-    rows = [[str(place), label, f"{means[label]:.3f} %"] for place, label in enumerate(one.report["ranking"], 1)]
-    table(["place", "block", "changed"], rows)
+    rows = [[str(rank), label, f"{means[label]:.3f} %"] for rank, label in enumerate(one.report["ranking"], 1)]
+    table(["rank", "block", "changed"], rows)
     for path in sorted(one.folder.iterdir()):
         print(path)
     return 0

@@ -75,10 +75,10 @@ def run(options: argparse.Namespace) -> int:
         print("change of the predicted noise without each block")
         largest = noise[0].mean or 1e-9
         rows = [
-            [str(place), one.choice.label, f"{one.mean:.2f} %", "█" * round((one.mean or 0.0) / largest * 30)]
-            for place, one in enumerate(ranking(noise), 1)
+            [str(rank), one.choice.label, f"{one.mean:.2f} %", "█" * round((one.mean or 0.0) / largest * 30)]
+            for rank, one in enumerate(ranking(noise), 1)
         ]
-        table(["place", "block", "change", ""], rows)
+        table(["rank", "block", "change", ""], rows)
     return 0
 
 

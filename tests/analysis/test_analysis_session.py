@@ -52,7 +52,7 @@ def test_it_writes_its_figures_and_pictures(host: PaintingHost) -> None:
     with Image.open(session.folder / "grid.png") as grid:
         assert grid.info["parameters"] == "seed 5"
     rows = list(csv.DictReader((session.folder / "analysis.csv").open(encoding="utf-8")))
-    assert [(row["place"], row["block"], float(row["seed 5"])) for row in rows] == [
+    assert [(row["rank"], row["block"], float(row["seed 5"])) for row in rows] == [
         ("1", "IN04", 10.0), ("2", "IN08", 2.0), ("3", "OUT00", 0.5),
     ]  # fmt: skip
 

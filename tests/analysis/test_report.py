@@ -112,8 +112,8 @@ def test_the_table_carries_every_figure(tmp_path: Path) -> None:
     found = figures(tmp_path, with_mask=True, fails=True)
     table = rows(to_csv(found))
     extra = ["mean_inside", "mean_outside", "mean_focus"]
-    assert list(table[0]) == ["place", "block", "seed 1", "seed 3", "mean", "std", *extra]
-    assert [(row["place"], row["block"]) for row in table] == [("2", "IN04"), ("1", "IN05 M00"), ("3", "OUT01")]
+    assert list(table[0]) == ["rank", "block", "seed 1", "seed 3", "mean", "std", *extra]
+    assert [(row["rank"], row["block"]) for row in table] == [("2", "IN04"), ("1", "IN05 M00"), ("3", "OUT01")]
     for row, block in zip(table, found["blocks"]):
         for name, value in zip(
             ["seed 1", "seed 3", "mean", "std", *extra],
@@ -122,13 +122,13 @@ def test_the_table_carries_every_figure(tmp_path: Path) -> None:
             assert row[name] == ("" if value is None else str(value))
     assert table[1]["seed 3"] == ""
     assert table[2]["mean_focus"] == ""
-    assert list(rows(to_csv(figures(tmp_path / "other")))[0]) == ["place", "block", "seed 1", "seed 3", "mean", "std"]
+    assert list(rows(to_csv(figures(tmp_path / "other")))[0]) == ["rank", "block", "seed 1", "seed 3", "mean", "std"]
 
 
 def test_a_block_of_which_nothing_is_known_has_no_place() -> None:
     block = {"block": 'a,"b"', "percent": [None], "mean": None, "std": None}
     table = rows(to_csv({"settings": {"sources": ["seed 1"], "mask": False}, "ranking": [], "blocks": [block]}))
-    assert table == [{"place": "", "block": 'a,"b"', "seed 1": "", "mean": "", "std": ""}]
+    assert table == [{"rank": "", "block": 'a,"b"', "seed 1": "", "mean": "", "std": ""}]
 
 
 def test_figures_are_written_as_json_and_csv(tmp_path: Path) -> None:

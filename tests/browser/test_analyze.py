@@ -84,7 +84,7 @@ def test_cells_appear_and_after_a_stop_only_the_missing_ones_are_rendered(page: 
     figures = json.loads((finished / "analysis.json").read_text())
     assert figures["ranking"] == ["OUT01", "OUT00", "M00", "IN08", "IN07", "IN04"]
     assert figures["settings"]["lora"] == "demo"
-    assert (finished / "analysis.csv").read_text().startswith("place,block,seed 7,seed 8,mean,std\n")
+    assert (finished / "analysis.csv").read_text().startswith("rank,block,seed 7,seed 8,mean,std\n")
     expect(part(page, "lbw_analyze_files")).to_contain_text("analysis")
     expect(field(page, "lbw_analyze_folder")).to_have_value(str(finished))
 

@@ -54,7 +54,7 @@ def test_the_planted_blocks_come_first_in_their_order(tmp_path: Path, capsys: py
     assert sorted(path.name for path in folder.iterdir()) == names
     assert all(str(folder / name) in out for name in names)
     rows = list(csv.DictReader((folder / "analysis.csv").open(encoding="utf-8")))
-    assert [row["block"] for row in sorted(rows, key=lambda row: int(row["place"]))][:3] == planted
+    assert [row["block"] for row in sorted(rows, key=lambda row: int(row["rank"]))][:3] == planted
     with Image.open(folder / figures["grid"]) as grid:
         assert "lbw=XYZ" in grid.info["parameters"]
         assert "LBW: " in grid.info["parameters"]

@@ -179,7 +179,7 @@ def test_percentages_grid_and_files(webui: Any, more: tuple[Any, ...]) -> None:
     (folder,) = (webui.grids / "lora-block-weight").iterdir()
     assert sorted(path.name for path in folder.iterdir()) == ["analysis.csv", "analysis.json", "chart.png", "grid.png"]
     assert json.loads((folder / "analysis.json").read_text(encoding="utf-8"))["grid"] == "grid.png"
-    assert (folder / "analysis.csv").read_text(encoding="utf-8").startswith("place,block,seed 5,mean,std")
+    assert (folder / "analysis.csv").read_text(encoding="utf-8").startswith("rank,block,seed 5,mean,std")
     assert [image.already_saved_as for image in processed.images] == [
         str(folder / n) for n in ("grid.png", "chart.png")
     ]
