@@ -1,6 +1,6 @@
 "use strict";
 
-/** The picture of a model's blocks: what is known of the block that pointer or keys are at stands under it. */
+/** The picture of a model's blocks: details of the block under the pointer, or with the focus, are shown below it. */
 (() => {
     /** @param {Event} event */
     function tell(event) {

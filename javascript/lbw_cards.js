@@ -1,15 +1,15 @@
 "use strict";
 
 /**
- * A second click on a LoRA's card takes its tag out of the prompt again, block weights and all.
+ * A second click on a LoRA's card removes its tag from the prompt, block weights included.
  *
- * The host compares tags with a pattern that knows only a name and one number.
+ * The host's own pattern for tags matches only a name and one number.
  */
 (() => {
     const CARD = /^<(lora|lyco):([^:>]+):[^>]*\blbw=[^>]*>([\s\S]*)$/;
 
     /**
-     * Return the host's function with ours before it, for cards that write block weights.
+     * Return a function that tries ours before the host's, for cards that write block weights.
      *
      * @param {RemoveFromPrompt} original
      * @returns {RemoveFromPrompt}

@@ -1,24 +1,24 @@
 "use strict";
 
 /**
- * `<lbw-mask data-box="ID"><img></lbw-mask>`: a mask is painted on the picture, with the mouse, a finger or a pen.
+ * `<lbw-mask data-box="ID"><img></lbw-mask>`: paint a mask on the picture with the mouse, a finger or a pen.
  *
- * The text box within the element ID gets the mask as the address of a PNG that is opaque where it was painted, or
- * nothing. Strokes are kept as lines, in parts of the picture: they stay when another picture comes for the same box.
+ * The text box within the element ID gets the mask as the data URL of a PNG that is opaque where painted, or nothing.
+ * Strokes are kept as lines, in fractions of the picture's size, so they stay when the same box gets another picture.
  *
- * @typedef {[number, number]} LbwPoint in parts of the picture's width and height
+ * @typedef {[number, number]} LbwPoint as fractions of the picture's width and height
  *
  * @typedef {object} LbwStroke
  * @property {boolean} erases
- * @property {number} size of the brush, in parts of the picture's longer side
- * @property {LbwPoint[]} points none where all that stands before it is cleared
+ * @property {number} size of the brush, as a fraction of the picture's longer side
+ * @property {LbwPoint[]} points empty for a stroke that clears everything before it
  *
- * @typedef {{ strokes: LbwStroke[], size: number, erases: boolean }} LbwPainting with the brush that is chosen
+ * @typedef {{ strokes: LbwStroke[], size: number, erases: boolean }} LbwPainting with the current brush
  */
 (() => {
     const LARGEST = 1024; // pixels of the mask's longer side
     const COLOR = "#ff2d78";
-    const PEN_ERASER = 5; // the button that the other end of a pen presses
+    const PEN_ERASER = 5; // the button that the eraser end of a pen reports
     const WORDS = {
         paint: "Paint",
         erase: "Erase",
@@ -28,11 +28,11 @@
         hint: "Paint the region to look at; leave it empty for the whole picture.",
     };
 
-    /** @type {Map<string, LbwPainting>} by the id of their box. */
+    /** @type {Map<string, LbwPainting>} by the id of their box */
     const paintings = new Map();
 
     /**
-     * Return the painting for a box, a new one where there is none yet.
+     * Return the painting for a box, a new one if it has none yet.
      *
      * @param {string} id
      */
@@ -94,7 +94,7 @@
         /**
          * @param {HTMLImageElement} picture
          * @param {LbwPainting} painting
-         * @param {(address: string) => void} tell gets the mask whenever it has changed, empty for none
+         * @param {(address: string) => void} tell is called with the mask whenever it changes, empty for none
          */
         constructor(picture, painting, tell) {
             this.picture = picture;
@@ -105,7 +105,7 @@
             this.element = lbwPage.make("div", { class: "lbw-mask-stage" }, picture, this.canvas, this.ring);
             /** @type {CanvasRenderingContext2D | null} */
             this.pen = null;
-            /** @type {LbwStroke | null} the one that is being drawn. */
+            /** @type {LbwStroke | null} the stroke that is being drawn */
             this.stroke = null;
             picture.draggable = false;
             this.canvas.addEventListener("pointerdown", (event) => this.press(event));
@@ -116,7 +116,7 @@
             picture.decode().then(() => this.begin());
         }
 
-        /** Take the measure of the picture, now that it is known, and show what was painted before. */
+        /** Take the size of the picture, now that it is known, and show what was painted before. */
         begin() {
             const { naturalWidth: width, naturalHeight: height } = this.picture;
             const scale = Math.min(1, LARGEST / Math.max(width, height));
@@ -128,7 +128,7 @@
         }
 
         /**
-         * Return where `event` is, in parts of the picture.
+         * Return the position of `event`, as fractions of the picture's size.
          *
          * @param {PointerEvent} event
          * @returns {LbwPoint}
@@ -142,7 +142,7 @@
         press(event) {
             if (!this.pen || !event.isPrimary || (event.button !== 0 && event.button !== PEN_ERASER)) return;
             event.preventDefault();
-            this.element.parentElement?.focus({ preventScroll: true }); // Ctrl+Z is heard there
+            this.element.parentElement?.focus({ preventScroll: true }); // so that it receives Ctrl+Z
             this.canvas.setPointerCapture(event.pointerId);
             const erases = this.painting.erases || event.button === PEN_ERASER;
             this.stroke = { erases, size: this.painting.size, points: [this.place(event)] };
@@ -187,7 +187,7 @@
         }
 
         /**
-         * Show the brush where the pointer is; a finger covers it anyway.
+         * Show the brush at the pointer, but not under a finger, which would cover it.
          *
          * @param {PointerEvent} event
          */
@@ -201,7 +201,7 @@
         }
 
         /**
-         * Draw a stroke from its point number `first` on.
+         * Draw a stroke, beginning with its point number `first`.
          *
          * @param {CanvasRenderingContext2D} pen
          * @param {LbwStroke} stroke
@@ -214,12 +214,12 @@
             pen.lineCap = pen.lineJoin = "round";
             pen.lineWidth = stroke.size * Math.max(width, height);
             pen.beginPath();
-            pen.moveTo(points[0][0] + 0.01, points[0][1]); // a line without a length would not be drawn
+            pen.moveTo(points[0][0] + 0.01, points[0][1]); // a line of zero length would not be drawn
             for (const point of points) pen.lineTo(...point);
             pen.stroke();
         }
 
-        /** Draw every stroke anew, and tell the mask. */
+        /** Redraw all strokes and report the mask. */
         redraw() {
             const { pen, canvas } = this;
             if (!pen) return;
@@ -245,7 +245,7 @@
             const bar = new Bar(painting, { undo: () => stage.undo(), clear: () => stage.clear() });
             const hint = lbwPage.make("div", { class: "lbw-mask-hint", textContent: lbwPage.word(WORDS.hint) });
             this.append(stage.element, bar.element, hint);
-            this.tabIndex = -1; // after a stroke, Ctrl+Z is heard here
+            this.tabIndex = -1; // so that it receives Ctrl+Z after a stroke
             this.addEventListener("keydown", (event) => {
                 if (!(event.ctrlKey || event.metaKey) || event.shiftKey || event.key.toLowerCase() !== "z") return;
                 event.preventDefault();

@@ -3,9 +3,9 @@
 /**
  * Messages of the server, in the page's language.
  *
- * The server says whole sentences in English, and what it names stands within them. A language has them with the names
- * in braces (lbw/core/texts.py): `LoRA {name} was not found`. Here a message is compared with those; what stands in a
- * brace's place, which may be a message itself, is put into the translation.
+ * The server sends whole sentences in English, names and numbers filled in. Translations are keyed by the sentences
+ * with placeholders (lbw/core/texts.py): `LoRA {name} was not found`. A message is matched against those, and what its
+ * placeholders stand for, which may be messages too, goes into the translation.
  */
 const lbwMessages = (() => {
     const SHOWN = ".lbw-text, .lbw-table td, .comments";
@@ -18,7 +18,7 @@ const lbwMessages = (() => {
     let templates = [];
 
     /**
-     * Return the language's texts with names in them as patterns, those first that say most by themselves.
+     * Return the texts with placeholders as patterns, those with the most text of their own first.
      *
      * @param {Record<string, string>} words
      */
@@ -49,7 +49,7 @@ const lbwMessages = (() => {
     }
 
     /**
-     * Return `message` in the page's language, as it is where that has no words for it.
+     * Return `message` in the page's language, or unchanged if there is no translation.
      *
      * @param {string} message
      * @returns {string}
@@ -99,7 +99,7 @@ const lbwMessages = (() => {
         }
     }
 
-    /** What is new in the page, and within what is kept apart from it. */
+    /** Watches for additions to the page, shadow roots included. */
     const observer = new MutationObserver((changes) => {
         if (!window.localization || !Object.keys(window.localization).length) return;
         for (const { target } of changes) {

@@ -1,10 +1,10 @@
 "use strict";
 
 /**
- * What the scripts share: words in the page's language, elements, text boxes, where an event happened.
+ * Shared by all scripts: words in the page's language, elements, text boxes, the targets of events.
  *
- * A WebUI loads every script of this folder, and no order of them matters: each is one section, gives the others one
- * constant at most, as this one `lbwPage`, and uses theirs only when something happens in the page.
+ * A WebUI loads every script of this folder, in any order: each covers one section of the page, defines at most one
+ * global constant, such as `lbwPage` here, and uses those of the others only in response to events.
  */
 const lbwPage = (() => {
     /**
@@ -16,7 +16,7 @@ const lbwPage = (() => {
         return window.localization?.[text] || text;
     }
 
-    /** Return what holds the page: a WebUI may keep it apart from the document. */
+    /** Return the root of the page: in some WebUIs it is a shadow root, apart from the document. */
     function root() {
         return window.gradioApp?.() ?? document;
     }
@@ -41,7 +41,7 @@ const lbwPage = (() => {
     }
 
     /**
-     * Return the element that `event` happened at, also within what is kept apart from the document.
+     * Return the element where `event` happened, even inside a shadow root.
      *
      * @param {Event} event
      */
@@ -50,7 +50,7 @@ const lbwPage = (() => {
     }
 
     /**
-     * Return the innermost element that fits `selector` and that `event` happened in, null if there is none.
+     * Return the innermost element that matches `selector` and contains the target of `event`, null if there is none.
      *
      * @param {Event} event
      * @param {string} selector

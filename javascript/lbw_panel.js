@@ -3,9 +3,9 @@
 /**
  * The panel at a `<lora:…>` tag in a prompt: strength, presets, block weights, start and stop.
  *
- * It opens where the caret comes to stand in a tag, by click or by key; Alt+L opens it and goes into it, Esc closes
- * it. Every change is written into the prompt, which is the only place where anything is kept. What a tag means is
- * asked of the server; without it, the panel edits what can be read from the tag itself.
+ * It opens when the caret enters a tag, by click or by key; Alt+L opens it and moves the focus into it, Esc closes it.
+ * Every change is written to the prompt, and no state is kept anywhere else. The server is asked what a tag means;
+ * without it, the panel edits what can be read from the tag itself.
  */
 (() => {
     const PAUSE = 150; // milliseconds after a change before the server is asked what the tag means
@@ -15,7 +15,7 @@
     let session = null;
     /** @type {InstanceType<typeof lbwPanelView.View> | null} */
     let view = null;
-    /** @type {{ textarea: HTMLTextAreaElement, start: number } | null} the tag that the panel was closed at with Esc. */
+    /** @type {{ textarea: HTMLTextAreaElement, start: number } | null} the tag at which Esc closed the panel */
     let dismissed = null;
     let asking = 0;
     let moving = 0;
@@ -23,7 +23,7 @@
     // Asking the server -------------------------------------------------------------------------
 
     /**
-     * Take down why the server did not answer as it should.
+     * Note why the server did not answer as it should.
      *
      * @param {LbwSession} opened
      * @param {unknown} error
@@ -35,7 +35,7 @@
     }
 
     /**
-     * Ask what the server knows of the LoRA, then what the tag means.
+     * Ask the server about the LoRA, then what the tag means.
      *
      * @param {LbwSession} opened
      */
@@ -89,7 +89,7 @@
     // Writing into the prompt -------------------------------------------------------------------
 
     /**
-     * Write another tag in the place of the session's.
+     * Replace the session's tag.
      *
      * @param {string} text
      */
@@ -111,7 +111,7 @@
             element.closest('[id*="prompt"], .prompt, .lbw-prompt') !== null;
     }
 
-    /** Tell whether a completion extension shows its list. */
+    /** Tell whether a completion extension is showing its list. */
     function isCompleting() {
         return Array.from(document.querySelectorAll(".autocompleteResults")).some(
             (list) => list.getClientRects().length > 0 && getComputedStyle(list).visibility !== "hidden"
@@ -119,7 +119,7 @@
     }
 
     /**
-     * Open at the tag that the caret of `textarea` stands in, or follow it there, or close.
+     * Open at the tag under the caret of `textarea`, or follow the caret to it, or close if there is none.
      *
      * @param {HTMLTextAreaElement} textarea
      */
@@ -163,7 +163,7 @@
     }
 
     /**
-     * Take what the tag `found` says into the session; close if there is none any longer.
+     * Update the session from the tag `found`; close if it is gone.
      *
      * @param {LbwSession} opened
      * @param {LbwFound | null} found
@@ -193,7 +193,7 @@
         textarea.setSelectionRange(caret, caret);
     }
 
-    /** Close it until the caret has left the tag. */
+    /** Close it, and keep it closed until the caret leaves the tag. */
     function dismiss() {
         if (!session) return;
         dismissed = { textarea: session.textarea, start: session.start };
@@ -216,10 +216,10 @@
         });
     }
 
-    // What the person does ----------------------------------------------------------------------
+    // User input --------------------------------------------------------------------------------
 
     /**
-     * Undo and redo act on the prompt, unless a text box has something of its own to take back.
+     * Undo and redo act on the prompt, unless a text box has changes of its own to undo.
      *
      * @param {KeyboardEvent} event
      */
@@ -234,7 +234,7 @@
     }
 
     document.addEventListener("click", (event) => {
-        if (!event.isTrusted) return; // the hosts' token counters click a button of theirs, by script, after each change
+        if (!event.isTrusted) return; // after each change, a script of the host clicks its token counter's button
         const target = lbwPage.target(event);
         if (holds(target)) return;
         if (isPrompt(target)) follow(target);

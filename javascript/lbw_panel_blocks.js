@@ -7,10 +7,10 @@
  * @property {HTMLElement} row
  * @property {HTMLInputElement} range
  * @property {HTMLOutputElement} value
- * @property {string} name what the row is called: its block, and whether the LoRA has anything there
+ * @property {string} name the row's label: its block, and whether the LoRA has tensors in it
  */
 const lbwPanelBlocks = (() => {
-    const COLUMNS = 3; // that stand beside each other at most
+    const COLUMNS = 3; // at most, side by side
     /** @type {Record<LbwState, string>} */
     const SIGNS = { zero: "○", one: "●", between: "◐", negative: "−", above: "▲", random: "~", other: "?" };
     /** @type {Record<LbwState, string>} */
@@ -53,7 +53,7 @@ const lbwPanelBlocks = (() => {
         }
 
         /**
-         * Return how many columns stand beside each other.
+         * Return how many columns are shown side by side.
          *
          * @param {LbwLora | null} lora
          */
@@ -63,7 +63,7 @@ const lbwPanelBlocks = (() => {
 
         /**
          * @param {string} block
-         * @param {boolean} isTouched whether the LoRA has something there
+         * @param {boolean} isTouched whether the LoRA has tensors in it
          */
         row(block, isTouched) {
             const range = lbwPanelControls.slider(-0.5, 1.5, (text) => this.set(block, text));
@@ -80,7 +80,7 @@ const lbwPanelBlocks = (() => {
         /**
          * Show each block's entry.
          *
-         * @param {LbwEntries | null} entries null while they are not known
+         * @param {LbwEntries | null} entries null while unknown
          * @param {string | null} x the number that X stands for
          */
         show(entries, x) {

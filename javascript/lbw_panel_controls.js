@@ -1,11 +1,11 @@
 "use strict";
 
-/** The controls of the panel at a tag: sliders, text boxes, buttons. Each use of one is a gesture of its own. */
+/** The controls of the panel at a tag: sliders, text boxes, buttons. Each use of a control is a separate gesture. */
 const lbwPanelControls = (() => {
     const STEP = 0.05;
 
     /**
-     * Return a control with its label; `more` stands beside it.
+     * Return a control with its label; `more` goes beside it.
      *
      * @param {string} label
      * @param {string} title
@@ -20,7 +20,7 @@ const lbwPanelControls = (() => {
     }
 
     /**
-     * Return a slider; `set` gets each of its values as text, rounded to nothing that was not chosen.
+     * Return a slider; `set` is called with each of its values as text, exactly as chosen.
      *
      * @param {number} low
      * @param {number} high
@@ -49,8 +49,8 @@ const lbwPanelControls = (() => {
     }
 
     /**
-     * Return the value that a key leads to from `shown`; null where it leads nowhere, as from no number to one beside
-     * it, and undefined where the key is not a slider's.
+     * Return the value that a key changes `shown` to; null where it changes nothing, as when `shown` is no number, and
+     * undefined for keys that sliders do not use.
      *
      * @param {string} key
      * @param {string} shown
@@ -69,7 +69,7 @@ const lbwPanelControls = (() => {
     }
 
     /**
-     * Show a value on a slider, making its span wider where the value lies outside of it; null is no number.
+     * Show a value on a slider, widening its range for a value outside of it; null is no number.
      *
      * @param {HTMLInputElement} range
      * @param {number | null} value
@@ -88,7 +88,7 @@ const lbwPanelControls = (() => {
     }
 
     /**
-     * Return a text box; `set` gets its text when somebody has finished it.
+     * Return a text box; `set` is called with its text when editing is finished.
      *
      * @param {(text: string) => void} set
      * @param {Record<string, unknown>} properties
@@ -110,7 +110,7 @@ const lbwPanelControls = (() => {
     }
 
     /**
-     * Show `text` in a text box, unless somebody is writing another there.
+     * Show `text` in a text box, unless the user is editing it.
      *
      * @param {HTMLInputElement} input
      * @param {string} text
@@ -122,7 +122,7 @@ const lbwPanelControls = (() => {
     }
 
     /**
-     * Tell whether somebody has begun to write into a text box what is not in the tag yet.
+     * Tell whether a text box has edits that are not in the tag yet.
      *
      * @param {HTMLInputElement} input
      */

@@ -1,7 +1,7 @@
 "use strict";
 
 /**
- * Where the panel at a tag stands: beside the tag, within the window, and never over the tag.
+ * The position of the panel at a tag: beside the tag, within the window, never over the tag.
  *
  * All in pixels of the window.
  *
@@ -17,7 +17,7 @@ const lbwPanelPosition = (() => {
     ]);
 
     /**
-     * Return the rectangle that the text from `start` to `end` of `textarea` takes, as far as it shows.
+     * Return the visible part of the rectangle around the text from `start` to `end` of `textarea`.
      *
      * @param {HTMLTextAreaElement} textarea
      * @param {number} start
@@ -51,7 +51,7 @@ const lbwPanelPosition = (() => {
         };
     }
 
-    /** Return the part of the window that shows. */
+    /** Return the visible part of the window. */
     function view() {
         const screen = window.visualViewport;
         const [left, top] = screen ? [screen.offsetLeft, screen.offsetTop] : [0, 0];
@@ -60,9 +60,9 @@ const lbwPanelPosition = (() => {
     }
 
     /**
-     * Return where a panel of `size` goes so that it stands in `view` and does not cover `tag`.
+     * Return the position of a panel of `size` so that it lies within `view` and does not cover `tag`.
      *
-     * The height may come out smaller than asked for.
+     * The returned height may be smaller than requested.
      *
      * @param {LbwRectangle} tag
      * @param {{ width: number, height: number }} size
@@ -79,7 +79,7 @@ const lbwPanelPosition = (() => {
     }
 
     /**
-     * Put `panel` beside the text from `start` to `end` of `textarea`; hide it where that is out of sight.
+     * Move `panel` beside the text from `start` to `end` of `textarea`; hide it while the text is scrolled out of view.
      *
      * @param {HTMLElement} panel
      * @param {HTMLTextAreaElement} textarea

@@ -1,18 +1,18 @@
 "use strict";
 
 /**
- * What the panel at a tag is made of, and how it shows what the tag says.
+ * The elements of the panel at a tag, and how they show what the tag says.
  *
  * @typedef {object} LbwSession what the panel is open for
  * @property {HTMLTextAreaElement} textarea
- * @property {number} start where the tag stands in it
+ * @property {number} start of the tag in it
  * @property {number} end
  * @property {number} caret
  * @property {string} text the tag
  * @property {LbwTag} tag what it says
  * @property {LbwLora | null} lora what the server says of its LoRA
- * @property {LbwEntries | null} entries each block's weight; null while they are not known
- * @property {string} trouble why the server did not answer
+ * @property {LbwEntries | null} entries each block's weight; null while unknown
+ * @property {string} trouble why the server did not answer, if so
  * @property {string[]} problems what is wrong with the tag
  */
 const lbwPanelView = (() => {
@@ -28,7 +28,7 @@ const lbwPanelView = (() => {
     }
 
     /**
-     * Return `text` without what would end an item or the tag.
+     * Return `text` without characters that would end an item or the tag.
      *
      * @param {string} text
      */
@@ -40,13 +40,13 @@ const lbwPanelView = (() => {
     class View {
         /**
          * @param {LbwSession} session
-         * @param {(text: string) => void} write puts another tag into the prompt
+         * @param {(text: string) => void} write replaces the tag in the prompt
          * @param {() => void} dismiss closes the panel
          */
         constructor(session, write, dismiss) {
             this.session = session;
             this.write = write;
-            this.isApart = false; // whether the strengths are to be two although they are equal
+            this.isApart = false; // whether to show two strengths even though they are equal
             this.blocks = new lbwPanelBlocks.Blocks((block, value) => this.setBlock(block, value));
             this.title = lbwPage.make("strong", { class: "lbw-name" });
             this.model = lbwPage.make("span", { class: "lbw-model" });
@@ -68,7 +68,7 @@ const lbwPanelView = (() => {
             this.setLora();
         }
 
-        // Making it -----------------------------------------------------------------------------
+        // Building ------------------------------------------------------------------------------
 
         /** @param {() => void} dismiss */
         build(dismiss) {
@@ -110,7 +110,7 @@ const lbwPanelView = (() => {
         }
 
         /**
-         * Return the slider and the text box of a strength, and what holds both.
+         * Return the slider and the text box of a strength, and the element around them.
          *
          * @param {string} label
          * @param {string} title
@@ -128,14 +128,14 @@ const lbwPanelView = (() => {
          * Return the text box of an item that may be missing.
          *
          * @param {string} placeholder
-         * @param {(text: string | null) => string} changed returns the tag with another text of the item
+         * @param {(text: string | null) => string} changed returns the tag with the item's text replaced
          */
         item(placeholder, changed) {
             const set = (/** @type {string} */ text) => this.write(changed(harmless(text) || null));
             return lbwPanelControls.box(set, { class: "lbw-number", placeholder });
         }
 
-        /** Bring presets and blocks to those of the session's LoRA. */
+        /** Offer the presets and blocks of the session's LoRA. */
         setLora() {
             const { lora } = this.session;
             const options = (lora?.presets ?? []).map((name) => {
@@ -193,9 +193,9 @@ const lbwPanelView = (() => {
             this.setWeights(weights);
         }
 
-        // Showing it ----------------------------------------------------------------------------
+        // Showing -------------------------------------------------------------------------------
 
-        /** Bring everything to what the tag says. */
+        /** Update everything to what the tag says. */
         show() {
             const { tag, lora, entries } = this.session;
             this.title.textContent = tag.name;
@@ -245,7 +245,7 @@ const lbwPanelView = (() => {
             this.status.hidden = !shown;
         }
 
-        /** Put it beside the tag. */
+        /** Move it beside the tag. */
         move() {
             const { textarea, start, end } = this.session;
             lbwPanelPosition.move(this.element, textarea, start, end);

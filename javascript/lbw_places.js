@@ -1,10 +1,10 @@
 "use strict";
 
 /**
- * The panels stand where they are looked at: in the tab, or in the accordion of txt2img or img2img.
+ * Moves the panels to where they are viewed: the tab, or the accordion of txt2img or img2img.
  *
- * There is one of each, which moves: what is typed or found in one place is there in the others, and the page has no
- * more to build for three places than for one.
+ * There is only one set of them: input and results are the same everywhere, and the page builds no more for three
+ * locations than for one.
  */
 (() => {
     /** @type {ResizeObserver | undefined} */
@@ -20,7 +20,7 @@
         home.append(panels);
         const places = [home, ...others];
 
-        // A place that comes into view changes its size from nothing to something, whatever shows it.
+        // A container that becomes visible changes its size from nothing to something, whatever reveals it.
         observer?.disconnect();
         observer = new ResizeObserver(() => {
             const place = places.find((each) => each.getClientRects().length);

@@ -1,9 +1,9 @@
 "use strict";
 
 /**
- * Writing into a prompt, so that the browser's own undo takes it back.
+ * Edits a prompt in a way that the browser's own undo can revert.
  *
- * All that is written in one gesture, a slider drawn from here to there, is one step of that undo.
+ * Everything written in one gesture, such as one drag of a slider, is a single undo step.
  */
 const lbwPrompt = (() => {
     let isWriting = false;
@@ -11,13 +11,13 @@ const lbwPrompt = (() => {
     /** @type {{ gesture: number, before: string, after: string, end: number } | null} */
     let last = null;
 
-    // What our own writing sets off is not for others: completion extensions would take it for typing.
+    // Events of our own edits are hidden from others: completion extensions would take them for typing.
     for (const type of ["beforeinput", "input", "focus", "blur", "focusin", "focusout"]) {
         window.addEventListener(type, (event) => isWriting && event.stopImmediatePropagation(), true);
     }
 
     /**
-     * Run `change`, with the focus in `textarea`, and tell the page once that its text is another.
+     * Run `change` with the focus in `textarea`, and notify the page once that its text has changed.
      *
      * @param {HTMLTextAreaElement} textarea
      * @param {() => void} change
@@ -39,7 +39,7 @@ const lbwPrompt = (() => {
     }
 
     /**
-     * Write `text` where the focus is, from `start` to `end`, and tell whether the browser did.
+     * Replace the text from `start` to `end` in the focused text box; tell whether the browser did it.
      *
      * @param {HTMLTextAreaElement} textarea
      * @param {string} text
@@ -60,7 +60,7 @@ const lbwPrompt = (() => {
     }
 
     /**
-     * Write `text` in the place of what stands from `start` to `end`; the caret stays where it is within it.
+     * Replace the text from `start` to `end` by `text`, and put the caret where it was within it.
      *
      * @param {HTMLTextAreaElement} textarea
      * @param {string} text
@@ -69,7 +69,7 @@ const lbwPrompt = (() => {
      * @param {number} caret
      */
     function replace(textarea, text, start, end, caret) {
-        const isOnPhone = window.matchMedia("(pointer: coarse)").matches; // the keyboard would come and go
+        const isOnPhone = window.matchMedia("(pointer: coarse)").matches; // the on-screen keyboard would open and close
         const change = () => {
             if (isOnPhone || !type(textarea, text, start, end)) textarea.setRangeText(text, start, end, "end");
             const place = start + Math.min(Math.max(1, caret - start), text.length - 1);
@@ -79,7 +79,7 @@ const lbwPrompt = (() => {
     }
 
     /**
-     * Take back the last change of a prompt, or do it again.
+     * Undo or redo the last change of a prompt.
      *
      * @param {HTMLTextAreaElement} textarea
      * @param {"undo" | "redo"} command
@@ -89,21 +89,21 @@ const lbwPrompt = (() => {
         last = null;
     }
 
-    /** Begin a gesture: what is written from now on is another step of the undo. */
+    /** Begin a gesture: edits from now on are a new undo step. */
     function beginGesture() {
         gesture++;
     }
 
-    /** Be told that somebody else changed a prompt. */
+    /** Note that somebody else changed a prompt. */
     function forget() {
         last = null;
     }
 
     /**
-     * Write a tag into the prompt beside the panels: where a tag of its LoRA stands, else at the end.
+     * Insert a tag into the prompt beside the panels: in place of its LoRA's tag, or at the end if there is none.
      *
      * @param {string} tag
-     * @returns {never[]} what Gradio wants to have of a function without outputs
+     * @returns {never[]} what Gradio expects from a function without outputs
      */
     function insertTag(tag) {
         const side = lbwPage.root().querySelector("#tab_img2img #lbw_tabs") ? "img2img" : "txt2img";

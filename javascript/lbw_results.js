@@ -3,13 +3,13 @@
 /**
  * The table of an analysis, and the divider between two pictures.
  *
- * A click on a heading sorts the table, one on a row writes its block into the text box that `data-box` names. Rows
- * stay sorted when the table is replaced by a newer one, which happens while an analysis runs.
+ * Clicking a heading sorts the table; clicking a row writes its block to the text box named by `data-box`. Rows stay
+ * sorted when the table is replaced by a newer one, as happens while an analysis runs.
  */
 (() => {
     /** @typedef {{ column: number, isDown: boolean }} Order */
 
-    /** @type {WeakMap<Element, Order>} by the element that stays when its table is replaced. */
+    /** @type {WeakMap<Element, Order>} by the element that stays when its table is replaced */
     const orders = new WeakMap();
 
     /**
@@ -33,7 +33,7 @@
     }
 
     /**
-     * Bring the rows of the table in `keeper` into its order.
+     * Sort the rows of the table in `keeper` as last chosen.
      *
      * @param {Element} keeper
      */
@@ -51,7 +51,7 @@
     }
 
     /**
-     * Sort by a heading, as its `data-first` says with the first click, and the other way round with the next.
+     * Sort by a heading: on the first click as its `data-first` says, on the next in reverse.
      *
      * @param {Element} table
      * @param {HTMLTableCellElement} heading
@@ -72,7 +72,7 @@
         const heading = lbwPage.closest(event, "th");
         const row = lbwPage.closest(event, "tr[data-block]");
         if (heading instanceof HTMLTableCellElement) sortBy(table, heading);
-        // The time makes each click a change, also a second one on the same row.
+        // The time makes every click a change, even a second one on the same row.
         else if (row) lbwPage.enter(lbwPage.box(table.dataset.box), `${row.dataset.block}\n${Date.now()}`);
     });
 

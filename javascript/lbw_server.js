@@ -1,7 +1,7 @@
 "use strict";
 
 /**
- * What the panel at a tag asks the server: what a LoRA has, and what a tag means.
+ * The panel's requests to the server: what a LoRA contains, and what a tag means.
  *
  * @typedef {object} LbwExplained what a tag means; see `/docs`
  * @property {Record<string, number>} blocks
@@ -9,8 +9,8 @@
  */
 const lbwServer = (() => {
     const API = "./lbw/v1";
-    const FRESH = 10000; // milliseconds for which a LoRA is not asked for again
-    const PATIENCE = 8000; // milliseconds after which a request is given up
+    const FRESH = 10000; // milliseconds before a LoRA is asked about again
+    const PATIENCE = 8000; // milliseconds before a request is abandoned
     const WORDS = {
         offline: "The server is not responding. You can still edit the strength, the steps and the text of the weights.",
         login: "The server requires a login for its API; open this address and log in:",
@@ -19,12 +19,12 @@ const lbwServer = (() => {
     /** @type {Map<string, { lora: LbwLora, time: number }>} the last answer for each LoRA, by name. */
     const known = new Map();
 
-    /** An answer that is none: `status` is the server's, 0 where there was no server. */
+    /** A failed request: `status` is the server's, 0 if there was no server. */
     class Refusal extends Error {
         /**
-         * @param {string} message what to tell
+         * @param {string} message for the user
          * @param {number} status
-         * @param {string[]} problems what is wrong with the tag beside it
+         * @param {string[]} problems what else is wrong with the tag
          */
         constructor(message, status, problems) {
             super(message);
@@ -34,7 +34,7 @@ const lbwServer = (() => {
     }
 
     /**
-     * Return what the server answers.
+     * Return the server's answer.
      *
      * @param {string} path
      * @param {unknown} [body] sent as JSON; without one, the request is a GET
@@ -72,7 +72,7 @@ const lbwServer = (() => {
     }
 
     /**
-     * Return what the server says of the LoRA `name`: the same object again while it says the same.
+     * Return what the server knows about the LoRA `name`: the same object as before while that is unchanged.
      *
      * @param {string} name
      * @returns {Promise<LbwLora>}
@@ -94,7 +94,7 @@ const lbwServer = (() => {
     }
 
     /**
-     * Return what a tag means, with the first of the random numbers that it may hold.
+     * Return what a tag means, with the first of its random numbers if it has any.
      *
      * @param {string} tag
      * @returns {Promise<LbwExplained>}

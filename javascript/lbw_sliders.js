@@ -1,6 +1,6 @@
 "use strict";
 
-/** Sliders of blocks, each with a number beside it: what they say is written into the text box that `data-box` names. */
+/** Block sliders, each with a number beside it: their values are written to the text box named by `data-box`. */
 document.addEventListener("input", (event) => {
     const sliders = lbwPage.closest(event, ".lbw-weights-sliders");
     const moved = lbwPage.closest(event, ".lbw-weights-slider");

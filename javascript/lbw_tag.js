@@ -3,24 +3,24 @@
 /**
  * Reading and changing a `<lora:…>` tag as text.
  *
- * Nothing here touches the page. What a tag says and nobody here knows stays in it, in its place.
+ * Nothing here touches the page. Items that are unknown here stay in the tag, where they are.
  *
- * @typedef {object} LbwItem an item without a key: its text, and its place in the tag, the name's being 0
+ * @typedef {object} LbwItem an item without a key: its text, and its index in the tag, the name being 0
  * @property {string} text
  * @property {number} place
  *
- * @typedef {object} LbwTag what a tag says, as text; null for what it does not say
+ * @typedef {object} LbwTag the contents of a tag, as text; null for what it lacks
  * @property {string} kind
  * @property {string} name
  * @property {string[]} items the tag's text split at `:`, the name first
- * @property {LbwItem[]} positional the strengths, and what else the host reads by place
+ * @property {LbwItem[]} positional the strengths, and what else the host reads by position
  * @property {string} te the text encoder's strength
  * @property {string} unet the U-Net's strength; the text encoder's where the tag has one for both
  * @property {boolean} ownUnet whether the U-Net's strength is written at all
  * @property {string | null} weights the block weights
- * @property {number | null} weightsPlace where they stand if they are written by place
+ * @property {number | null} weightsPlace their index if they are written by position
  * @property {string | null} x the number that X stands for
- * @property {number | null} xPlace where it stands if it is written by place
+ * @property {number | null} xPlace its index if it is written by position
  * @property {string | null} start
  * @property {string | null} stop
  *
@@ -36,7 +36,7 @@ const lbwTag = (() => {
     const ALIASES = { w: "lbw" };
 
     /**
-     * Return the tag of `text` that the caret, or the selection from `from` to `to`, stands in; null if none.
+     * Return the tag in `text` that contains the caret, or the selection from `from` to `to`; null if none does.
      *
      * @param {string} text
      * @param {number} from
@@ -58,7 +58,7 @@ const lbwTag = (() => {
     }
 
     /**
-     * Return what the tag `text` says, null if it is none.
+     * Parse the tag `text`; return null if it is not a tag.
      *
      * @param {string} text
      * @returns {LbwTag | null}
@@ -108,7 +108,7 @@ const lbwTag = (() => {
     }
 
     /**
-     * Return what `text` says, which is known to be a tag.
+     * Parse `text`, which is known to be a tag.
      *
      * @param {string} text
      */
@@ -127,7 +127,7 @@ const lbwTag = (() => {
     }
 
     /**
-     * Return the places of the items with `key`.
+     * Return the indices of the items with `key`.
      *
      * @param {LbwTag} tag
      * @param {string} key
@@ -137,7 +137,7 @@ const lbwTag = (() => {
     }
 
     /**
-     * Return the tag with the last item of `key` set to `value`, added at the end where there is none; null removes.
+     * Return the tag with the last item of `key` set to `value`, added at the end if there is none; null removes it.
      *
      * @param {string} text
      * @param {string} key
@@ -154,7 +154,7 @@ const lbwTag = (() => {
     }
 
     /**
-     * Return the tag with other strengths. `unet` is null where it is to follow the text encoder's.
+     * Return the tag with other strengths. `unet` is null to follow the text encoder's.
      *
      * @param {string} text
      * @param {string} te
@@ -187,7 +187,7 @@ const lbwTag = (() => {
         const [first, second, third] = tag.positional;
         if (second) {
             if (unet !== null) return join(tag.kind, tag.items.with(second.place, unet));
-            // With an item after it, it stays, so that the other keeps its place.
+            // Kept if an item follows it, so that the other keeps its position.
             return join(tag.kind, third ? tag.items.with(second.place, te) : tag.items.toSpliced(second.place, 1));
         }
         if (!first || unet === null || placesOf(tag, "te").length || tag.weightsPlace) return withKey(text, "unet", unet);
@@ -195,7 +195,7 @@ const lbwTag = (() => {
     }
 
     /**
-     * Return the tag with other block weights; null removes them. Weights written by place become `lbw=`.
+     * Return the tag with other block weights; null removes them. Weights written by position become `lbw=`.
      *
      * @param {string} text
      * @param {string | null} weights
@@ -224,7 +224,7 @@ const lbwTag = (() => {
     }
 
     /**
-     * Return the tag with another start or stop; null removes it. A `step=A-B` stays one where both are left.
+     * Return the tag with another start or stop; null removes it. A `step=A-B` stays one if both remain.
      *
      * @param {string} text
      * @param {"start" | "stop"} key

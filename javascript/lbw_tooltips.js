@@ -1,9 +1,9 @@
 "use strict";
 
-/** What is shown when the pointer rests on something: the WebUIs translate no titles that come later than the page. */
+/** Tooltips: the WebUIs do not translate titles that are added after the page has loaded. */
 const lbwTooltips = (() => {
     /**
-     * Give each of `texts` to the element with its id.
+     * Set each of `texts` as the tooltip of the element with its id.
      *
      * @param {Record<string, string>} texts
      */

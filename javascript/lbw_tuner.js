@@ -1,6 +1,6 @@
 "use strict";
 
-/** The blocks of the tuner: a click writes the block into the text box that `data-box` names, or takes it out again. */
+/** The blocks of the tuner: a click adds the block to the text box named by `data-box`, or removes it. */
 document.addEventListener("click", (event) => {
     const block = lbwPage.closest(event, ".lbw-state")?.dataset.block;
     const box = lbwPage.box(lbwPage.closest(event, ".lbw-states")?.dataset.box);

@@ -1,12 +1,11 @@
 "use strict";
 
 /**
- * What a page must notice by itself: that its server is gone while something runs, and that it is being left with
- * presets that are not saved.
+ * Warns if the server stops responding while something is running, and before leaving the page with unsaved presets.
  */
 (() => {
-    const EVERY = 3000; // milliseconds between two looks at the server, while something runs
-    const WAIT = 8000; // milliseconds after which no answer is one too
+    const EVERY = 3000; // milliseconds between two checks of the server while something is running
+    const WAIT = 8000; // milliseconds without an answer that count as a failure
     const WORDS = {
         gone: "The server is not responding. Finished pictures are kept: when it is running again, press the button again.",
     };
@@ -14,7 +13,7 @@
     async function answers() {
         try {
             await fetch(location.href, { method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(WAIT) });
-            return true; // whatever it says: it is there
+            return true; // any answer shows that it is there
         } catch {
             return false;
         }

@@ -1,13 +1,13 @@
 "use strict";
 
 /**
- * Block weights as text: what each block has, and the text with one block changed.
+ * Block weights as text: each block's entry, and the text with one block changed.
  *
  * Nothing here touches the page.
  *
- * @typedef {Record<string, string>} LbwEntries each block's weight as it is written: a number, `R`, `U`, `X+0.2`
+ * @typedef {Record<string, string>} LbwEntries each block's weight as written: a number, `R`, `U`, `X+0.2`
  *
- * @typedef {object} LbwLora what the server says of a LoRA; see `/docs`
+ * @typedef {object} LbwLora what the server knows about a LoRA; see `/docs`
  * @property {string} title
  * @property {string[]} blocks
  * @property {string[]} touched
@@ -24,7 +24,7 @@ const lbwWeights = (() => {
     const RANDOM = /^[RU]$/;
 
     /**
-     * Tell whether `text` writes a finite number.
+     * Tell whether `text` is a finite number.
      *
      * @param {string} text
      */
@@ -42,7 +42,7 @@ const lbwWeights = (() => {
     }
 
     /**
-     * Tell whether an entry is the tag's `x=`, with or without something added.
+     * Tell whether an entry is the tag's `x=`, with or without an offset.
      *
      * @param {string} entry
      */
@@ -51,7 +51,7 @@ const lbwWeights = (() => {
     }
 
     /**
-     * Return the number that an entry stands for, null where there is none or it is drawn with each seed.
+     * Return the number that an entry stands for, null if there is none or it is random.
      *
      * @param {string} entry
      * @param {string | null} x the tag's `x=`
@@ -64,7 +64,7 @@ const lbwWeights = (() => {
     }
 
     /**
-     * Return what an entry is; "other" for what is no weight.
+     * Return the kind of an entry; "other" if it is not a weight.
      *
      * @param {string} entry
      * @param {string | null} x the tag's `x=`
@@ -80,7 +80,7 @@ const lbwWeights = (() => {
     }
 
     /**
-     * Tell whether block weights have an X in them, as far as they are written out.
+     * Tell whether block weights contain an X, as far as they are written out.
      *
      * @param {string} weights
      */
@@ -105,7 +105,7 @@ const lbwWeights = (() => {
     }
 
     /**
-     * Return those of `blocks` that a selector names by id, as a range or by their letters; none for other groups.
+     * Return the `blocks` that a selector names by id, as a range or by their letters; none for other groups.
      *
      * @param {string} selector
      * @param {string[]} blocks
@@ -119,7 +119,7 @@ const lbwWeights = (() => {
     }
 
     /**
-     * Return each block's entry that `weights` says by itself; null where only the server knows.
+     * Return each block's entry as far as `weights` alone tells; null if only the server knows.
      *
      * @param {string | null} weights
      * @param {LbwLora} lora
@@ -141,7 +141,7 @@ const lbwWeights = (() => {
     }
 
     /**
-     * Return what the server says of each block, as entries; where `weights` has it drawn, or has an X, as it is written.
+     * Return the server's number for each block, as entries; random ones and those with an X as `weights` has them.
      *
      * @param {Record<string, number>} numbers
      * @param {string | null} weights
@@ -165,16 +165,16 @@ const lbwWeights = (() => {
     }
 
     /**
-     * Return `weights` with one block set to `value`; null where they cannot be changed without guessing.
+     * Return `weights` with one block set to `value`; null if that would take guessing.
      *
-     * A list of numbers stays one, of the layout of all blocks where its own does not list the block. Everything
-     * else gets `BLOCK=value` added.
+     * A list of numbers stays a list, in the layout of all blocks if its own lacks the block. Everything else gets
+     * `BLOCK=value` added.
      *
      * @param {string | null} weights
      * @param {string} block
      * @param {string} value
      * @param {LbwLora} lora
-     * @param {LbwEntries | null} entries what each block has now, for a preset whose name cannot be built on
+     * @param {LbwEntries | null} entries the current entries, for a preset whose name cannot be extended
      */
     function withBlock(weights, block, value, lora, entries) {
         if (weights === null || weights === "") return `1,${block}=${value}`;
