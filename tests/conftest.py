@@ -1,4 +1,4 @@
-"""Doubles of the hosts for all tests; where torch is missing, the tests that need them are left out."""
+"""Doubles of the hosts for all tests; without torch, the tests that need them are skipped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-# How fast a machine is says nothing about what is right.
+# The speed of a machine says nothing about correctness.
 settings.register_profile("lbw", deadline=None)
 settings.load_profile("lbw")
 

@@ -27,13 +27,13 @@ PROMPT = "a cat <lora:demo:1:lbw=XYZ>"
 AREAS = {"IN04": 40, "IN08": 8, "OUT00": 2}
 """How many of a picture's 400 pixels each block colors: 10, 2 and 0.5 percent."""
 DRAWN = 5
-"""The seed that chance gives."""
+"""The seed that is drawn for a random one."""
 
 
 class PaintingHost:
     """Paints each block's own pixels; cells lie in a folder of `folder`, results in `folder / "out"`.
 
-    go: while it is not set, pictures wait. painted: the cells that were rendered.
+    go: pictures wait while it is not set. painted: the cells that were rendered.
     """
 
     def __init__(self, folder: Path, architecture: Architecture = SDXL, areas: Mapping[str, int] = AREAS) -> None:
@@ -112,7 +112,7 @@ def until(condition: Callable[[], Any]) -> None:
 
 
 def ended(session: Session) -> Session:
-    """Run a session in a thread of its own, and return it when it is over."""
+    """Run a session in its own thread, and return it when it has ended."""
     session.start(threading.Lock())
     assert session.over.wait(20)
     return session

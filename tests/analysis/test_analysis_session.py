@@ -1,4 +1,4 @@
-"""One analysis from a request to figures and files: what it says, what it writes, how it ends."""
+"""One analysis from the request to figures and files: its messages, its files, its final state."""
 
 from __future__ import annotations
 

@@ -177,13 +177,13 @@ counts = st.fixed_dictionaries({block: st.integers(0, 20) for block in SMALL})
 
 
 def encodings(order: list[Cell]) -> int:
-    """How often the text is encoded anew on the way through `order`."""
+    """How often the text is encoded when rendering in this order."""
     states = [(cell.entries[0], cell.elements) for cell in order]
     return sum(a != b for a, b in itertools.pairwise(states))
 
 
 def touched_tensors(order: list[Cell], tensors: dict[str, int]) -> int:
-    """How many tensors of the denoiser change on the way through `order`."""
+    """How many tensors of the denoiser change when rendering in this order."""
     return sum(
         tensors[block]
         for one, two in itertools.pairwise(order)

@@ -1,4 +1,4 @@
-"""Grids and analyses that nobody could wait for: refused before anything is counted out, or put in order at once."""
+"""Grids and analyses too large to wait for: refused before they are enumerated, or ordered in no time."""
 
 from __future__ import annotations
 

@@ -201,6 +201,6 @@ def test_pictures_of_earlier_cells_are_let_go(store: CellStore) -> None:
     for outcome in run(CELLS, renderer, store, TENSORS):
         assert outcome.rendered is not None
         del outcome
-    # While one is rendered, the one before may still be there, and none before that.
+    # While one is rendered, the previous one may still be in memory, but none before that.
     assert len(renderer.alive) == 5
     assert max(renderer.alive) <= 1

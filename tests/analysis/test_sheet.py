@@ -41,12 +41,12 @@ def tile(picture: np.ndarray) -> Tile:
 
 
 def places(picture: np.ndarray, sheet: Image.Image) -> list[tuple[int, int]]:
-    """Return where `picture` stands in `sheet`, pixel for pixel, as (left, top)."""
+    """Return the position of `picture` in `sheet`, pixel for pixel, as (left, top)."""
     drawn, wanted = whole(np.asarray(sheet)), whole(picture)
     height, width = wanted.shape
     rows, columns = drawn.shape[0] - height + 1, drawn.shape[1] - width + 1
     found = np.argwhere(drawn[:rows, :columns] == wanted[0, 0])
-    for y, x in np.random.default_rng(0).integers(0, (height, width), (60, 2)):  # most places are out soon
+    for y, x in np.random.default_rng(0).integers(0, (height, width), (60, 2)):  # most positions are ruled out soon
         found = found[drawn[found[:, 0] + y, found[:, 1] + x] == wanted[y, x]]
     return [(x, y) for y, x in found.tolist() if np.array_equal(drawn[y : y + height, x : x + width], wanted)]
 
@@ -57,7 +57,7 @@ def whole(picture: np.ndarray) -> np.ndarray:
 
 
 def shows(picture: np.ndarray, sheet: Image.Image, x: int, y: int) -> bool:
-    """Tell whether `picture` stands in `sheet` at (x, y), pixel for pixel."""
+    """Tell whether `picture` is in `sheet` at (x, y), pixel for pixel."""
     return np.array_equal(np.asarray(sheet)[y : y + picture.shape[0], x : x + picture.shape[1]], picture)
 
 
@@ -68,7 +68,7 @@ def place(picture: np.ndarray, sheet: Image.Image) -> tuple[int, int]:
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[tuple[int, int, int, int], str]]]:
-    """Every text that is drawn, with the box that it takes."""
+    """Every text that is drawn, with its bounding box."""
     found: list[tuple[tuple[int, int, int, int], str]] = []
     real = ImageDraw.ImageDraw.text
 

@@ -99,7 +99,7 @@ def test_a_file_that_was_cut_off_counts_as_missing(tmp_path: Path) -> None:
         file.write_bytes(whole[:length])
         found = store.load(CELL)
         unread += found is None
-        # Without its last bytes, which hold no picture, a file may still be read whole.
+        # Without its last bytes, which contain no pixels, a file may still be complete.
         assert found is None or np.array_equal(found.pictures, pictures(2))
     assert unread > len(whole) - 40
 

@@ -59,7 +59,7 @@ def test_the_weights_of_sdxl_are_nine_three_and_nine() -> None:
 
 
 def sd_index(name: str) -> int:
-    """Return the place in `block_dims` of a module of SD 1.x, as `get_block_index` of sd-scripts reckons it."""
+    """Return the place in `block_dims` of a module of SD 1.x, as computed by `get_block_index` of sd-scripts."""
     match = re.match(r"lora_unet_(up|down)_blocks_(\d+)_(resnets|upsamplers|downsamplers|attentions)_(\d+)_", name)
     if not match:
         assert "mid_block_" in name
@@ -70,7 +70,7 @@ def sd_index(name: str) -> int:
 
 
 def sdxl_index(name: str) -> int:
-    """Return the place in `block_dims` of a module of SDXL, as `get_block_index` of sd-scripts reckons it."""
+    """Return the place in `block_dims` of a module of SDXL, as computed by `get_block_index` of sd-scripts."""
     for beginning, first in (("input_blocks_", 1), ("middle_block_", 10), ("output_blocks_", 13)):
         if name.startswith(f"lora_unet_{beginning}"):
             return first + int(name.removeprefix(f"lora_unet_{beginning}").split("_")[0])
@@ -88,7 +88,7 @@ def test_every_module_gets_the_rank_of_its_block(architecture: Architecture) -> 
     for path in modules(architecture):
         name = f"lora_unet_{path.replace('.', '_')}"
         block = locate(name, architecture).block
-        if path not in ("conv_in", "conv_out"):  # sd-scripts trains them in no way
+        if path not in ("conv_in", "conv_out"):  # sd-scripts cannot train them
             seen.add(block)
             place = 1 + architecture.blocks.index(block)
             assert found["block_dims"][index(name)] == found["conv_block_dims"][index(name)] == str(place)

@@ -34,7 +34,7 @@ def linear(architecture: str, naming: str) -> dict[str, str]:
 
 
 class Reads(NamedTuple):
-    """How a trainer reads names of a model. trained: those that it trains at all where it is told so."""
+    """How a trainer reads names of a model. trained: those that it can train at all."""
 
     program: str
     module: str
@@ -167,7 +167,7 @@ def test_text_encoders_are_trained_where_the_trainer_can() -> None:
     assert "train_t5xxl" not in found({"CLIP": 1, "J00": 1}, sd3, "sd-scripts")
     encoder = found({"TE": 1, "B00": 1}, anima, "sd-scripts")
     assert encoder["text_encoder_lr"] == "0.0001"
-    # lora_anima.py holds the patterns against the names of the text encoder too: none of ours may leave it out.
+    # lora_anima.py also matches the patterns against the text encoder's names: none of ours may exclude it.
     assert trainers.by_fullmatch(encoder, ["layers.0.self_attn.q_proj"], "", NOTHING)
     assert "train_llm_adapter" not in found({"TE": 1, "B00": 1}, anima, "sd-scripts")
     adapter = found({"ADP": 0.5, "B00": 1}, anima, "sd-scripts: ranks")
@@ -189,8 +189,8 @@ def test_a_trainer_that_has_one_strength_for_all_says_so() -> None:
 
 # ai-toolkit --------------------------------------------------------------------------------------
 
-# By architecture: the naming of its model in ai-toolkit, what stands before each name, and what
-# `get_transformer_block_names` of its model returns (of Flux.1, SD 3 and Lumina 2 what stands in lora_special.py).
+# By architecture: the naming of its model in ai-toolkit, the prefix of each name, and what
+# `get_transformer_block_names` of its model returns (for Flux.1, SD 3 and Lumina 2 what lora_special.py contains).
 AI_TOOLKIT = {
     "flux": ("diffusers", "transformer.", ("transformer_blocks",)),
     "sd3-medium": ("diffusers", "transformer.", ("transformer_blocks",)),

@@ -330,7 +330,7 @@ def test_random_and_inherited_entries_of_a_preset_stay_under_overrides() -> None
 
 
 class Counting(Mapping[str, str]):
-    """Presets that lead back to themselves; asked too often, they say so, instead of going on for ever."""
+    """Presets that refer to themselves; they raise after too many look-ups instead of recursing for ever."""
 
     def __init__(self, presets: dict[str, str]) -> None:
         self.presets, self.asked = presets, 0

@@ -22,7 +22,7 @@ FLUX_EMBEDDERS = ("_img_in", "_time_in", "_vector_in", "_guidance_in", "_txt_in"
 
 
 def arguments(command: str) -> dict[str, str]:
-    """Return what a shell would hand to sd-scripts: the options, and those behind `--network_args`."""
+    """Return what a shell would pass to sd-scripts: the options, and those after `--network_args`."""
     options, _, network = command.partition("--network_args")
     found = dict(word.split("=", 1) for word in shlex.split(network))
     words = shlex.split(options)

@@ -1,4 +1,4 @@
-"""Requests that no page sends: each is answered with a 4xx that says why, at once, and nothing is done."""
+"""Requests that no page sends: each is rejected at once with a 4xx that says why, and nothing is done."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HUGE = "9" * 5000
 
 @pytest.fixture
 def app(tmp_path: Path) -> Any:
-    """The routes in an application of somebody else's, as in a WebUI."""
+    """The routes in somebody else's application, as in a WebUI."""
     write_lora(tmp_path / "loras" / "subject.safetensors", "output_blocks_0_1_proj_in")
     files = {path.stem: str(path) for path in (tmp_path / "loras").iterdir()}
     (tmp_path / "user").mkdir()
@@ -205,6 +205,6 @@ def test_only_so_many_analyses_wait(client: Any, app: Any) -> None:
 
 @pytest.fixture
 def goes_on(app: Any) -> Iterator[None]:
-    """Let what the test has begun come to its end."""
+    """Wait for what the test has started."""
     yield
     app.state.host.go.set()

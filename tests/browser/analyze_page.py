@@ -1,4 +1,4 @@
-"""The panel Analyze on a page with presets and tuner, over a host that draws its pictures; in a process of its own."""
+"""The panel Analyze on a page with presets and tuner, with a host that draws its pictures; in a separate process."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DELAY = 0.1
 
 @dataclass
 class Painter:
-    """Paints a disc for each block, the larger the more its block does; and writes down what it painted."""
+    """Paints a disc for each block, larger for a stronger effect, and logs what it painted."""
 
     folder: Path
     show: Show
@@ -68,7 +68,7 @@ class Painter:
 
 
 class Probe:
-    """Noise in which the first block counts for a half, the second for a quarter, and so on."""
+    """Noise in which the first block accounts for a half, the second for a quarter, and so on."""
 
     def noise(self, cell: Cell) -> np.ndarray:
         time.sleep(DELAY / 4)

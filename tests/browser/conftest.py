@@ -1,4 +1,4 @@
-"""A browser, and each Gradio in turn, for the tests of this folder; what is not installed is named, and skipped."""
+"""A browser, and each Gradio in turn, for the tests of this folder; those of what is not installed are skipped."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def python(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture
 def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
-    """What opens a page that reaches no other machine; no page may end with an error, nor open a dialog."""
+    """Opens pages that cannot reach other machines; none may raise an error or open a dialog."""
     pages = []
     wrong: list[str] = []
 

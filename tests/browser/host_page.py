@@ -1,4 +1,4 @@
-"""The panels in the tab of a page that is made as the WebUIs are, with an accordion for them in txt2img and img2img."""
+"""The panels in the tab of a page built like the WebUIs', with an accordion for them in txt2img and img2img."""
 
 from __future__ import annotations
 

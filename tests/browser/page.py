@@ -1,4 +1,4 @@
-"""The panels on a page of their own, with a host that draws its cells; run by the tests in a process of its own."""
+"""The panels on a page of their own, with a host that draws its cells; the tests run it in a separate process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .serve_each import serve_each
 
 
 class Host:
-    """A host of the tuner without a model; it writes down what it is asked."""
+    """A host for the tuner without a model; it logs what it is asked."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -85,7 +85,7 @@ class Stripes:
 
 
 def build(folder: Path) -> gr.Blocks:
-    """Return the page, its panels nested as a host nests a tab; the preset files lie in `folder`."""
+    """Return the page, with its panels nested as in a host's tab; the preset files lie in `folder`."""
     store = PresetStore(folder)
     host = Host(folder)
     with gr.Blocks() as tab:

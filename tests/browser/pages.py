@@ -40,7 +40,7 @@ LORAS = {
     "qwen": ARCHITECTURES["qwen-image"], "z": ARCHITECTURES["z-image"], "guess": by_name("unknown:B24"),
 }  # fmt: skip
 
-# What stands around a textarea in Gradio 3.41 and in 4.40.
+# The elements around a textarea in Gradio 3.41 and in 4.40.
 GRADIO = {
     "3.41": '<div id="{id}" class="block gradio-textbox prompt svelte-90oupt padded"><label class="svelte-1f354aw '
     'container"><span data-testid="block-info" class="svelte-1gfkn6j sr-only hide">{id}</span>'
@@ -50,7 +50,7 @@ GRADIO = {
     '<div class="input-container svelte-173056l"><textarea data-testid="textbox" class="scroll-hide svelte-173056l" '
     'dir="ltr" rows="3"></textarea></div></label></div>',
 }
-ORDER = {"3.41": 1, "4.40": -1}  # of the scripts: none matters
+ORDER = {"3.41": 1, "4.40": -1}  # of the scripts: it must not matter
 BOXES = ("txt2img_prompt", "txt2img_neg_prompt", "hires_prompt", "hires_neg_prompt", "img2img_prompt")
 
 THEME = """
@@ -68,8 +68,8 @@ textarea { width: 100%; box-sizing: border-box; font: 14px/1.5 sans-serif; paddi
 .autocompleteResults { display: none; position: absolute; }
 """
 
-# Gradio keeps a textarea's text by listening to `input`, and puts what it keeps back. The hosts count the prompt's
-# tokens a while after each change, by a click of a script on a button of theirs.
+# Gradio tracks a textarea's text by listening to `input`, and writes it back. The hosts count the prompt's tokens a
+# while after each change: a script of theirs clicks a button.
 SCRIPT = """
 window.kept = {};
 window.counted = 0;
@@ -102,7 +102,7 @@ def page(gradio: str, dark: bool) -> str:
 
 
 def lora(name: str, more: dict[str, str]) -> dict[str, Any]:
-    """Return what the API says of a LoRA."""
+    """Return the API's answer about a LoRA."""
     architecture = LORAS[name]
     presets = {**PRESETS, **more}
     skipped = {"IN00", "IN01"}
@@ -125,7 +125,7 @@ def fits(text: str, presets: dict[str, str], architecture: Architecture) -> bool
 
 
 def explain(tag: str) -> tuple[dict[str, Any], int]:
-    """Return what the API says of a tag, and the status of its answer."""
+    """Return the API's answer about a tag, and its status."""
     request = parse_tag(tag, PRESETS)
     if request.name not in LORAS:
         return {"detail": missing(request.name), "problems": problems_without_file(request, PRESETS, {})}, 404
@@ -154,7 +154,7 @@ class Handler(BaseHTTPRequestHandler):
     server: Site
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def answer(self, content: str | bytes, kind: str = "application/json", status: int = 200) -> None:
         content = content.encode() if isinstance(content, str) else content

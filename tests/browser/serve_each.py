@@ -1,4 +1,4 @@
-"""The serving side of server.py: one process for many pages, as what takes long is the start of Gradio."""
+"""The serving side of server.py: one process for many pages, because starting Gradio is what takes long."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gradio import routes
 
 from lbw.files.user_presets import ROOT
 
-# The WebUIs call back when a certain component of theirs is there; on these pages it is any of ours.
+# The WebUIs call back when a certain component exists; on these pages it is any of ours.
 HOST = """
 window.onUiLoaded = (callback) => new MutationObserver((_, observer) => {
     if (!document.querySelector("[id^=lbw_]")) return;

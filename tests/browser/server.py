@@ -1,4 +1,4 @@
-"""Pages of this folder, served by a process of their own under the Gradio of a Python that is named."""
+"""Pages of this folder, served by a separate process under the Gradio of a given Python."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STARTS_WITHIN = 120
 def pythons() -> list[Path]:
     """Return the Pythons to serve pages with: those that run.py makes, or what LBW_GRADIO_PYTHON names.
 
-    LBW_GRADIO_PYTHON: paths, parted as in PATH.
+    LBW_GRADIO_PYTHON: paths, separated as in PATH.
     """
     named = os.environ.get("LBW_GRADIO_PYTHON")
     if named:
@@ -65,7 +65,7 @@ class Server:
 
 @contextmanager
 def serving(python: Path, module: Sequence[str], log: Path) -> Iterator[Server]:
-    """A running server: a module that calls `serve_each`, or serves by itself; it is named with its arguments."""
+    """A running server. module: its name and arguments; it calls `serve_each`, or serves by itself."""
     with log.open("w") as out:
         process = subprocess.Popen(
             [python, "-m", *module], cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=out, stderr=out,
@@ -79,7 +79,7 @@ def serving(python: Path, module: Sequence[str], log: Path) -> Iterator[Server]:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens at."""
+    """Return a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

@@ -1,4 +1,4 @@
-"""The studio's page with the bundled model, its presets and results in a folder; run by the tests in a process."""
+"""The studio's page with the bundled model, presets and results in a folder; the tests run it in a separate process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lbw.studio.store import StudioPresets
 
 
 def main(port: int, folder: Path, language: str) -> None:
-    """Serve the page in `language`, English where that is empty."""
+    """Serve the page in `language`, English if it is empty."""
     maker = PictureRenderer(StandaloneHost(load_pipeline(DEMO_MODEL, "cpu"), Library(DEMO_LORAS)), {}, {}, DEMO_MODEL)
     app = build(maker, True, StudioPresets(folder), head(language or None), folder / "out", folder / "cells")
     serve(app, port, opens_browser=False)

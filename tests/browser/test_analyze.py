@@ -22,7 +22,7 @@ def server(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 @pytest.fixture
 def served(server: Server, tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """The address of a page of its own, as it keeps the latest analysis, and the folder of what it writes."""
+    """The address of a new page, because pages keep the latest analysis, and the folder that it writes to."""
     folder = tmp_path / "user"
     folder.mkdir()
     (folder / "lbwpresets.txt").write_text("ALL:1\n")
@@ -92,7 +92,7 @@ def test_cells_appear_and_after_a_stop_only_the_missing_ones_are_rendered(page: 
 def test_an_earlier_analysis_is_opened_again_with_its_fields(page: sync_api.Page, folder: Path) -> None:
     field(page, "lbw_analyze_blocks").fill("OUT01,IN04")
     done(page)
-    page.wait_for_timeout(1100)  # so that the name of one, which has seconds, does not begin the other's
+    page.wait_for_timeout(1100)  # so that neither name, of which one has seconds, is a prefix of the other
     field(page, "lbw_analyze_blocks").fill("M00")
     press(page, "start")
     expect(rows(page)).to_have_count(1)
@@ -122,7 +122,7 @@ def test_the_table_is_sorted_and_the_thresholds_sort_the_blocks_without_renderin
     number.fill("3")
     number.blur()
     expect(rows(page).nth(3)).to_contain_text("✓ needed")
-    expect(rows(page).first).to_contain_text("IN04")  # the order that was chosen stays
+    expect(rows(page).first).to_contain_text("IN04")  # the chosen order is kept
     expect(chart).not_to_have_attribute("src", str(before))
     press(page, "automatic")
     expect(rows(page).nth(3)).to_contain_text("? unknown")
@@ -235,7 +235,7 @@ def open_painter(page: sync_api.Page) -> sync_api.Locator:
 
 
 def paint(page: sync_api.Page, canvas: sync_api.Locator, *points: tuple[float, float]) -> None:
-    """Draw a line through `points`, in parts of the picture, with the mouse."""
+    """Draw a line through `points`, in fractions of the picture's size, with the mouse."""
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     assert box
@@ -248,7 +248,7 @@ def paint(page: sync_api.Page, canvas: sync_api.Locator, *points: tuple[float, f
 
 
 def opaque(canvas: sync_api.Locator, x: float, y: float) -> int:
-    """Return how opaque the canvas is at a place, 0 to 255."""
+    """Return the opacity of the canvas at a point, 0 to 255."""
     return int(
         canvas.evaluate(
             "(it, [x, y]) => it.getContext('2d').getImageData(x * it.width, y * it.height, 1, 1).data[3]", [x, y]
@@ -269,7 +269,7 @@ def test_a_mask_is_painted_on_the_source(page: sync_api.Page, folder: Path) -> N
     assert focus["OUT01"] > 0.5
     assert focus["IN04"] == focus["IN07"] == 0
     assert len((folder / "painted.txt").read_text().splitlines()) == 7
-    assert opaque(painter(page), 0.86, 0.5) == 255  # it stays when the source comes anew
+    assert opaque(painter(page), 0.86, 0.5) == 255  # it is kept when the source is loaded again
 
 
 def test_what_is_painted_can_be_erased_undone_and_cleared(page: sync_api.Page) -> None:

@@ -15,7 +15,7 @@ from .server import ROOT, Server, serving
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
-expect.set_options(timeout=60_000)  # a busy machine takes its time; where all is well nothing waits
+expect.set_options(timeout=60_000)  # for busy machines; nothing waits if all is well
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def address(server: Server, folder: Path) -> Iterator[str]:
-    """The address of a page of its own, as the tuner is kept for those who open it again."""
+    """The address of a new page, because the tuner's state is kept between visits."""
     yield server.page(folder)
     server.check()
 
@@ -404,7 +404,7 @@ def test_the_trainers_are_those_of_the_model(tuner: sync_api.Page) -> None:
     tuner.get_by_text("For the trainer").click()
     shown, way = field(tuner, "lbw_tuner_settings"), field(tuner, "lbw_tuner_way")
     choose(tuner, "lbw_tuner_way", "sd-scripts: ranks")
-    expect(shown).to_have_value(re.compile("block_dims"))  # the answer is there before the next question
+    expect(shown).to_have_value(re.compile("block_dims"))  # the answer arrives before the next question
     choose(tuner, "lbw_tuner_type", "Z-Image: 30")
     expect(way).to_have_value("musubi-tuner")
     expect(shown).to_have_value(re.compile("^--network_module networks.lora_zimage"))

@@ -1,4 +1,4 @@
-"""The one set of panels in its three places, under each Gradio."""
+"""The one set of panels in its three locations, under each Gradio."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ PROMPT = "a cat <lora:subject:1:lbw=XL-STYLE> sitting"
 
 
 class Person:
-    """Somebody at the page."""
+    """A user at the page."""
 
     def __init__(self, page: Any, server: Any) -> None:
         self.page, self.server = page, server
@@ -32,14 +32,14 @@ class Person:
         return str(self.box(name).input_value())
 
     def caret(self, needle: str, name: str = "txt2img_prompt") -> None:
-        """Go into the box by a click, then with the keyboard to just behind the first letter of `needle`."""
+        """Click into the box, then move the caret by keyboard to just after the first letter of `needle`."""
         place = self.text(name).index(needle)
         self.box(name).click(position={"x": 3, "y": 4})
         self.box(name).evaluate("(box, place) => box.setSelectionRange(place, place)", place)
         self.page.keyboard.press("ArrowRight")
 
     def type(self, text: str, needle: str = "<lora:", name: str = "txt2img_prompt") -> None:
-        """Write a prompt and put the caret into its tag."""
+        """Fill in a prompt and put the caret into its tag."""
         self.box(name).fill("")
         self.box(name).click()
         self.page.keyboard.insert_text(text)
@@ -47,7 +47,7 @@ class Person:
             self.caret(needle, name)
 
     def opened(self, text: str = PROMPT) -> Person:
-        """Open the panel at the tag of `text`, and wait for what the server says."""
+        """Open the panel at the tag of `text`, and wait for the server's answer."""
         self.type(text)
         expect(self.panel).to_be_visible()
         expect(self.panel.locator(".lbw-block input").first).to_be_enabled()
@@ -62,7 +62,7 @@ class Person:
 
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Callable[..., Person]]:
-    """Open the page, of a Gradio, in a window of a width."""
+    """Open the page of this Gradio in a window of this width."""
     with site() as server:
         pages = []
 
@@ -83,7 +83,7 @@ def visit(browser: Any) -> Iterator[Callable[..., Person]]:
 
 @pytest.fixture(params=["3.41", "4.40"])
 def person(request: pytest.FixtureRequest, visit: Callable[..., Person]) -> Person:
-    """Somebody at the page of each Gradio in turn."""
+    """A user at the page of each Gradio in turn."""
     return visit(request.param)
 
 
@@ -460,7 +460,7 @@ def test_a_finger_sees_no_keyboard_come_and_go(visit: Callable[..., Person]) -> 
 
 
 def test_a_slider_writes_at_once_with_a_thousand_presets(visit: Callable[..., Person]) -> None:
-    """How long it takes is told by bench/page.py."""
+    """bench/page.py measures how long it takes."""
     person = visit()
     person.server.more = {f"preset {n}": "0.5" for n in range(1000)}
     person.opened("<lora:flux:1:lbw=" + ",".join(["0.25"] * 61) + "> x")
@@ -488,7 +488,7 @@ def test_a_second_click_on_a_card_takes_its_tag_out_again(visit: Callable[..., P
     assert person.page.evaluate(remove, "<lora:b(c:1:lbw=MIDD> word") is False
 
 
-if os.environ.get("LBW_SHOTS"):  # a folder, for looking at the panel with one's own eyes
+if os.environ.get("LBW_SHOTS"):  # a folder, to look at the panel yourself
 
     @pytest.mark.parametrize("dark", [False, True])
     @pytest.mark.parametrize("width", [900, 360])

@@ -39,7 +39,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
 
 @pytest.fixture
 def visit(open_page: Callable[[str], Any], serve: Callable[[str], str]) -> Callable[..., sync_api.Page]:
-    """Open the page in a language, and return it when all of it is there."""
+    """Open the page in a language, and return it when it has loaded."""
 
     def come(language: str = "") -> sync_api.Page:
         page = open_page(serve(language))
@@ -50,7 +50,7 @@ def visit(open_page: Callable[[str], Any], serve: Callable[[str], str]) -> Calla
 
 
 def go_to_tag(page: sync_api.Page, elem_id: str) -> sync_api.Locator:
-    """Put the caret into the tag of a prompt; return the panel, which knows the LoRA."""
+    """Put the caret into the tag of a prompt; return the panel, once it knows the LoRA."""
     box = field(page, elem_id)
     box.click(position={"x": 3, "y": 4})
     box.evaluate("box => { const at = box.value.indexOf('<lora:'); box.setSelectionRange(at, at); }")

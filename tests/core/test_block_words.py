@@ -1,4 +1,4 @@
-"""What blocks are called, and where they stand in the original checkpoint."""
+"""What blocks are called, and their position in the original checkpoint."""
 
 from __future__ import annotations
 

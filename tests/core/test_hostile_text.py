@@ -1,4 +1,4 @@
-"""Text that is made to keep a program busy, or to be misread: told at once, and told right.
+"""Text crafted to keep a program busy, or to be misread: reported at once, and correctly.
 
 The time that these take would be seconds to hours with patterns that match a text in several ways; a limit of CPU time
 is set by the process, not measured by a clock.

@@ -23,7 +23,7 @@ def _skip(weight: Weight, prefix: str) -> bool:
 
 
 def _misplaced(names: dict[str, str], model: str) -> dict[str, str]:
-    """Return of `names`, to their blocks, those that stand in another: where."""
+    """Return those of `names`, each with its expected block, that are found in another block, and which."""
     where = by_name(models()[model].architecture)
     sites = {name: locate(name, where) for name in names}
     return {

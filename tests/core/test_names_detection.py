@@ -366,7 +366,7 @@ METADATA = {
     (VERSION, "hidream_i1"): "hidream-i1",
     (VERSION, "sd_3"): "sd3-medium",
 }
-# Of other families, or of none that is known.
+# Of other families, or of no known one.
 ELSEWHERE = ["stable-diffusion-xl-v1-base/lora", "stable-diffusion-v1/lora"]
 
 

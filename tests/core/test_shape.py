@@ -1,4 +1,4 @@
-"""Where blocks stand when a model is drawn."""
+"""Where blocks are when a model is drawn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LoRAs that LyCORIS and PEFT themselves make, with random numbers, and the weights that their layers then apply."""
+"""LoRAs made by LyCORIS and PEFT themselves, with random numbers, and the weights that their layers then apply."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What PEFT and diffusers keep beside the tensors, and what is said where it is not there or makes no sense."""
+"""What PEFT and diffusers store beside the tensors, and the message if it is missing or makes no sense."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing files: whole or not at all, whoever is killed, whatever stands in the way, however many write at once."""
+"""Writing files: whole or not at all, whatever is killed or in the way, and however many write at once."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def test_a_file_is_whole_whenever_its_writer_is_killed_and_so_is_its_backup(tmp_
         backup = tmp_path / "presets.txt.bak"
         assert not backup.exists() or backup.read_text() in whole
         left_behind += any(name.endswith(SUFFIX) for name in names(tmp_path))
-    assert left_behind  # else nobody was killed in the middle
+    assert left_behind  # otherwise nobody was killed in the middle
     write(path, b"last")
     assert [name for name in names(tmp_path) if name.endswith(SUFFIX)] == []
-    with locked(path):  # the lock of the dead holds nobody up
+    with locked(path):  # a dead process's lock blocks nobody
         write(path, b"locked")
 
 
@@ -340,7 +340,7 @@ def test_the_panel_saves_one_preset_beside_what_others_changed_meanwhile(store: 
     updates = panel.with_preset("MINE", "0,OUT00=1", held, is_saved=True)
     assert "Saved to" in updates[panel.message]
     assert updates[panel.text] == store.read("lbwpresets.txt").text == "A:1\nB:2\nTHEIRS:1\nMINE:0,OUT00=1\n"
-    # The same preset from two sides is a conflict, and so is a text that somebody was editing.
+    # Two changes of one preset are a conflict, and so is a change of a text that is being edited.
     write_text(store.folder / "lbwpresets.txt", "A:theirs\nB:2\n")
     for edited, written in ((known.text, "A:mine\nB:2\n"), ("A:1\n", "A:mine\n")):
         updates = panel.with_preset("A", "mine", {**held, panel.text: edited}, is_saved=True)

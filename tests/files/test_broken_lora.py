@@ -1,4 +1,4 @@
-"""LoRA files that cannot be right: each is an error of ours that names the tensors, and never NaN in a weight."""
+"""Broken LoRA files: each raises an error of this project that names the tensors, and never puts NaN into a weight."""
 
 from __future__ import annotations
 

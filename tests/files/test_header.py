@@ -1,4 +1,4 @@
-"""The header of a safetensors file, against files written byte by byte after the format's description."""
+"""The header of a safetensors file, against files written byte by byte from the format's specification."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The user's preset files: made once, taken over once, replaced whole, never against another program."""
+"""The user's preset files: created once, imported once, replaced whole, and never over another program's changes."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Inputs that nobody would write, in great numbers: `python run.py test --fuzz MINUTES`."""
+"""Inputs that nobody would write, in large numbers: `python run.py test --fuzz MINUTES`."""

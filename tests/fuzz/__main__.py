@@ -14,7 +14,7 @@ from .targets import TARGETS
 
 
 def main(arguments: list[str]) -> int:
-    """Run the fuzzer, print what it found, and return 1 if that is anything."""
+    """Run the fuzzer, print its findings, and return 1 if there are any."""
     if arguments and arguments[0] in TARGETS:
         TARGETS[arguments[0]](Random(f"{arguments[0]} {arguments[1]}"))
         print("nothing found")  # noqa: T201
@@ -23,8 +23,8 @@ def main(arguments: list[str]) -> int:
     first = int(arguments[1]) if len(arguments) > 1 else int(time.time()) * 1000
     findings = Findings(tell)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    requests.server()  # whose libraries take longer to import than any input may take
-    with suppress(KeyboardInterrupt):  # what was found until then counts
+    requests.server()  # whose libraries take longer to import than any input may run
+    with suppress(KeyboardInterrupt):  # the findings so far count
         fuzz(TARGETS, minutes * 60, findings, first)
     for name, count in findings.counts.items():
         took, number = findings.slowest[name]

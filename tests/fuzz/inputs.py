@@ -1,4 +1,4 @@
-"""Inputs made by chance from a number, so that each can be made again: text, headers, bodies of requests.
+"""Random inputs, each made from a number so that it can be made again: text, headers, bodies of requests.
 
 Text is put together from the pieces that tags and presets are made of, for text of any characters does not get far;
 then it is damaged: pieces are repeated many times, cut, doubled and swapped.
@@ -64,12 +64,12 @@ def numbers(chance: Generator) -> str:
 
 
 def weights(chance: Generator) -> str:
-    """Return what may stand behind `lbw=`."""
+    """Return what may follow `lbw=`."""
     return chance.choice((text, numbers))(chance)
 
 
 def tag(chance: Generator) -> str:
-    """Return a tag, or what may be taken for one."""
+    """Return a tag, or something similar to one."""
     if chance.random() < 0.5:
         return text(chance)
     items = [chance.choice(PIECES) + weights(chance) for _ in range(chance.randrange(5))]
@@ -85,7 +85,7 @@ def file(chance: Generator) -> str:
 
 
 def shape(chance: Generator) -> Any:
-    """Return the shape of a tensor, or what stands in its place."""
+    """Return the shape of a tensor, or something else in its place."""
     if chance.random() < 0.1:
         return chance.choice((None, "4", [-1], [1.5], [True], {}, [10**30], [1] * 4_000))
     return [chance.choice((0, 1, 3, 4, 16, 320, 768, 3072)) for _ in range(chance.choice((0, 1, 2, 2, 2, 4, 9)))]

@@ -25,7 +25,7 @@ from .inputs import Generator
 LORA = "subject"
 PRESETS = "MIDD:1,0,0,0,1,1,1,1,1,1,1,1,0,0,0,0,0\nOUTALL:0,OUT=1\nMINE@flux:0,D=1\n"
 MOST_SAID = 4_000
-"""Characters of an answer that refuses: it tells what is wrong, and does not send back what was sent."""
+"""Characters of an answer that refuses: it says what is wrong, and does not echo the request."""
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Server:
     started: list[Any] = field(default_factory=list)
 
     def reset(self) -> None:
-        """Make everything as it was at first, so that an answer follows from its request alone."""
+        """Reset everything to its initial state, so that an answer depends on its request alone."""
         self.started.clear()
         self.sessions.forget()
         for path in self.folder.glob("presets/*"):
@@ -135,7 +135,7 @@ def raw(chance: Generator) -> bytes:
 
 
 def escaped(chance: Generator) -> str:
-    """Return what stands between two signs of an address."""
+    """Return a value for a part of an address."""
     return quote(raw(chance), safe=chance.choice(("", "/&=%+")))
 
 
@@ -209,7 +209,7 @@ def ask(chance: Generator) -> None:
     if 200 <= status < 300 and method != "HEAD":
         json.loads(told)
     if status >= 400 and method != "HEAD":
-        if status != 403:  # which is for a page of another site, and answered before the routes
+        if status != 403:  # the answer to a page of another site, given before the routes
             assert kind == b"application/json"
             told = json.dumps(json.loads(told)["detail"])
         assert 10 < len(told) <= MOST_SAID, (status, len(told), told[:500])

@@ -1,4 +1,4 @@
-"""The loop: inputs of each target in turn, each under a limit of CPU time; what is found is told with its number."""
+"""The loop: inputs of each target in turn, each under a limit of CPU time; findings have the input's number."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 SLOW = 1.0
 """Seconds of CPU time that one input may take."""
 HANGS = 10.0
-"""Seconds of CPU time after which one is given up."""
+"""Seconds of CPU time after which one is abandoned."""
 
 
 class HangError(Exception):

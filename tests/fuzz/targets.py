@@ -1,4 +1,4 @@
-"""What is asked with each input, and what must hold of the answer; anything but our own errors is a finding."""
+"""What is done with each input, and what must hold of the result; any error but this project's own is a finding."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ELEMENTS = {"E": "IN05-OUT05:attn:0.5,:proj:0"}
 
 
 def refused(call: Callable[[], Any]) -> bool:
-    """Tell whether `call` ends in one of our errors; any other error passes."""
+    """Tell whether `call` raises one of this project's errors; any other error is passed on."""
     try:
         call()
     except LbwError:

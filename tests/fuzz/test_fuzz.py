@@ -1,4 +1,4 @@
-"""The fuzzer's targets with a few inputs, its own limits, and every input that it has found something with."""
+"""The fuzzer's targets with a few inputs, its own limits, and every input that has led to a finding."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ FOUND = [
 
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
-    """A target, where the libraries that it needs are there."""
+    """A target, if the libraries that it needs are installed."""
     target = str(request.param)
     for library in ("fastapi", "gradio", "diffusers") if target == "requests" else ():
         pytest.importorskip(library)
     if target == "requests":
-        requests.server()  # whose libraries take longer to import than any input may take
+        requests.server()  # whose libraries take longer to import than any input may run
     return target
 
 
@@ -41,7 +41,7 @@ def test_a_few_inputs_find_nothing(name: str) -> None:
     findings = Findings()
     for number in range(40):
         one(name, TARGETS[name], number, findings)
-    # How long an input takes depends on the machine: that is looked at where the fuzzer runs for long.
+    # How long an input takes depends on the machine: only long runs of the fuzzer check that.
     assert [kind for _, kind in findings.found if kind != "slow"] == []
     assert findings.counts[name] == 40
 

@@ -1,4 +1,4 @@
-"""A double of Forge Classic: all LoRAs' patches in one list a tensor, merged and restored all at once."""
+"""A double of Forge Classic: all LoRAs' patches in one list per tensor, merged and restored all at once."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def parse(prompt: str) -> dict[str, list[Params]]:
 
 
 class ExtraNetworks:
-    """`modules.extra_networks`: calls what is registered, and swallows what it raises."""
+    """`modules.extra_networks`: calls what is registered, and swallows exceptions."""
 
     def __init__(self) -> None:
         self.extra_network_registry: dict[str, Any] = {}
@@ -143,7 +143,7 @@ class Picture:
 
 
 class Interrupted(Exception):  # noqa: N818 - the hosts name theirs so
-    """What a test lets go wrong."""
+    """The failures that a test triggers."""
 
 
 @dataclass
@@ -295,7 +295,7 @@ class World(ABC):
         self._conditioned = data, text
 
     def activate(self, p: Processing, data: Any) -> None:
-        """Let the WebUI activate the LoRAs of `data`: this is what the hook is around."""
+        """Let the WebUI activate the LoRAs of `data`: this is what the hook wraps."""
         self.extra_networks.activate(p, data)
         self.begin_pass()
 

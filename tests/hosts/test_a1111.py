@@ -1,4 +1,4 @@
-"""What is AUTOMATIC1111's alone: networks in memory, fused attention, the functional mode, rank."""
+"""What is specific to AUTOMATIC1111: networks in memory, fused attention, the functional mode, rank."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_a_layer_whose_merge_was_interrupted_is_not_taken_for_untouched(a1111: A
 
     with pytest.raises(KeyboardInterrupt):
         guarded(interrupted, layer)
-    # The host restores a layer whose names are not those that it wants; one without names it takes for untouched.
+    # The host restores a layer whose names are not the wanted ones, and takes one without names for untouched.
     assert getattr(layer, "network_current_names", ()) != ()
     with pytest.raises(KeyboardInterrupt):
         guarded(lambda _: (_ for _ in ()).throw(KeyboardInterrupt()), untouched := nn.Linear(2, 2))

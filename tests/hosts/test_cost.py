@@ -47,7 +47,7 @@ def test_a_change_to_zero_and_back_touches_the_layers_of_that_block_alone(world:
     world.paint("<lora:a:1:lbw=0.5,M00=0>")
     middle = {path for path in LINEAR if BLOCKS[path] == "M00"}
     assert world.touched_by("<lora:a:1:lbw=0.5,M00=1>") == middle
-    # To take away what is added at each forward touches nothing.
+    # Removing what is added at each forward touches nothing.
     assert world.touched_by("<lora:a:1:lbw=0.5,M00=0>") == (set() if getattr(world, "online", False) else middle)
 
 

@@ -18,7 +18,7 @@ MOST = 40
 
 
 def failing_at(world: Any, prompt: str, place: int) -> bool:
-    """Paint `prompt` with a failure at operation `place`; tell whether it came to that."""
+    """Paint `prompt` with a failure at operation number `place`; tell whether there was such an operation."""
     world.fail_after = place
     with contextlib.suppress(*FAILURES):
         world.paint(prompt)
@@ -38,7 +38,7 @@ def test_after_a_failure_at_any_operation_every_picture_is_right(
     world.failure, world.restores_fail = failure, restores_fail
     follows = [(PLAN, meant), (BEFORE, before), ("", checkpoint(0))]
     if world.title == "AUTOMATIC1111":
-        # The host itself takes a layer whose merge failed for merged, until the tags change.
+        # The host itself regards a layer whose merge failed as merged, until the tags change.
         follows = follows[1:]
     for place in range(MOST):
         for prompt, right in follows:

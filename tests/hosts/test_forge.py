@@ -1,4 +1,4 @@
-"""What is the Forge family's alone: identifiers, on-the-fly mode, models that bypass patches, other clones."""
+"""What is specific to the Forge family: identifiers, on-the-fly mode, models that bypass patches, other clones."""
 
 from __future__ import annotations
 

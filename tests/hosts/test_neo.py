@@ -1,4 +1,4 @@
-"""What is Forge Neo's and reForge's alone: models that are loaded part by part, LoRAs that are dropped."""
+"""What is specific to Forge Neo and reForge: models that are loaded part by part, LoRAs that are dropped."""
 
 from __future__ import annotations
 

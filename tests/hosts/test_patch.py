@@ -35,7 +35,7 @@ def says(name: str) -> Callable[..., str]:
 
 
 class Theirs:
-    """Another extension's patch, of both habits: one that remembers what it found, with and without `wraps`."""
+    """Another extension's patch, which remembers the function that it found, with and without `wraps`."""
 
     def __init__(self, owner: Any, wrap: bool) -> None:
         self.owner, self.found = owner, owner.load

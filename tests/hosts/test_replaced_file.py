@@ -1,4 +1,4 @@
-"""A LoRA's file that another takes the place of: tags with block weights follow it, on every host."""
+"""A LoRA's file that is replaced by another: tags with block weights use the new one, on every host."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TAGS = [
 
 
 def replace(folder: Path, name: str, other: str, seconds: float = 0) -> None:
-    """Put a copy of the LoRA `other` into the place of `name`; it is so much younger."""
+    """Replace the LoRA `name` by a copy of `other`, with a time stamp that much later."""
     target, new = folder / f"{name}.safetensors", folder / "new"
     state = target.stat()
     shutil.copy(folder / f"{other}.safetensors", new)

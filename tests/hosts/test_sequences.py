@@ -41,7 +41,7 @@ ACTION = st.one_of(
 
 
 def do(world: World, action: tuple[Any, ...]) -> None:
-    """Let `action` happen, and what it raises stop there, as the WebUI does."""
+    """Run `action` and swallow its exceptions, as the WebUI does."""
     world.fail_after = None
     kind, first, *rest = action
     deeds: dict[str, Callable[[], Any]] = {
@@ -80,7 +80,7 @@ def test_a_picture_without_lora_is_bit_identical_after_anything(host: str, actio
 @settings(max_examples=20, deadline=None)
 @given(actions=st.lists(ACTION, max_size=6), prompt=PROMPT)
 def test_a_picture_with_loras_is_the_same_after_anything(host: str, actions: Any, prompt: str) -> None:
-    # AUTOMATIC1111 itself takes a layer whose merge ran out of memory for merged, until the tag changes.
+    # AUTOMATIC1111 itself regards a layer whose merge ran out of memory as merged, until the tag changes.
     actions = [action for action in actions if host != "AUTOMATIC1111" or action[0] != "fail"]
     with running(host) as world:
         first = world.paint(prompt)

@@ -1,4 +1,4 @@
-"""The page's scripts: their syntax and types where Node is at hand, and what they share with Python."""
+"""The page's scripts: their syntax and types, if Node is available, and what they share with Python."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TSC = ROOT / "node_modules" / "typescript" / "lib" / "tsc.js"
 
 @pytest.fixture(scope="module")
 def node() -> str:
-    """The program that runs JavaScript: the system's, else the one that Playwright brings."""
+    """The program that runs JavaScript: the system's, or else Playwright's."""
     found = shutil.which("node")
     playwright = importlib.util.find_spec("playwright")
     if found is None and playwright is not None and playwright.origin is not None:
@@ -33,7 +33,7 @@ def node() -> str:
 
 
 def strings(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the strings of a file that are no docstrings, each with its line."""
+    """Yield the strings of a file that are not docstrings, each with its line."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     told = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):

@@ -4,8 +4,8 @@ LBW_WEBUI_URL     address of a running WebUI with --api, e.g. http://127.0.0.1:7
 LBW_LORA_DIR      the LoRA folder that this WebUI reads
 LBW_CHECKPOINT    the checkpoint that it has loaded (safetensors, original names): SD 1 or SDXL; or, for test_models.py
                   alone, one of its diffusion transformers
-LBW_TIMEOUT       seconds to wait for one request, 900 where not given
-LBW_SIZE          width and height of the pictures, 64 where not given
+LBW_TIMEOUT       seconds to wait for one request, by default 900
+LBW_SIZE          width and height of the pictures, by default 64
 
 A checkpoint of random weights will do, and a small one makes it quick: an SD 1 whose U-Net is 320 wide at every level,
 with a small decoder, takes a second a picture on two cores. Any picture that is not blank can show what a tag does.
@@ -108,7 +108,7 @@ def checkpoint(checkpoint_path: Path) -> Checkpoint:
 
 @pytest.fixture(scope="session")
 def places(checkpoint: Checkpoint) -> dict[str, str]:
-    """Block ids of this model by what stands there."""
+    """Block ids of this model, by what they contain."""
     return {place: ids[checkpoint.architecture] for place, ids in PLACES.items()}
 
 

@@ -159,7 +159,7 @@ CONVOLUTION_KINDS = ("locon", "locon-mid")
 
 
 class LoraFolder:
-    """Writes LoRA files under names that begin with a prefix of its own, and removes them."""
+    """Writes LoRA files whose names share a prefix, and removes them."""
 
     def __init__(self, folder: Path, checkpoint: Checkpoint, prefix: str) -> None:
         self.folder = folder

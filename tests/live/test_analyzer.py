@@ -246,7 +246,7 @@ def test_a_plot_shows_the_pictures_of_its_cells(webui: WebUI, files: Files, plac
 
 
 def holds(sheet: np.ndarray, picture: np.ndarray) -> bool:
-    """Whether `picture` stands in `sheet`, pixel for pixel."""
+    """Whether `picture` is in `sheet`, pixel for pixel."""
     height, width, _ = picture.shape
     for y in range(sheet.shape[0] - height + 1):
         starts = np.flatnonzero((sheet[y, : sheet.shape[1] - width + 1] == picture[0, 0]).all(1))

@@ -1,4 +1,4 @@
-"""Requests that no page sends, to a running WebUI: each gets an answer soon, none of ours is a server's error."""
+"""Requests that no page sends, to a running WebUI: each is answered soon, and ours never with a server error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .webui import DEFAULTS, Answer, RequestError, WebUI, same
 pytestmark = pytest.mark.live
 HUGE = "9" * 5000
 SECONDS = 30
-"""What an answer may take while another picture is being made on the same machine."""
+"""Seconds that an answer may take while a picture is being made on the same machine."""
 JSON = {"Content-Type": "application/json"}
 
 
@@ -25,7 +25,7 @@ def connect(webui: WebUI) -> http.client.HTTPConnection:
 
 
 def ask(webui: WebUI, method: str, path: str, body: str | None = None, **headers: str) -> tuple[int, str]:
-    """The status and the text of an answer to a request that is sent as it stands."""
+    """The status and the text of the answer to a request that is sent unchanged."""
     connection = connect(webui)
     connection.putrequest(method, path, skip_host="Host" in headers)
     data = (body or "").encode()

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.live
 
 
 def hires(webui: WebUI, tag: str, hires_tag: str) -> Answer:
-    """A picture whose hires pass has a prompt of its own."""
+    """A picture whose hires pass has its own prompt."""
     return webui.render(f"{PROMPT} {tag}", hr_prompt=f"{PROMPT} {hires_tag}", **webui.hires)
 
 

@@ -1,4 +1,4 @@
-"""A LoRA's file that another takes the place of while the WebUI runs: a tag with block weights follows it."""
+"""A LoRA's file that is replaced while the WebUI runs: a tag with block weights uses the new one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .loras import LoraFolder, modules_for
 from .webui import Answer, WebUI, same
 
 pytestmark = pytest.mark.live
-# One file more for each test: hosts keep what they have read, so that no test begins where another has ended.
+# A new file for each test: hosts cache what they have read.
 ITEMS = {"half": "lbw=0.5", "blocks": "lbw=1,IN04=0,OUT=0.25", "steps": "lbw=0.5,BASE=1:stop=2"}
 KINDS = ("lora", "dora")
 
@@ -35,7 +35,7 @@ def folder(webui: WebUI, checkpoint: Checkpoint) -> Iterator[LoraFolder]:
 
 
 def put(folder: LoraFolder, source: str, target: str) -> None:
-    """Puts a copy of one LoRA into the place of another, in one step and with a time of its own."""
+    """Replaces one LoRA by a copy of another, in one step and with its own time stamp."""
     made = folder.folder / f"{folder.prefix}being-written"
     shutil.copy(folder.folder / f"{folder.prefix}{source}.safetensors", made)
     made.replace(folder.folder / f"{folder.prefix}{target}.safetensors")

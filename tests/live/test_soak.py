@@ -1,7 +1,7 @@
 """Hundreds of random tags and interrupted pictures in a row: nothing stays behind, nothing drifts.
 
-LBW_SOAK          how many random pictures, 30 where not given
-LBW_SOAK_SEED     the seed of the tags, a new one where not given; a failure names it
+LBW_SOAK          how many random pictures, by default 30
+LBW_SOAK_SEED     the seed of the tags, by default a new one; failures name it
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Soak:
     failures: list[str] = field(default_factory=list)
 
     def ask(self, number: int, prompt: str, payload: dict[str, Any], interrupt_at: int | None = None) -> Answer | None:
-        """The answer; None where the WebUI gave an error in its place, which is noted as a failure."""
+        """The answer; None if the WebUI returned an error, which is noted as a failure."""
         try:
             if interrupt_at is not None:
                 return self.webui.interrupted(prompt, interrupt_at, **payload)

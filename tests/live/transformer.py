@@ -42,7 +42,7 @@ class Plan:
 
 
 def under(path: str, names: str) -> str:
-    """The names that stand under one path, each with it."""
+    """The names under one path, each paired with it."""
     return " ".join(path + name for name in names.split())
 
 

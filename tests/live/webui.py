@@ -63,7 +63,7 @@ class Answer:
 
     @property
     def lbw(self) -> str:
-        """The value of the infotext's `LBW` field, unquoted; "" where there is none."""
+        """The value of the infotext's `LBW` field, unquoted; "" if there is none."""
         found = re.search(r'(?:^|[\n,]) ?LBW: ("(?:\\.|[^"\\])*"|[^,\n]*)', self.infotext)
         if not found:
             return ""
@@ -115,7 +115,7 @@ class WebUI:
         }
 
     def generate(self, path: str, payload: dict[str, Any]) -> Answer:
-        """Sends a generation request as it stands, always."""
+        """Sends a generation request unchanged, and always anew."""
         answer = self.call(path, payload)
         info = json.loads(answer["info"])
         pngs = answer["images"][info.get("index_of_first_image", 0) :]

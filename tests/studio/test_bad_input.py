@@ -1,4 +1,4 @@
-"""What the command line does with files that are none, a full disk, and Ctrl-C."""
+"""What the command line does with invalid files, a full disk, and Ctrl-C."""
 
 from __future__ import annotations
 

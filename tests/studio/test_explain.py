@@ -1,4 +1,4 @@
-"""`lbw explain` on the command line: exit status, and what is told first."""
+"""`lbw explain` on the command line: its exit status, and what it prints first."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class Faults(TorchDispatchMode):
         super().__exit__(*error)
 
     def _trace(self, frame: FrameType, event: str, argument: object) -> Any:
-        """See each line of ours; the interpreter calls this no more once it has raised."""
+        """Trace each of the host's lines; the interpreter stops calling this once it has raised."""
         if frame.f_code.co_filename not in OURS:
             return None
         if event == "line":

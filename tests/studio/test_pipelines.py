@@ -1,4 +1,4 @@
-"""What pipelines differ in: denoisers, parameters, arguments, schedulers; and what is said of one that cannot run."""
+"""How pipelines differ: denoisers, parameters, arguments, schedulers; and the message about one that cannot run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def base_again(wan: StandaloneHost) -> Iterator[None]:
 
 
 def apply(host: StandaloneHost, name: str, tensors: dict[str, Any], tag: str = "{}:1") -> tuple[list[str], set[str]]:
-    """Apply a LoRA of these tensors; return what was messages, and the weights that changed, by component and name."""
+    """Apply a LoRA of these tensors; return the messages, and the weights that changed, by component and name."""
     save_file(tensors, host.library.folder / f"{name}.safetensors")
     before = {f"{c}.{n}": getattr(m, a).detach().clone() for c, n, m, a in pipeline_weights(host.pipeline)}
     request = parse_tag(f"<lora:{tag.format(name)}>", {})

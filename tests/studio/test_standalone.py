@@ -169,7 +169,7 @@ def copied(source: Path, target: Path) -> None:
 
 
 def renamed(source: Path, target: Path) -> None:
-    """Put a copy of `source` into the place of `target` as `mv` does, and let it be no younger."""
+    """Replace `target` by a copy of `source` as `mv` does, with a time stamp that is no later."""
     state = target.stat()
     shutil.copy(source, target.with_suffix(".new"))
     os.utime(target.with_suffix(".new"), ns=(state.st_atime_ns, state.st_mtime_ns))

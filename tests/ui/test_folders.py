@@ -1,4 +1,4 @@
-"""The folder of the results, shown by whatever the machine has for it."""
+"""The folder of the results, opened in the machine's file manager."""
 
 from __future__ import annotations
 

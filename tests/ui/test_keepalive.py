@@ -1,4 +1,4 @@
-"""What the page hears while a slow step is waited for."""
+"""What the page receives while it waits for a slow step."""
 
 from __future__ import annotations
 

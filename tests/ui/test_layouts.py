@@ -1,4 +1,4 @@
-"""The lists of layouts and models of Make weights and the tuner, for sizes that stand in no list too."""
+"""The lists of layouts and models of Make weights and the tuner, including sizes that are in no list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page sends of a painted mask, and what somebody else may send in its place."""
+"""What the page sends for a painted mask, and what somebody else might send instead."""
 
 from __future__ import annotations
 

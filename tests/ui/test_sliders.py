@@ -1,4 +1,4 @@
-"""The sliders of Make weights: where they stand, what they hold, and what is read of what the page writes."""
+"""The sliders of Make weights: their position, their values, and how the page's text is read."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def tuner() -> Tuner:
 
 
 def values(panel: TunerPanel, tuner: Tuner, shown: Shown = SHOWN, **changed: Any) -> dict[Any, Any]:
-    """Return what the controls hold: the tuner, its pictures, and all else as it is at first but for `changed`."""
+    """Return what the controls hold: the tuner, its pictures, and the initial values except for `changed`."""
     fields = vars(replace(Fields(), **changed))
     return {
         panel.state: tuner,

@@ -27,7 +27,7 @@ class Component:
 
 
 def quote_js(text: str) -> str:
-    """As the hosts do."""
+    """Act as the hosts do."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

@@ -181,7 +181,7 @@ def test_a_nested_generation_that_failed_leaves_nothing_to_the_one_after_it(worl
         raise Interrupted
 
     def detailer() -> None:
-        with pytest.raises(Interrupted):  # a detailer swallows it, and goes on to the next face
+        with pytest.raises(Interrupted):  # a detailer swallows it, and continues with the next face
             nest(world, fail, MINE_IS_OTHER)
         found.append(entry(world))
 
@@ -279,7 +279,7 @@ def test_generations_of_two_threads_that_overlap_are_not_nested_in_each_other(a1
             found.append(entry(a1111))
             over.set()
             first.join(10)
-            found.append(entry(a1111))  # the one that began before it is at its end
+            found.append(entry(a1111))  # the one that began before it has ended
 
         nest(a1111, work, MINE_IS_OTHER)
         found.append(entry(a1111))

@@ -22,7 +22,7 @@ TAG = "<lora:a:1:lbw=0,OUT11=0.5,BASE=1>"
 
 
 def host_functions(world: Any) -> list[Any]:
-    """Return what of the host the extension may replace."""
+    """Return the host's attributes that the extension may replace."""
     functions = [world.extra_networks.activate, world.processing.process_images_inner, world.networks.load_networks]
     functions.append(getattr(world.networks, "load_lora_for_models", None))
     functions.append(getattr(getattr(sys.modules.get("backend.patcher.lora"), "LoraLoader", None), "refresh", None))

@@ -36,7 +36,7 @@ STEPS, SCANNED = 10, 3
 SIGMAS = np.linspace(9.0, 0.0, STEPS + 1)
 PULL = {"IN04": 0.5, "OUT03": 0.25}
 TEXT = 0.125
-"""How much of the noise the blocks, and the text as it is encoded with BASE, make."""
+"""How much the blocks, and the text as encoded with BASE, contribute to the noise."""
 
 
 def noise_of(x: Any, unet: float, text: float) -> Any:
@@ -256,7 +256,7 @@ def test_generations_end_as_usual_and_nothing_is_decoded(webui: Webui) -> None:
     for cell in (source(), without("IN04"), without("BASE")):
         probe.noise(cell)
     assert (webui.prepared, webui.cleaned_up, webui.ended, webui.decoded) == (3, 3, 3, 0)
-    assert webui.encoded == [1, 0]  # the text is encoded anew where its encoder's weights change, and only there
+    assert webui.encoded == [1, 0]  # the text is encoded again only if its encoder's weights change
 
 
 def test_the_scan_ranks_by_how_much_of_the_noise_changes(webui: Webui) -> None:

@@ -1,4 +1,4 @@
-"""The script's arguments, in the order of the extension that people come from, and which of the two is in charge."""
+"""The script's arguments, in the order of the predecessor, and which of the two extensions is in charge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A WebUI that is not a known WebUI: it is said where people look, and what needs no host works all the same."""
+"""An unknown WebUI: people are told where they look, and what needs no host still works."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOTICE = "Block weights have no effect on this WebUI:"
 
 @pytest.fixture
 def unknown(script: Any, a1111: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The script in a WebUI whose LoRA extension is of no known sort."""
+    """The script in a WebUI with an unknown LoRA extension."""
     monkeypatch.setitem(sys.modules, "networks", SimpleNamespace(load_everything=None))
     paths = SimpleNamespace(script_path="/home/ann/strange-webui", models_path=str(tmp_path))
     monkeypatch.setitem(sys.modules, "modules.paths_internal", paths)
@@ -146,7 +146,7 @@ def tab(a1111: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def notices(tab: Any, hook: Any) -> list[str]:
-    """Return what the tab says of the host."""
+    """Return what the tab says about the host."""
     from lbw.analysis.sessions import Sessions
     from lbw.webui.panel_host import PanelHost
 
