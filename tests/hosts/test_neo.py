@@ -265,6 +265,32 @@ def test_a_step_that_changes_weights_does_not_let_the_host_load_anything(
     assert asked == []
 
 
+@pytest.mark.parametrize("budget", [None, 4000.0])
+def test_a_step_that_has_the_model_loaded_anew_has_all_of_it_loaded_or_no_more_than_before(
+    budget: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world("Neo with wrappers", tmp_path, monkeypatch, budget=budget)
+    started = parse("<lora:a:1:lbw=0.5:step=2-3>")
+    world.activate(Processing(world), started)
+    world.condition(started)
+    world.begin_sampling()
+    patcher = world.model_data.sd_model.forge_objects.unet
+    model, load = patcher.model, type(patcher).load
+    before = model.model_loaded_weight_memory
+    devices = []
+
+    def counted(patcher: Any, device: Any, *args: Any, **more: Any) -> None:
+        devices.append(device)
+        load(patcher, device, *args, **more)
+
+    monkeypatch.setattr(type(patcher), "load", counted)
+    monkeypatch.setattr(world, "begin_sampling", lambda: None)
+    world.sample(4)
+    assert devices == [patcher.load_device] * 2  # for the step at which the LoRA begins, and where it ends
+    assert model.model_lowvram is (budget is not None)
+    assert 0 < model.model_loaded_weight_memory <= before
+
+
 @pytest.mark.parametrize("title", ["Forge", "reForge", "Classic", "Neo"])
 def test_after_the_end_the_patchers_are_those_that_the_host_made(
     title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
