@@ -116,7 +116,6 @@ class Analysis:
         """
         check_count((1 + len(settings.choices)) * len(settings.samples))
         self.settings = settings
-        self.architecture = architecture
         self.tensors = tensors
         self.store = store
         self.results = [BlockResult(choice) for choice in settings.choices]

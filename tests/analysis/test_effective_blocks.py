@@ -14,8 +14,9 @@ from lbw.analysis.cells import Cell, choose
 from lbw.analysis.effective_blocks import Analysis, BlockResult, Sample, Settings, suggest
 from lbw.analysis.measure import Change, rectangle_mask
 from lbw.analysis.store import CellStore, Rendered
+from lbw.core import limits
 from lbw.core.architectures import ARCHITECTURES
-from lbw.core.errors import FileError
+from lbw.core.errors import FileError, WeightsError
 from lbw.core.presets import parse_presets
 from lbw.core.weights import parse_block_weights
 
@@ -194,6 +195,53 @@ def test_what_is_not_known_is_in_no_ranking(tmp_path: Path) -> None:
     assert (found["IN05"].mean, found["IN05"].std, found["IN05"].mean_of("focus")) == (None, None, None)
     assert [result.choice.label for result in made.ranking()] == ["OUT01", "M00", "IN04"]
     assert "IN05" not in suggest(made.results).verdicts
+
+
+def test_a_block_that_changes_nothing_comes_last_in_the_ranking(tmp_path: Path) -> None:
+    made = analysis(tmp_path)
+    finished(made, Painter(same_areas(**{**AREAS, "IN05": 0, "M00": 1})))
+    assert [result.mean for result in made.ranking()] == pytest.approx([25, 1, 0.25, 0])
+
+
+def test_an_analysis_without_failures_has_none_whatever_comes_before_its_source(tmp_path: Path) -> None:
+    made = analysis(tmp_path, seeds=(1, 2), prompts=("", "another"))
+    found = finished(made, Painter(by_seed))
+    assert [result.errors for result in found.values()] == [{}] * 4
+    assert (made.source_errors, made.stop_reason) == ({}, "")
+    assert all(len(result.percents()) == 4 for result in found.values())
+
+
+def test_labels_tell_the_samples_from_each_other(tmp_path: Path) -> None:
+    for prompts in (("",), ("", "another")):
+        settings = analysis(tmp_path, seeds=(31, 42), prompts=prompts).settings
+        labels = {settings.label(sample): sample for sample in settings.samples}
+        assert list(labels.values()) == list(settings.samples)
+        assert all(str(sample.seed) in label for label, sample in labels.items())
+
+
+def test_a_choices_pictures_are_its_source_and_its_own(tmp_path: Path) -> None:
+    made = analysis(tmp_path)
+    finished(made, Painter(same_areas(**AREAS)))
+    source, changed = made.pictures(made.results[0].choice, Sample(1))
+    assert source is not None
+    assert changed is not None
+    assert (source.pictures != changed.pictures).any(axis=-1).sum() == AREAS["IN04"]
+    nothing = choose("BASE", SDXL, ())[0]
+    assert [shown.infotext for shown in made.pictures(nothing, Sample(1)) if shown] == ["seed 1"] * 2
+
+
+def test_more_pictures_than_the_limit_are_refused_before_any_is_rendered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "PICTURES", 15)
+    assert len(analysis(tmp_path, seeds=(1, 2, 3)).cells) == 15  # three sources and three of each of four blocks
+    with pytest.raises(WeightsError, match="20 pictures are too many"):
+        analysis(tmp_path, seeds=(1, 2, 3, 4))
+
+
+def test_of_no_results_nothing_is_suggested() -> None:
+    found = suggest([])
+    assert (found.low, found.high, dict(found.verdicts)) == (0.0, 0.0, {})
 
 
 def test_a_range_of_one_number_renders_only_the_sources(tmp_path: Path) -> None:
