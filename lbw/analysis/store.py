@@ -92,7 +92,7 @@ def forget_oldest(root: Path, limit: int = LIMIT) -> None:
     except OSError:
         return
     total = sum(size for _, size, _ in sized)
-    for _, size, run in sorted(sized, key=lambda entry: entry[0]):
+    for _, size, run in sorted(sized):
         if total <= limit:
             return
         shutil.rmtree(run, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 pytest.importorskip("PIL")
 
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from lbw.analysis.cells import Cell, uniform_cell
 from lbw.analysis.store import CellStore, Rendered, forget_oldest
@@ -198,7 +199,56 @@ def test_a_file_in_the_place_of_the_folder_is_an_error_of_ours(tmp_path: Path) -
         CellStore(tmp_path / "cells", {}).save(CELL, Rendered(pictures()))
 
 
+def test_a_cell_that_another_program_stored_in_shades_of_gray_comes_back_in_color(tmp_path: Path) -> None:
+    store = CellStore(tmp_path, {})
+    gray = np.repeat(pictures()[..., :1], 3, axis=-1)
+    store.save(CELL, Rendered(gray))
+    with Image.open(store.path(CELL)) as stored:
+        told = PngImagePlugin.PngInfo()
+        told.add_text("count", stored.info["count"])
+        stored.convert("L").save(store.path(CELL), pnginfo=told)
+    found = store.load(CELL)
+    assert found is not None
+    assert np.array_equal(found.pictures, gray)
+
+
 # Forgetting --------------------------------------------------------------------------------------
+
+
+def test_a_run_that_is_forgotten_is_gone_and_may_be_forgotten_again(tmp_path: Path) -> None:
+    store = CellStore(tmp_path, {})
+    store.forget()
+    store.save(CELL, Rendered(pictures()))
+    store.forget()
+    assert CELL not in store
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_another_process_forgets_at_the_same_time_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = shutil.rmtree
+
+    def late(folder: Path, **options: Any) -> None:
+        real(folder)
+        real(folder, **options)
+
+    run_of(tmp_path, "a", 200, 1_000)
+    monkeypatch.setattr(shutil, "rmtree", late)
+    forget_oldest(tmp_path, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_nothing_is_forgotten_first(tmp_path: Path) -> None:
+    run_of(tmp_path, "a", 200, 1_000)
+    (tmp_path / "b").mkdir()
+    forget_oldest(tmp_path, 199)
+    assert list(tmp_path.iterdir()) == []
+    run_of(tmp_path, "a", 200, 1_000)
+    (tmp_path / "b").mkdir()
+    run_of(tmp_path, "c", 200, 2_000)
+    forget_oldest(tmp_path, 200)
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
 
 
 def run_of(root: Path, name: str, size: int, time: int) -> Path:

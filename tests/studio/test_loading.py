@@ -16,7 +16,7 @@ diffusers = pytest.importorskip("diffusers")
 from safetensors.torch import save_file  # noqa: E402
 
 from lbw.core.errors import FileError, HostError  # noqa: E402
-from lbw.hosts.pipelines import denoisers, load_pipeline, pipeline_architecture  # noqa: E402
+from lbw.hosts.pipelines import denoisers, load_pipeline, pipeline_architecture, pipeline_weights  # noqa: E402
 
 from . import tiny  # noqa: E402
 from .conftest import DEMO  # noqa: E402
@@ -170,7 +170,58 @@ def test_a_checkpoint_that_the_installed_library_has_no_class_for_is_told(
         load_pipeline(path, "cpu")
 
 
+def test_a_checkpoint_of_no_known_family_is_told_with_those_that_are_known(tmp_path: Path) -> None:
+    for names in ({"a.b": (2, 2)}, {f"layers.{number}.mixer.in_proj": (8, 8) for number in range(3)}):
+        with pytest.raises(FileError, match=r"unknown model family; the known ones are .*SDXL, .*Flux"):
+            load_pipeline(checkpoint(tmp_path / "model.safetensors", names), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("  no such thing\nat line 5"), "no such thing"),
+        (KeyError(), "KeyError"),
+        (RuntimeError("failed"), "failed"),
+    ],
+)
+def test_an_error_of_the_libraries_is_told_in_a_line(
+    error: Exception, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(diffusers.DiffusionPipeline, "from_pretrained", fails)
+    with pytest.raises(FileError) as caught:
+        load_pipeline(folder(tmp_path / "model", "unet"), "cpu")
+    assert str(caught.value) == f"{tmp_path / 'model'} cannot be loaded as a model: {reason}"
+
+
 # Components --------------------------------------------------------------------------------------
+
+
+class WithTables(torch.nn.Module):
+    """A layer, a number, and tables that belong to no layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.temperature = torch.nn.Parameter(torch.tensor(1.0))
+        self.table = torch.nn.Parameter(torch.ones(2, 3))
+        self.layer = torch.nn.Linear(3, 2)
+        self.shift = torch.nn.Module()
+        self.shift.bias = torch.nn.Parameter(torch.ones(4))
+
+
+def test_each_weight_is_found_once_with_its_bias_and_tables_under_names_of_their_own() -> None:
+    model = WithTables()
+    pipeline = SimpleNamespace(components={"transformer": model, "text_encoder_2": model, "vae": torch.nn.Linear(1, 1)})
+    for component, prefix in (("transformer", "transformer"), ("text_encoder_2", "text_encoder_2")):
+        found = [entry[1:] for entry in pipeline_weights(pipeline) if entry[0] == component]
+        assert found == [
+            (f"{prefix}.table", model, "table"),
+            (f"{prefix}.layer", model.layer, "weight"),
+            (f"{prefix}.shift.bias", model.shift, "bias"),
+        ]
+    assert {entry[0] for entry in pipeline_weights(pipeline)} == {"transformer", "text_encoder_2"}
 
 
 def test_the_denoiser_that_loras_are_made_for_comes_first() -> None:
