@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lbw.analysis import sheet
+from lbw.analysis import analysis_session, sheet
 from lbw.analysis.analysis_session import AnalysisSession, scan_results
 from lbw.analysis.cells import Choice
 from lbw.analysis.effective_blocks import Sample
@@ -69,6 +69,28 @@ def test_the_written_figures_are_those_that_are_told(host: PaintingHost) -> None
     assert (written["grid"], written["grids"]) == ("grid.png", ["grid.png", "grid-seed6.png"])
 
 
+@pytest.mark.parametrize(
+    ("strengths", "told"), [("0.5", "strength 0.5,"), ("0.5:0.5", "strength 0.5,"), ("0.5:2", "strength 0.5:2,")]
+)
+def test_the_heading_of_a_grid_has_both_strengths_where_they_differ(
+    host: PaintingHost, strengths: str, told: str
+) -> None:
+    session = analyzed(host, prompt=f"a cat <lora:demo:{strengths}:lbw=XYZ>")
+    assert told in session.heading(Sample(5))
+
+
+@pytest.mark.parametrize("mode", ["full", "quick"])
+def test_the_chart_says_what_its_percentages_are_of(
+    mode: str, host: PaintingHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.probe = NoiseOfTwo()
+    session = analyzed(host, mode=mode)
+    units: list[str] = []
+    monkeypatch.setattr(analysis_session, "bar_chart", lambda *given: units.append(given[-1]))
+    session.chart()
+    assert ["noise" in unit for unit in units] == [mode == "quick"]
+
+
 def test_each_prompt_has_grids_of_its_own(host: PaintingHost) -> None:
     session = analyzed(host, seeds=2, more_prompts=("a dog",))
     assert [path.name for path in session.files if path.stem.startswith("grid")] == [
@@ -106,6 +128,7 @@ def test_where_one_picture_fails_the_rest_is_there(host: PaintingHost) -> None:
     session = analyzed(host)
     assert (session.state, [result.mean for result in session.results]) == (DONE, [10.0, None, 0.5])
     assert Message("IN08: RuntimeError: out of memory", WARNING) in session.messages
+    assert [message.level for message in session.messages] == [WARNING, WARNING]
     assert session.files[0].name == "grid.png"
 
 
@@ -159,11 +182,12 @@ def test_a_stopped_one_says_what_is_missing_and_keeps_what_is_there(host: Painti
     assert messages(session) == [
         "Stopped: 2 pictures rendered, 0 reused, 2 missing.", "Run the same settings again to continue.",
     ]  # fmt: skip
+    assert [message.level for message in session.messages] == [WARNING, WARNING]
     assert session.folder is not None
     assert json.loads((session.folder / "analysis.json").read_text(encoding="utf-8"))["state"] == STOPPED
     host.stops_after = None
     again = analyzed(host)
-    assert (again.analysis.rendered, again.analysis.reused) == (2, 2)
+    assert (again.figures()["rendered"], again.figures()["reused"]) == (2, 2)
 
 
 def test_one_that_is_stopped_before_its_first_picture_leaves_no_folder(host: PaintingHost) -> None:

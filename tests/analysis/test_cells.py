@@ -234,7 +234,18 @@ def test_the_order_is_never_dearer_than_the_one_that_was_given() -> None:
     assert touched_tensors(ordered(line, tensors), tensors) <= 11
 
 
+def test_blocks_that_the_lora_has_no_tensors_in_may_differ_too() -> None:
+    line = [Cell(SMALL, ("1", value, "1", "1", "1"), 1) for value in ("1", "0", "0.5")]
+    assert set(ordered(line, {})) == set(line)
+
+
 # Numbers -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["1e30,0", "0,1e30", "-1e30,0"])
+def test_a_span_beyond_the_largest_weight_is_refused_at_either_end(text: str) -> None:
+    with pytest.raises(WeightsError, match="Range"):
+        parse_span(text)
 
 
 def test_a_span_is_two_numbers() -> None:

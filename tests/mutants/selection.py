@@ -34,7 +34,7 @@ _LAWS = tuple(f"tests/hosts/test_{name}.py" for name in (
 _NAMES = ("tests/core/test_names_blocks.py", "tests/core/test_names_detection.py", "tests/core/test_names_unets.py")
 
 _ANALYSIS = {
-    "analysis_session": "analysis_session",
+    "analysis_session": "analysis_session sessions",
     "cells": "cells",
     "changes": "changes",
     "effective_blocks": "effective_blocks",
