@@ -63,7 +63,7 @@ def test_a_number_may_be_as_its_bounds_say_and_not_beyond(name: str) -> None:
             assert getattr(kind.read({name: given_as}), name) == value
     for value in (low - 1, high + 1):
         for asked in (lambda: kind.read({name: value}), lambda: replace(kind(), **{name: value}).check()):  # noqa: B023
-            with pytest.raises(WeightsError, match=re.escape(ALL[name].label)) as told:
+            with pytest.raises(WeightsError, match=f"^{re.escape(ALL[name].label)} ") as told:
                 asked()
             assert str(low) in str(told.value)
             assert f"{high:g}" in str(told.value) or str(high) in str(told.value)
@@ -156,6 +156,28 @@ def test_a_painted_mask_goes_along_and_is_no_plain_option() -> None:
     assert asked.mask is mask
     assert "mask" not in asked.plain()
     assert AnalysisRequest.read(asked.plain()).mask is None
+
+
+def test_the_region_is_a_rectangle_or_what_is_painted_or_everywhere() -> None:
+    remarks: list[str] = []
+    assert AnalysisRequest().mask_of(remarks) is None
+    rectangle = AnalysisRequest(region="25,0,75,50").mask_of(remarks)
+    assert rectangle is not None
+    assert rectangle(8, 4).astype(int).tolist() == [[0, 0, 1, 1, 1, 1, 0, 0]] * 2 + [[0] * 8] * 2
+    mask = np.zeros((40, 80), np.uint8)
+    mask[:, 40:] = 255
+    painted = AnalysisRequest(mask=mask).mask_of(remarks)
+    assert painted is not None
+    assert painted(80, 40).tolist() == (mask > 0).tolist()
+    assert remarks == []
+    for _ in range(2):
+        assert painted(20, 10).shape == (10, 20)
+    assert ["80x40" in remark for remark in remarks] == [True]  # told once
+
+
+def test_an_axis_is_its_type_and_its_values() -> None:
+    asked = PlotRequest(x_values="1", y_type="seed", y_values="0,1", z_type="values")
+    assert [asked.axis(name) for name in "xyz"] == [("none", "1"), ("seed", "0,1"), ("values", "")]
 
 
 # Round trips -------------------------------------------------------------------------------------
