@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 
 from lbw.core.errors import HostError
+from lbw.core.texts import t
 from lbw.files.delta import Delta, Parameters, delta, output_rows
 
 
@@ -64,7 +65,9 @@ def _sum(base: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
     total = (base.float() + change).to(base.dtype)
     if not _is_finite(total) and _is_finite(base):
         dtype = str(base.dtype).removeprefix("torch.")
-        raise HostError(f"the LoRAs change a weight so much that {dtype} cannot represent it; lower the strength")
+        raise HostError(
+            t("the LoRAs change a weight so much that {dtype} cannot represent it; lower the strength", dtype=dtype)
+        )
     return total
 
 

@@ -18,6 +18,7 @@ from lbw.core.architectures import FAMILIES
 from lbw.core.detect import detect_model
 from lbw.core.errors import FileError, HostError
 from lbw.core.family import Architecture
+from lbw.core.texts import t
 
 _DENOISER = re.compile(r"^(?:unet|(?:\w+_)?transformer(?:_\d)?)$")
 _ENCODER = re.compile(r"^(?:text_encoder(?:_\d)?|text_conditioner)$")
@@ -81,7 +82,7 @@ def pipeline_architecture(pipeline: Any) -> Architecture:
     }
     found = detect_model(shapes)
     if found is None:
-        raise HostError(f"the blocks of a {type(pipeline).__name__} are unknown")
+        raise HostError(t("the blocks of a {pipeline} are unknown", pipeline=type(pipeline).__name__))
     return found
 
 
@@ -108,14 +109,15 @@ def load_pipeline(path: Path, device: str | None = None, half: bool | None = Non
         elif path.is_file():
             pipeline = _single_file(path, half, config)
         else:
-            raise FileError(f"there is no model at {path}")
+            raise FileError(t("there is no model at {path}", path=path))
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-        advice = (
-            "; without a network connection, pass its configuration with --config"
-            if path.is_file() and not config
-            else ""
-        )
-        raise FileError(f"{path} cannot be loaded as a model: {_reason(error)}{advice}") from error
+        message = t("{path} cannot be loaded as a model: {reason}", path=path, reason=_reason(error))
+        if path.is_file() and not config:
+            advised = t(
+                "{message}; without a network connection, pass its configuration with --config", message=message
+            )
+            raise FileError(advised) from error
+        raise FileError(message) from error
     pipeline.set_progress_bar_config(disable=True)
     if getattr(pipeline, "safety_checker", None) is not None:
         pipeline.safety_checker = None
@@ -133,7 +135,11 @@ def installed() -> str:
     import diffusers
     import transformers
 
-    return f"diffusers {diffusers.__version__} and transformers {transformers.__version__}"
+    return t(
+        "diffusers {diffusers} and transformers {transformers}",
+        diffusers=diffusers.__version__,
+        transformers=transformers.__version__,
+    )
 
 
 def _quiet() -> None:
@@ -163,7 +169,7 @@ def _folder(path: Path, half: bool) -> Any:
 
     index = next((path / name for name in _INDEX if (path / name).is_file()), None)
     if index is None:
-        raise FileError(f"{path} is not a model folder: it has no model_index.json")
+        raise FileError(t("{path} is not a model folder: it has no model_index.json", path=path))
     dtype = _dtype(half, "unet" in json.loads(index.read_text(encoding="utf-8")))
     if index.name != _INDEX[0]:
         pipeline = diffusers.ModularPipeline.from_pretrained(path, local_files_only=True)
@@ -180,10 +186,12 @@ def _single_file(path: Path, half: bool, config: Path | None) -> Any:
     architecture = detect_model(read_header(path).shapes)
     if architecture is None or architecture.family.is_guess:
         known = ", ".join(family.title for family in FAMILIES)
-        raise FileError(f"{path} is a checkpoint of an unknown model family; the known ones are {known}")
+        raise FileError(
+            t("{path} is a checkpoint of an unknown model family; the known ones are {models}", path=path, models=known)
+        )
     pipeline_class = _class_of(path, architecture)
     if config is not None and not (config / "model_index.json").is_file():
-        raise FileError(f"{config} is not a configuration folder: it has no model_index.json")
+        raise FileError(t("{path} is not a configuration folder: it has no model_index.json", path=config))
     local = {"config": str(config), "local_files_only": True} if config is not None else {}
     dtype = _dtype(half, architecture.kind == "unet")
     return pipeline_class.from_single_file(str(path), torch_dtype=dtype, **local)
@@ -198,13 +206,26 @@ def _class_of(path: Path, architecture: Architecture) -> Any:
     import diffusers
 
     name = architecture.family.pipeline[0]
-    what = f"{path} is a {architecture.title} checkpoint"
+    told = {"path": path, "model": architecture.title, "pipeline": name}
     try:
         found = getattr(diffusers, name, None)
     except RuntimeError as error:
-        raise FileError(f"{what}; {installed()} cannot run its {name}: {_reason(error)}") from error
+        cannot_run = t(
+            "{path} is a {model} checkpoint; {libraries} cannot run its {pipeline}: {reason}",
+            libraries=installed(),
+            reason=_reason(error),
+            **told,
+        )
+        raise FileError(cannot_run) from error
     if found is None:
-        raise FileError(f"{what}, but {installed()} has no {name} for it")
+        raise FileError(
+            t("{path} is a {model} checkpoint, but {libraries} has no {pipeline} for it", libraries=installed(), **told)
+        )
     if not hasattr(found, "from_single_file"):
-        raise FileError(f"{what}; diffusers can load a {name} from a folder only: pass the folder with its parts")
+        only_folder = t(
+            "{path} is a {model} checkpoint; diffusers can load a {pipeline} from a folder only: "
+            "pass the folder with its parts",
+            **told,
+        )
+        raise FileError(only_folder)
     return found

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 import torch
 
 from lbw.core.blocks import Site, locate
-from lbw.core.errors import FileError, quote
+from lbw.core.errors import FileError, quote, some
 from lbw.core.family import Architecture, flat
 from lbw.core.lora_names import meant_name
 from lbw.core.plan import ResolvedLora
+from lbw.core.texts import t
 from lbw.files.atomic import version
 from lbw.files.lora import LoraFile, open_lora
 
@@ -168,7 +169,8 @@ class StandaloneHost:
             name = lora.request.name
             path = self.library.find(name)
             if path is None:
-                problems.append(f"LoRA {quote(name)} was not found in {self.library.folder}; it is ignored")
+                missing = t("LoRA {name} was not found in {folder}", name=quote(name), folder=self.library.folder)
+                problems.append(t("{message}; it is ignored", message=missing))
             else:
                 problems += self._want(lora, path, wanted)
         new = {target: tuple(contributions) for target, contributions in wanted.items()}
@@ -202,8 +204,11 @@ class StandaloneHost:
         """
         path = self.library.find(name)
         if path is None:
-            there = ", ".join(self.library.names()) or "none"
-            raise FileError(f"LoRA {quote(name)} was not found in {self.library.folder}, which has {there}")
+            looked = {"name": quote(name), "folder": self.library.folder}
+            there = ", ".join(self.library.names())
+            if not there:
+                raise FileError(t("LoRA {name} was not found in {folder}, which has none", **looked))
+            raise FileError(t("LoRA {name} was not found in {folder}, which has {names}", names=there, **looked))
         _, file, modules = self.library.load(path, self.architecture)
         counts: dict[str, int] = {}
         for module, parameters in modules.items() if self._is_for_this(file) else ():
@@ -228,7 +233,7 @@ class StandaloneHost:
         """Add the contributions of `lora` to `wanted`, by tensor; return messages about it."""
         name = lora.request.name
         mark, file, modules = self.library.load(path, self.architecture)
-        remarks = [f"LoRA {quote(name)}: {remark}" for remark in file.remarks]
+        remarks = [t("LoRA {name}: {message}", name=quote(name), message=remark) for remark in file.remarks]
         if not self._is_for_this(file):
             return [does_not_fit(name, self.architecture, str(path))]
         missing = []
@@ -244,7 +249,8 @@ class StandaloneHost:
         if len(missing) == len(modules):
             return [does_not_fit(name, self.architecture), *remarks]
         if missing:
-            remarks.append(f"LoRA {quote(name)}: {_without_place(missing, self.architecture)}")
+            message = _without_place(missing, self.architecture)
+            remarks.append(t("LoRA {name}: {message}", name=quote(name), message=message))
         return remarks
 
     @torch.no_grad()
@@ -257,7 +263,7 @@ class StandaloneHost:
     def _parameters(self, contribution: Contribution) -> Mapping[str, torch.Tensor]:
         opened = self.library.load(contribution.file, self.architecture)
         if opened.version != contribution.version:
-            raise FileError(f"{contribution.file} was replaced while it was being applied")
+            raise FileError(t("{path} was replaced while it was being applied", path=contribution.file))
         return opened.modules[contribution.module]
 
     @torch.no_grad()
@@ -291,7 +297,16 @@ def _of_several(components: list[str], path: Path) -> list[str]:
 
 
 def _without_place(modules: list[str], architecture: Architecture) -> str:
-    shown = ", ".join(modules[:_SHOWN]) + (f" and {len(modules) - _SHOWN} more" if len(modules) > _SHOWN else "")
-    count = f"{len(modules)} module{'s' * (len(modules) != 1)}"
-    have = "has" if len(modules) == 1 else "have"
-    return f"{count} {have} no effect: the loaded model ({architecture.title}) has no such layers: {shown}"
+    model = architecture.title
+    if len(modules) == 1:
+        return t(
+            "1 module has no effect: the loaded model ({model}) has no such layers: {name}",
+            model=model,
+            name=modules[0],
+        )
+    return t(
+        "{count} modules have no effect: the loaded model ({model}) has no such layers: {names}",
+        count=len(modules),
+        model=model,
+        names=some(modules, _SHOWN),
+    )
