@@ -23,13 +23,14 @@ const lbwMessages = (() => {
      * @param {Record<string, string>} words
      */
     function compiled(words) {
-        const found = Object.keys(words).filter((key) => /\{\w+\}/.test(key)).map((key) => ({
+        const said = (/** @type {string} */ key) => key.replace(/\{\w+\}/g, "");
+        const keys = Object.keys(words).filter((key) => said(key) !== key);
+        return keys.sort((one, other) => said(other).length - said(one).length).map((key) => ({
             pattern: new RegExp(`^${escaped(key).replace(/\\\{(\w+)\\\}/g, (_, name) => value(name))}$`, "s"),
             names: [...key.matchAll(/\{(\w+)\}/g)].map((match) => match[1]),
-            own: key.replace(/\{\w+\}/g, "").length,
+            own: letters(said(key)),
             text: words[key],
         }));
-        return found.sort((one, other) => other.own - one.own);
     }
 
     /**
@@ -41,6 +42,11 @@ const lbwMessages = (() => {
     function value(name) {
         if (name === "count" || name === "most") return "([\\d.,]+)";
         return name === "field" ? '([^"]+)' : "(.+?)";
+    }
+
+    /** @param {string} text */
+    function letters(text) {
+        return text.replace(/\P{L}/gu, "").length;
     }
 
     /** @param {string} text */
@@ -62,8 +68,9 @@ const lbwMessages = (() => {
     }
 
     /**
-     * Return `message` in the language, and how many of its characters are words of it: a message that several texts
-     * fit is read as the one that, with the messages within it, knows most.
+     * Return `message` in the language, and how many of its letters the language has words for: a message that several
+     * texts fit is read as the one that, with the messages within it, knows most; what stands in a message's place is
+     * rather one than what stands in the place of a name.
      *
      * @param {Record<string, string>} words
      * @param {string} message
@@ -72,11 +79,13 @@ const lbwMessages = (() => {
      */
     function read(words, message, depth) {
         let best = { text: message, known: 0 };
-        if (Object.hasOwn(words, message)) return { text: words[message], known: message.length };
+        if (Object.hasOwn(words, message)) return { text: words[message], known: letters(message) };
         if (!depth) return best;
         for (const { pattern, names, own, text } of templates) {
             const values = pattern.exec(message)?.slice(1).map((value) => read(words, value, depth - 1)) ?? [];
-            const known = values.reduce((sum, value) => sum + value.known, own);
+            const known = values.reduce(
+                (sum, value, i) => sum + (names[i] === "message" ? value.known : Math.max(0, value.known - 1)), own,
+            );
             if (values.length && known > best.known) {
                 best = { text: text.replace(/\{(\w+)\}/g, (_, name) => values[names.indexOf(name)].text), known };
             }

@@ -202,7 +202,7 @@ class AnalysisSession(Session):
             for error in dict.fromkeys(result.errors.values()):
                 failures.setdefault(error, []).append(result.choice.label)
         for error, labels in failures.items():
-            self.say(f"{', '.join(labels)}: {error}", WARNING)
+            self.say(t("{place}: {message}", place=", ".join(labels), message=error), WARNING)
 
     def _scan(self) -> None:
         made = self.prepared

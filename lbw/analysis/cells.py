@@ -88,7 +88,7 @@ def choose(text: str, architecture: Architecture, touched: Collection[str]) -> l
     Raises:
         WeightsError: `architecture` does not have a block, or no block is chosen.
     """
-    limits.check_length(text, limits.TAG_CHARACTERS, "Blocks", WeightsError)
+    limits.check_length(text, limits.TAG_CHARACTERS, t("Blocks"), WeightsError)
     text = text.strip()
     if text.lower() == AUTO:
         chosen = [Choice(block, (block,)) for block in architecture.blocks if block in touched]
@@ -100,7 +100,12 @@ def choose(text: str, architecture: Architecture, touched: Collection[str]) -> l
     except LookupError as error:
         known = ", ".join(f"{count}ALL" for count in architecture.layouts)
         raise WeightsError(
-            f"Blocks: {architecture.title} has no layout {quote(text, 20)}; choose {known} or {AUTO}"
+            t(
+                "Blocks: {model} has no layout {text}; choose {layouts} or auto",
+                model=architecture.title,
+                text=quote(text, 20),
+                layouts=known,
+            )
         ) from error
     if layout is not None:
         return [Choice(block, (block,)) for block in layout]
@@ -110,10 +115,11 @@ def choose(text: str, architecture: Architecture, touched: Collection[str]) -> l
     try:
         chosen = [Choice(part, select(part, architecture)) for part in dict.fromkeys(parts)]
     except WeightsError as error:
-        raise WeightsError(f"Blocks: {error}") from error
+        raise WeightsError(t("{place}: {message}", place=t("Blocks"), message=error)) from error
     empty = next((choice.label for choice in chosen if not choice.blocks), None)
     if empty is not None:
-        raise WeightsError(f"Blocks: {quote(empty)} selects no block of {architecture.title}")
+        model = architecture.title
+        raise WeightsError(t("Blocks: {text} selects no block of {model}", text=quote(empty), model=model))
     return chosen
 
 
@@ -164,7 +170,7 @@ def _blocks(cells: Iterable[Cell]) -> set[str]:
     return {block for cell in cells for block in cell.layout}
 
 
-def parse_span(text: str, field: str = "Range") -> tuple[float, float]:
+def parse_span(text: str, field: str = t("Range")) -> tuple[float, float]:
     """Return the two numbers of a range: the weight of the analyzed block, and that of all others.
 
     Raises:
@@ -172,10 +178,19 @@ def parse_span(text: str, field: str = "Range") -> tuple[float, float]:
     """
     numbers = [parse_number(part) for part in text.split(",")]
     if len(numbers) != 2 or numbers[0] is None or numbers[1] is None:
-        raise WeightsError(f"{field} {quote(text)} is not two numbers; write for example 0,1 or 0.5,1")
+        raise WeightsError(
+            t("{field} {text} is not two numbers; write for example 0,1 or 0.5,1", field=field, text=quote(text))
+        )
     if not max(abs(numbers[0]), abs(numbers[1])) <= limits.WEIGHT:
         most = format_number(limits.WEIGHT)
-        raise WeightsError(f"{field} {quote(text)} is out of range; weights go from -{most} to {most}")
+        raise WeightsError(
+            t(
+                "{field} {text} is out of range; weights go from -{most} to {most}",
+                field=field,
+                text=quote(text),
+                most=most,
+            )
+        )
     return numbers[0], numbers[1]
 
 
@@ -186,7 +201,8 @@ def check_count(count: int) -> None:
         WeightsError: it is above the limit.
     """
     if count > limits.PICTURES:
-        raise WeightsError(f"{count:,} pictures are too many; the limit is {limits.PICTURES:,}")
+        counts = {"count": f"{count:,}", "most": f"{limits.PICTURES:,}"}
+        raise WeightsError(t("{count} pictures are too many; the limit is {most}", **counts))
 
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,30}$")
@@ -201,5 +217,39 @@ def whole_number(value: object, field: str, low: int, high: int) -> int:
     text = str(value).strip()
     number = int(text) if _WHOLE.match(text) else parse_number(text)  # seeds may be too large for a float to be exact
     if number is None or number != int(number) or not low <= number <= high:
-        raise WeightsError(f"{field} {quote(str(value))} is not a whole number from {low} to {high}")
+        bounds = {"low": low, "high": high}
+        raise WeightsError(
+            t(
+                "{field} {text} is not a whole number from {low} to {high}",
+                field=field,
+                text=quote(str(value)),
+                **bounds,
+            )
+        )
     return int(number)
+
+
+def plain_number(value: object, field: str, example: str) -> float:
+    """Return `value`, a number or text, as a number.
+
+    Raises:
+        WeightsError: it is not one.
+    """
+    number = parse_number(str(value))
+    if number is None:
+        asked = {"field": field, "text": quote(str(value)), "example": example}
+        raise WeightsError(t("{field} {text} is not a number; write for example {example}", **asked))
+    return number
+
+
+def positive_number(value: object, field: str, example: str) -> float:
+    """Return `value`, a number or text, as a number above 0.
+
+    Raises:
+        WeightsError: it is not one.
+    """
+    number = parse_number(str(value))
+    if number is None or number <= 0:
+        asked = {"field": field, "text": quote(str(value)), "example": example}
+        raise WeightsError(t("{field} {text} is not a number above 0; write for example {example}", **asked))
+    return number

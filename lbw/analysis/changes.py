@@ -16,6 +16,7 @@ import torch
 from lbw.core.blocks import Site, locate
 from lbw.core.errors import HostError
 from lbw.core.family import Architecture
+from lbw.core.texts import t
 from lbw.files.delta import Parameters, change_without_base, delta, factors
 from lbw.files.lora import LoraFile
 from lbw.files.parameters import kind
@@ -83,7 +84,9 @@ def _factored(name: str, parameters: Parameters, site: Site, base: BaseWeight | 
     if change is not None:
         return Factored(change)
     if base is None:
-        raise HostError(f"the change of {name} ({kind(parameters)}) depends on the model; pass --model")
+        raise HostError(
+            t("the change of {name} ({kind}) depends on the model; pass --model", name=name, kind=kind(parameters))
+        )
     weight = base(site)
     return None if weight is None else Factored(delta(parameters, weight).weight.flatten(1))
 

@@ -179,7 +179,7 @@ class Analysis:
         for result, sample in wanted:
             if outcome.rendered is None or source is None:
                 result.changes[sample] = None
-                result.errors[sample] = outcome.error or f"the source failed: {error}"
+                result.errors[sample] = outcome.error or t("the source failed: {error}", error=error)
             else:
                 result.changes[sample] = self._change(source, outcome.rendered)
         return True

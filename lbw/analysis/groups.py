@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from lbw.core.errors import WeightsError, listing, quote
 from lbw.core.family import Architecture
 from lbw.core.selectors import select
+from lbw.core.texts import t
 
 Group = tuple[str, ...]
 _DIGITS = "0123456789"
@@ -30,14 +31,17 @@ def parse_groups(text: str, architecture: Architecture, blocks: Sequence[str]) -
         try:
             selected = select(part, architecture)
         except WeightsError as error:
-            raise WeightsError(f"Groups: {error}") from error
+            raise WeightsError(t("{place}: {message}", place=t("Groups"), message=error)) from error
         group = tuple(block for block in blocks if block in selected)
         if not group:
-            raise WeightsError(f"Groups: {quote(part)} is not among the {len(blocks)} blocks: {listing(blocks)}")
+            known = {"count": len(blocks), "blocks": listing(blocks)}
+            raise WeightsError(t("Groups: {text} is not among the {count} blocks: {blocks}", text=quote(part), **known))
         twice = next((block for block in group if block in owners), None)
         if twice:
-            both = f"{quote(owners[twice])} and {quote(part)}"
-            raise WeightsError(f"Groups: {twice} is in {both}; a block can be in one group only")
+            both = {"one": quote(owners[twice]), "other": quote(part)}
+            raise WeightsError(
+                t("Groups: {block} is in {one} and {other}; a block can be in one group only", block=twice, **both)
+            )
         owners |= dict.fromkeys(group, part)
         groups.append(group)
     return tuple(groups)

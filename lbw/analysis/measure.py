@@ -85,14 +85,22 @@ def rectangle_mask(text: str, width: int, height: int) -> Mask:
     values = [number for number in numbers if number is not None and 0 <= number <= 100]
     if len(numbers) != 4 or len(values) != 4:
         raise WeightsError(
-            f"mask {quote(text)} is not a rectangle; write left,top,right,bottom in percent, for example 25,0,75,50"
+            t(
+                "mask {text} is not a rectangle; write left,top,right,bottom in percent, for example 25,0,75,50",
+                text=quote(text),
+            )
         )
     left, right = (round(value / 100 * width) for value in values[0::2])
     top, bottom = (round(value / 100 * height) for value in values[1::2])
     mask = np.zeros((height, width), np.bool_)
     mask[top:bottom, left:right] = True
     if not mask.any():
-        raise WeightsError(f"mask {quote(text)} is empty; right must be greater than left, and bottom greater than top")
+        raise WeightsError(
+            t(
+                "mask {text} is empty; right must be greater than left, and bottom greater than top",
+                text=quote(text),
+            )
+        )
     return mask
 
 
@@ -105,7 +113,8 @@ def picture_mask(picture: NDArray[np.uint8], width: int, height: int) -> tuple[M
 
     remark = None
     if picture.shape != (height, width):
-        remark = f"the mask of {picture.shape[1]}x{picture.shape[0]} is scaled to the pictures' {width}x{height}"
+        own, wanted = f"{picture.shape[1]}x{picture.shape[0]}", f"{width}x{height}"
+        remark = t("the mask of {own} is scaled to the pictures' {wanted}", own=own, wanted=wanted)
         picture = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
     mask: Mask = picture >= 128
     if not mask.any():

@@ -76,9 +76,9 @@ class PlotSession(Session):
         for reason in dict.fromkeys(self.errors.values()):
             self.say(t("A cell failed: {error}", error=reason), WARNING)
         if first_rendered(self.grid, made.store) is None:
-            reasons = "; ".join(sorted(set(self.errors.values()))) or "stopped"
+            reasons = "; ".join(sorted(set(self.errors.values()))) or t("stopped")
             if self.state != STOPPED:
-                raise LbwError(f"no cell was rendered: {reasons}")
+                raise LbwError(t("no cell was rendered: {reasons}", reasons=reasons))
             return
         self._draw_grids()
         self._save(self._write_figures, "plot.json")

@@ -63,7 +63,13 @@ def with_tag_of(first: str, prompt: str) -> str:
         tags = [match[0] for match in find_tags(first) if request_of(match[0]).weights == CHANGED]
         return f"{prompt.rstrip()} {tags[0]}"
     if [request.name for request in mine] != [asked.name]:
-        raise TagError(f"{quote(prompt)} analyzes another LoRA than {quote(asked.name)}; an analysis is for one LoRA")
+        raise TagError(
+            t(
+                "{text} analyzes another LoRA than {name}; an analysis is for one LoRA",
+                text=quote(prompt),
+                name=quote(asked.name),
+            )
+        )
     return prompt
 
 

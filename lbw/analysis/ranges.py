@@ -9,6 +9,7 @@ import re
 from lbw.core import limits
 from lbw.core.errors import WeightsError, quote
 from lbw.core.numbers import DECIMAL, format_number, parse_number
+from lbw.core.texts import t
 
 # After the spaces were made single ones: a text is matched in one way at most.
 _NUM = rf"[+-]? ?{DECIMAL}"
@@ -29,14 +30,22 @@ def split(text: str) -> list[str]:
         rows = csv.reader(lines, skipinitialspace=True)
         values = [value.strip() for row in rows for value in row if value.strip()]
     except csv.Error as error:
-        raise WeightsError(f"{quote(text)} is not a list of values: {error}") from error
+        raise WeightsError(t("{text} is not a list of values: {reason}", text=quote(text), reason=error)) from error
     _check_count(values)
     return values
 
 
 def _check_count(values: list[str]) -> None:
     if len(values) > MOST:
-        raise WeightsError(f"more than {MOST:,} values on an axis: {quote(', '.join(values[:5]), 40)} and so on")
+        shown = quote(", ".join(values[:5]), 40)
+        raise WeightsError(t("more than {most} values on an axis: {values} and so on", most=f"{MOST:,}", values=shown))
+
+
+def _too_many(value: str, number: str) -> WeightsError:
+    """Return the error for a range form that means `number` values."""
+    return WeightsError(
+        t("{text} would have {number} values; 1 to {most} are allowed", text=quote(value), number=number, most=MOST)
+    )
 
 
 def _float(text: str) -> float:
@@ -63,7 +72,7 @@ def expand(value: str, whole: bool = False) -> list[str] | None:
         first, last = _float(count[1]), _float(count[2])
         many = int(count[3]) if len(count[3]) < 10 else MOST + 1
         if not 1 <= many <= MOST:
-            raise WeightsError(f"{quote(value)} would have {quote(count[3])} values; 1 to {MOST} are allowed")
+            raise _too_many(value, quote(count[3]))
         numbers = [first + (last - first) * i / max(1, many - 1) for i in range(many)]
         return [format_number(float(int(n)) if whole else _exact(n)) for n in numbers]
     steps = _STEPS.fullmatch(spaced)
@@ -72,10 +81,11 @@ def expand(value: str, whole: bool = False) -> list[str] | None:
     first, last = _float(steps[1]), _float(steps[2])
     step = _float(steps[3]) if steps[3] else 1.0
     if step == 0 or (last - first) / step < 0:
-        raise WeightsError(f"{quote(value)} never gets from {first:g} to {last:g} in steps of {step:g}")
+        ends = {"first": f"{first:g}", "last": f"{last:g}", "step": f"{step:g}"}
+        raise WeightsError(t("{text} never gets from {first} to {last} in steps of {step}", text=quote(value), **ends))
     length = (last - first) / step + 1e-9
     if length >= MOST:
-        raise WeightsError(f"{quote(value)} would have {length + 1:.0f} values; 1 to {MOST} are allowed")
+        raise _too_many(value, f"{length + 1:.0f}")
     return [format_number(_exact(first + step * i)) for i in range(int(length) + 1)]
 
 

@@ -6,7 +6,6 @@ definitions, or checked by them. A new option is a new field here, and a control
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import Any, ClassVar, TypeVar
@@ -19,7 +18,7 @@ from lbw.core.errors import TagError, WeightsError, quote
 from lbw.core.numbers import parse_number
 from lbw.core.texts import t
 
-from .cells import AUTO, parse_span, whole_number
+from .cells import AUTO, parse_span, plain_number, whole_number
 from .measure import Mask, picture_mask, rectangle_mask
 from .prompt import with_tag_of
 
@@ -74,16 +73,17 @@ class Option:
         if self.allowed:
             chosen = next((choice for choice in self.allowed if choice == text.strip().lower()), None)
             if chosen is None:
-                raise WeightsError(f"{called} {quote(text)} is not valid; it can be {' or '.join(self.allowed)}")
+                asked = {"field": called, "text": quote(text)}
+                allowed = " or ".join(self.allowed)
+                raise WeightsError(t("{field} {text} is not valid; it can be {allowed}", allowed=allowed, **asked))
             return chosen
         return text
 
     def _number(self, value: Any, called: str) -> float:
-        number = parse_number(str(value))
-        if number is None or not math.isfinite(number):
-            raise WeightsError(f"{called} {quote(str(value))} is not a number; write for example {self.default or 1:g}")
+        number = plain_number(value, called, f"{self.default or 1:g}")
         if (self.low is not None and number < self.low) or (self.high is not None and number > self.high):
-            raise WeightsError(f"{called} {number:g} is out of range; it can be {self.low:g} to {self.high:g}")
+            bounds = {"number": f"{number:g}", "low": f"{self.low:g}", "high": f"{self.high:g}"}
+            raise WeightsError(t("{field} {number} is out of range; it can be {low} to {high}", field=called, **bounds))
         return number
 
 
@@ -156,7 +156,7 @@ class PictureRequest:
         Raises:
             TagError: a prompt is too long. WeightsError: an option is out of range, or is not valid.
         """
-        for what, text in (("the prompt", self.prompt), ("the negative prompt", self.negative_prompt)):
+        for what, text in ((t("the prompt"), self.prompt), (t("the negative prompt"), self.negative_prompt)):
             limits.check_length(text, limits.PROMPT_CHARACTERS, what, TagError)
         for name, known in self.options().items():
             value = getattr(self, name)
@@ -221,10 +221,11 @@ class AnalysisRequest(PictureRequest):
     def check(self, by_flag: bool = False) -> None:
         """See `PictureRequest.check`."""
         super().check(by_flag)
-        parse_span(self.range, self.options()["range"].flag if by_flag else "Range")
+        parse_span(self.range, self.options()["range"].flag if by_flag else t("Range"))
         _shares(self.at, self.option("at").flag if by_flag else "At")
         if len(self.more_prompts) >= limits.PROMPTS:
-            raise WeightsError(f"{len(self.more_prompts) + 1} prompts are too many; the limit is {limits.PROMPTS}")
+            counts = {"count": len(self.more_prompts) + 1, "most": limits.PROMPTS}
+            raise WeightsError(t("{count} prompts are too many; the limit is {most}", **counts))
         if self.region.strip():
             rectangle_mask(self.region, 100, 100)
 
@@ -300,7 +301,13 @@ def _shares(text: str, called: str = "At") -> tuple[float, ...]:
     found = [parse_number(part) for part in text.split(",")]
     shares = tuple(share for share in found if share is not None and 0 <= share < 1)
     if len(shares) != len(found):
-        raise WeightsError(f"{called} {quote(text)} is not a fraction of the steps; write for example 0.3, or 0.1,0.4")
+        raise WeightsError(
+            t(
+                "{field} {text} is not a fraction of the steps; write for example 0.3, or 0.1,0.4",
+                field=called,
+                text=quote(text),
+            )
+        )
     return shares
 
 

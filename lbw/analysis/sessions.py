@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from lbw.core.errors import FileError, HostError
 from lbw.core.limits import ANALYSES
+from lbw.core.texts import t
 
 from .analysis_session import AnalysisSession
 from .request import RANDOM, AnalysisRequest, PictureRequest, PlotRequest
@@ -58,7 +59,9 @@ class Sessions:
         """
         with self._lock:
             if sum(session.state == WAITING for session in self._sessions.values()) >= ANALYSES:
-                raise HostError(f"{ANALYSES} analyses are already waiting; stop one of them, or try again later")
+                raise HostError(
+                    t("{count} analyses are already waiting; stop one of them, or try again later", count=ANALYSES)
+                )
         session: Session
         if isinstance(request, PlotRequest):
             from .plot_session import PlotSession  # here, because few need it
@@ -154,7 +157,7 @@ class Earlier:
             session = AnalysisSession(_Elsewhere(host), request)
             session.take_report(self.folder, self.report)
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise FileError(f"{self.folder / REPORT} is not valid: {error}") from error
+            raise FileError(t("{path} is not valid: {reason}", path=self.folder / REPORT, reason=error)) from error
         return session
 
 

@@ -63,9 +63,16 @@ def way_called(title: str, architecture: Architecture) -> Way:
     if found is not None:
         return found
     if not known:
-        raise WeightsError(f"no known trainer can train single blocks of {architecture.title}")
+        raise WeightsError(t("no known trainer can train single blocks of {model}", model=architecture.title))
     others = listing(list(dict.fromkeys(way.trainer.program for way in known)))
-    raise WeightsError(f"{quote(title)} has no settings for single blocks of {architecture.title}; choose {others}")
+    raise WeightsError(
+        t(
+            "{text} has no settings for single blocks of {model}; choose {names}",
+            text=quote(title),
+            model=architecture.title,
+            names=others,
+        )
+    )
 
 
 def settings(weights: Mapping[str, float], architecture: Architecture, way: Way, training: Training) -> str:
@@ -81,7 +88,8 @@ def settings(weights: Mapping[str, float], architecture: Architecture, way: Way,
         raise WeightsError(t("every block is at 0: nothing to train; the blocks to train need a weight above 0"))
     left_out = untrained(weights, architecture, trainer)
     if not set(chosen(weights)) - set(left_out):
-        raise WeightsError(f"nothing to train: {trainer.program} does not train {listing(left_out)}")
+        lacking = {"program": trainer.program, "blocks": listing(left_out)}
+        raise WeightsError(t("nothing to train: {program} does not train {blocks}", **lacking))
     if isinstance(trainer, UNetArguments):
         return unet_arguments(weights, trainer, way.says, training)
     if isinstance(trainer, NetworkArguments):
@@ -98,17 +106,36 @@ def remarks(weights: Mapping[str, float], architecture: Architecture, way: Way) 
     trainer, program = way.trainer, way.trainer.program
     found = [trainer.remark] if trainer.remark else []
     if negative := [block for block, weight in weights.items() if weight < 0]:
-        found.append(f"weights below 0 cannot be trained and count as 0: {listing(negative)}")
+        found.append(t("weights below 0 cannot be trained and count as 0: {blocks}", blocks=listing(negative)))
     left_out = untrained(weights, architecture, trainer)
     if left_out:
-        found.append(f"{program} does not train {listing(left_out)}")
+        found.append(t("{program} does not train {blocks}", program=program, blocks=listing(left_out)))
     between = [block for block, weight in weights.items() if 0 < weight != 1 and block not in left_out]
     if between and isinstance(trainer, AiToolkit | NetworkArguments) and not way.says:
-        found.append(f"{program} trains all chosen blocks in full; these count as 1: {listing(between)}")
+        found.append(
+            t(
+                "{program} trains all chosen blocks in full; these count as 1: {blocks}",
+                program=program,
+                blocks=listing(between),
+            )
+        )
     if between and isinstance(trainer, NetworkArguments) and way.says == RANKS:
         encoders = [block for block in between if block in trainer.encoders]
         if encoders:
-            found.append(f"{program} has one rank for all text encoders; these count as 1: {listing(encoders)}")
+            found.append(
+                t(
+                    "{program} has one rank for all text encoders; these count as 1: {blocks}",
+                    program=program,
+                    blocks=listing(encoders),
+                )
+            )
         if len(between) > len(encoders):
-            found.append(f"{program} has one alpha for all blocks of {architecture.family.title}, whatever their ranks")
+            model = architecture.family.title
+            found.append(
+                t(
+                    "{program} has one alpha for all blocks of {model}, whatever their ranks",
+                    program=program,
+                    model=model,
+                )
+            )
     return found

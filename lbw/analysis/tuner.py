@@ -15,13 +15,13 @@ from lbw.core.architectures import by_name
 from lbw.core.entries import RandomSource
 from lbw.core.errors import WeightsError, quote
 from lbw.core.family import Architecture
-from lbw.core.numbers import format_number, parse_number
+from lbw.core.numbers import format_number
 from lbw.core.presets import check_name
 from lbw.core.selectors import select
 from lbw.core.texts import t
 from lbw.core.weights import parse_block_weights, positional_text
 
-from .cells import Cell
+from .cells import Cell, positive_number
 from .effective_blocks import NEEDED, NOT_MEASURED, NOT_NEEDED, UNKNOWN
 from .groups import Group, groups_text, selector_text
 
@@ -281,7 +281,7 @@ def chosen(text: str, tuner: Tuner) -> list[str]:
     found = select(text.replace(",", " "), tuner.family)
     blocks = [block for block in tuner.blocks if block in found]
     if not blocks:
-        raise WeightsError(f"{quote(text)} selects no block of the layout of {tuner.layout}")
+        raise WeightsError(t("{text} selects no block of the layout of {count}", text=quote(text), count=tuner.layout))
     return blocks
 
 
@@ -291,10 +291,7 @@ def parse_step(value: object) -> float:
     Raises:
         WeightsError: it is none.
     """
-    number = parse_number(str(value))
-    if number is None or number <= 0:
-        raise WeightsError(f"Step {quote(str(value))} is not a number above 0; write for example 0.25")
-    return number
+    return positive_number(value, t("Step"), "0.25")
 
 
 def weight_line(values: Mapping[str, float | str], blocks: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lbw.core.errors import HostError, WeightsError
+from lbw.core.texts import t
 
 from .cells import Cell
 from .measure import Pixels
@@ -25,8 +26,8 @@ def round_pictures(host: Host, todo: Sequence[Cell], request: PictureRequest) ->
     request.check()
     made = host.prepare(request, [tag_to_analyze(request.prompt)], lambda done, total, left: None, lambda: False)
     if not set(todo[0].layout) <= set(made.architecture.blocks):
-        raise WeightsError(f"the model is {made.architecture.title}: choose it in Weights type")
+        raise WeightsError(t("the model is {model}: choose it in Weights type", model=made.architecture.title))
     for outcome in run(todo, made.renderer, made.store, made.tensors):
         if outcome.rendered is None:
-            raise HostError(f"a picture failed: {outcome.error}")
+            raise HostError(t("a picture failed: {error}", error=outcome.error))
         yield outcome.cell, beside(outcome.rendered.pictures)

@@ -42,7 +42,8 @@ def start(architecture: Architecture, layout: int | None = None) -> Tuner:
     layout = architecture.full_layout if layout is None else layout
     if layout not in tunable_layouts(architecture):
         counts = ", ".join(map(str, tunable_layouts(architecture)))
-        raise WeightsError(f"{architecture.title} has no layout of {layout} numbers; choose {counts}")
+        wrong = {"model": architecture.title, "count": layout, "counts": counts}
+        raise WeightsError(t("{model} has no layout of {count} numbers; choose {counts}", **wrong))
     return Tuner(architecture.name, layout, (BlockState(),) * len(architecture.layouts[layout]))
 
 
@@ -75,16 +76,21 @@ def suggestion_in(text: str) -> Suggestion:
     Raises:
         WeightsError: it is not valid.
     """
-    wanted = "paste the analysis.json that the analyzer saves with its grid"
     try:
         found = json.loads(text)["suggestion"]
         verdicts = {str(block): str(verdict) for block, verdict in found["blocks"].items()}
         suggestion = Suggestion(float(found["not_needed_at_most"]), float(found["needed_at_least"]), verdicts)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        raise WeightsError(f"this is not a suggestion of the analyzer; {wanted}") from error
+        wanted = t(
+            "this is not a suggestion of the analyzer; paste the analysis.json that the analyzer saves with its grid"
+        )
+        raise WeightsError(wanted) from error
     unknown = sorted(set(verdicts.values()) - VERDICTS.keys())
     if unknown:
-        raise WeightsError(f"{quote(unknown[0])} is not a verdict; the verdicts are {', '.join(VERDICTS)}")
+        known = ", ".join(VERDICTS)
+        raise WeightsError(
+            t("{text} is not a verdict; the verdicts are {verdicts}", text=quote(unknown[0]), verdicts=known)
+        )
     return suggestion
 
 

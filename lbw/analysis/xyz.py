@@ -70,8 +70,9 @@ def axis_type(text: str, field: str) -> AxisType:
     short = {"id": AxisType.BLOCKS, "value": AxisType.VALUES, "base weights": AxisType.WEIGHTS}
     if wanted in short:
         return short[wanted]
+    types = ", ".join(kind.value for kind in AxisType)
     raise WeightsError(
-        f"{field} {quote(text)} is not an axis type; choose {', '.join(kind.value for kind in AxisType)}"
+        t("{field} {text} is not an axis type; choose {types}", field=field, text=quote(text), types=types)
     )
 
 
@@ -90,17 +91,19 @@ def parse_axis(
     Raises:
         LbwError: a value is not valid; the message names the axis and gives an example.
     """
-    field = f"{name} type"
+    field = t("{axis} type", axis=name)
     which = axis_type(kind, field)
     if which is AxisType.NONE:
         return Axis()
-    where = f"{name} values"
+    where = t("{axis} values", axis=name)
     try:
         found = _values(which, values, architecture, presets, draw)
     except LbwError as error:
-        raise type(error)(f"{where}: {error}") from error
+        raise type(error)(t("{place}: {message}", place=where, message=error)) from error
     if not found:
-        raise WeightsError(f"{where} are empty; write one or more for {which.value}, separated by commas")
+        raise WeightsError(
+            t("{field} are empty; write one or more for {type}, separated by commas", field=where, type=which.value)
+        )
     return Axis(which, tuple(found))
 
 
@@ -112,7 +115,8 @@ def _values(
             layout = architecture.layout_called(text)
         except LookupError as error:
             known = ", ".join(f"{count}ALL" for count in architecture.layouts)
-            raise WeightsError(f"{architecture.title} has no layout {quote(text, 20)}; choose {known}") from error
+            wrong = {"model": architecture.title, "text": quote(text, 20), "layouts": known}
+            raise WeightsError(t("{model} has no layout {text}; choose {layouts}", **wrong)) from error
         items = list(layout) if layout else split(text)
         for item in items:
             select(item, architecture)
@@ -122,7 +126,7 @@ def _values(
         for value in found:
             if not parse_entry(value).is_valid:
                 raise WeightsError(
-                    f"{quote(value)} is not a number; write for example 0,0.5,1 or 0-1 (+0.25) or 0-1 [5]"
+                    t("{text} is not a number; write for example 0,0.5,1 or 0-1 (+0.25) or 0-1 [5]", text=quote(value))
                 )
         return found
     if which is AxisType.SEED:
@@ -143,7 +147,7 @@ def _values(
 def _seed(value: str, draw: Callable[[], int]) -> int:
     number = parse_number(value)
     if number is None or number != int(number) or not -1 <= number < 2**63:
-        raise WeightsError(f"{quote(value)} is not a seed; write whole numbers, -1 for a random one")
+        raise WeightsError(t("{text} is not a seed; write whole numbers, -1 for a random one", text=quote(value)))
     exact = int(value) if re.fullmatch(r"[+-]?\d+", value.strip(), re.ASCII) else int(number)
     return draw() if exact == -1 else exact
 
@@ -224,13 +228,19 @@ def _check(*axes: Axis) -> None:
         there, lacking = (
             (AxisType.BLOCKS, AxisType.VALUES) if AxisType.BLOCKS in types else (AxisType.VALUES, AxisType.BLOCKS)
         )
-        raise WeightsError(f"an axis of type {there.value} also needs one of type {lacking.value}")
+        raise WeightsError(
+            t("an axis of type {type} also needs one of type {other}", type=there.value, other=lacking.value)
+        )
     for kind in set(types):
         count = types.count(kind)
         both = kind is AxisType.WEIGHTS and count == 2 and axes[2].type is not kind
         if count > 1 and not both:
             raise WeightsError(
-                f"{count} axes have the type {kind.value}; use each type once, or Original Weights on both X and Y"
+                t(
+                    "{count} axes have the type {type}; use each type once, or Original Weights on both X and Y",
+                    count=count,
+                    type=kind.value,
+                )
             )
 
 

@@ -13,7 +13,7 @@ from .server import ROOT
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
-TEMPLATES = sorted(text for text in words.texts() if words.placeholders(text))
+TEMPLATES = sorted(text for text in words.texts() if words.placeholders(text) and text != "{place}: {message}")
 
 
 def table(language: str) -> dict[str, str]:
@@ -63,6 +63,16 @@ def test_a_message_within_a_message_is_translated_too(show: Callable[..., Any]) 
 def test_a_message_is_read_as_what_knows_most_of_it(show: Callable[..., Any]) -> None:
     page = show('<p class=\'lbw-text\'>row 2, "my: own": unknown architecture "sdx"; did you mean sdxl?</p>', "pt_BR")
     expect(page.locator("p")).to_have_text('linha 2, "my: own": arquitetura desconhecida: "sdx"; você quis dizer sdxl?')
+
+
+def test_what_holds_no_message_stays_as_it_is(show: Callable[..., Any]) -> None:
+    page = show("<table class='lbw-table'><tr><td>style: mine</td><td>style: stopped</td></tr></table>", "zh_CN")
+    expect(page.locator("td")).to_have_text(["style: mine", "style：已停止"])
+
+
+def test_the_label_of_a_field_is_told_from_what_was_written_in_it(show: Callable[..., Any]) -> None:
+    page = show("<p class='lbw-text'>Fill value \"1 or so\" is not a number; write for example 0.5</p>")
+    expect(page.locator("p")).to_have_text('補完値 "1 or so" は数値ではありません。0.5 のように書いてください')
 
 
 def test_a_message_that_comes_later_is_translated_with_signs_of_patterns_in_its_names(show: Callable[..., Any]) -> None:
