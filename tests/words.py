@@ -15,9 +15,14 @@ SHOWN = ("label", "info", "placeholder", "title")
 """Arguments of Gradio's components whose text is shown."""
 FIRST = ("Button", "Tab", "Accordion", "DownloadButton", "UploadButton")
 """Components whose first argument is shown."""
-SAID = ("message_view", "words", "say", "_fail")
-ERRORS = ("LbwError", "TagError", "WeightsError", "PresetError", "FileError", "HostError")
+SAID = ("message_view", "words", "say", "_fail", "_refused")
+ERRORS = (
+    "LbwError", "TagError", "WeightsError", "PresetError", "FileError", "HostError", "ChangedError", "TooLargeError",
+    "CannotKeepError", "ConfigError",
+)  # fmt: skip
 """Our own functions whose first argument is shown, and our errors, whose text is."""
+COMMANDS = ("analyze", "commands", "language", "scan", "server")
+"""Files of the studio whose sentences with values only the command line says."""
 NAMES = {"LoRA", "VAE", "CFG"}
 """Labels that are the same in every language."""
 
@@ -56,8 +61,11 @@ def marked(code: str) -> Iterator[str]:
             yield f"({text.value})" if call in remarks else text.value
 
 
-def unmarked(code: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines and texts that `code` shows or raises without a mark."""
+def unmarked(code: str, is_command: bool = False) -> Iterator[tuple[int, str]]:
+    """Yield the lines and texts that `code` shows or raises without a mark; values in them are written as `…`.
+
+    is_command: whether its sentences are for the command line alone, which speaks English.
+    """
     for node in ast.walk(ast.parse(code)):
         if not isinstance(node, ast.Call):
             continue
@@ -71,6 +79,17 @@ def unmarked(code: str) -> Iterator[tuple[int, str]]:
         for part in shown:
             if isinstance(part, ast.Constant) and isinstance(part.value, str) and is_language(part.value):
                 yield node.lineno, part.value
+            if not is_command:
+                yield from ((node.lineno, text) for text in _sentences(part))
+
+
+def _sentences(part: ast.expr) -> Iterator[str]:
+    """Yield the f-strings of at least two words within an expression."""
+    for one in ast.walk(part):
+        if isinstance(one, ast.JoinedStr):
+            text = "".join(str(piece.value) if isinstance(piece, ast.Constant) else "…" for piece in one.values)
+            if len(re.findall(r"[A-Za-z]{2,}", text)) >= 2:
+                yield text
 
 
 def _name(node: ast.Call) -> str:

@@ -12,8 +12,9 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from lbw.core.limits import BODY_BYTES
+from lbw.core.texts import t
 
-_TOO_LARGE = f"the request body is larger than {BODY_BYTES:,} bytes, the limit"
+_TOO_LARGE = t("the request body is larger than {most} bytes, the limit", most=f"{BODY_BYTES:,}")
 
 
 class BoundedRequest(Request):
@@ -87,7 +88,7 @@ def _problem(value: Any) -> str:
         elif isinstance(one, list):
             left += one
         elif isinstance(one, str) and not is_text(one):
-            return f"a text contains half of a surrogate pair: {one[:40]!a}; send valid Unicode"
+            return t("a text contains half of a surrogate pair: {text}; send valid Unicode", text=ascii(one[:40]))
         elif isinstance(one, float) and not math.isfinite(one):
-            return f"{one} is not a finite number"
+            return t("{number} is not a finite number", number=one)
     return ""

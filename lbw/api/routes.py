@@ -24,6 +24,7 @@ from lbw.core.preset_names import shown_names
 from lbw.core.presets import parse_presets
 from lbw.core.shape import shape
 from lbw.core.tag import parse_tag
+from lbw.core.texts import t
 from lbw.files import user_presets
 from lbw.files.atomic import ChangedError, version
 from lbw.files.block_map import map_of_architecture, map_of_lora
@@ -180,7 +181,7 @@ class Api:
     def blocks(self, lora: str | None, architecture: str | None) -> BlockMapForm:
         """Return the map of a LoRA's blocks, or of an architecture's."""
         if (lora is None) == (architecture is None):
-            raise HTTPException(422, "pass a lora or an architecture, for example ?lora=NAME or ?architecture=flux")
+            raise HTTPException(422, t("pass a lora or an architecture, for example ?lora=NAME or ?architecture=flux"))
         with answering():
             if lora is not None:
                 found = map_of_lora(self.path(lora), self.server.loaded())
@@ -200,7 +201,7 @@ class Api:
 
 
 def _missing(name: str) -> str:
-    return f"LoRA {quote(name)} was not found"
+    return t("LoRA {name} was not found", name=quote(name))
 
 
 @contextmanager
@@ -278,7 +279,7 @@ def _add_analyses(router: APIRouter, sessions: Sessions) -> None:
         with answering():
             found = sessions.get(key)
         if not isinstance(found, AnalysisSession):
-            raise HTTPException(404, f"there is no analysis {quote(key)}")
+            raise HTTPException(404, t("there is no analysis {name}", name=quote(key)))
         return found
 
     @router.post("/analyze", response_model=AnalysisState, summary="Start the Effective Block Analyzer")

@@ -15,6 +15,7 @@ from lbw.analysis.xyz import random_seed
 from lbw.core.errors import WeightsError
 from lbw.core.family import Architecture
 from lbw.core.tag import LoraRequest
+from lbw.core.texts import t
 from lbw.ui.folders import open_folder
 
 from .cells import StandaloneCells, context
@@ -84,10 +85,8 @@ class StudioHost:
         for side in ("width", "height"):
             pixels = getattr(request, side)
             if pixels % 8:
-                called = request.option(side).label
-                raise WeightsError(
-                    f"{called} {pixels} is not a multiple of 8; write for example {max(8, pixels // 8 * 8)}"
-                )
+                told = {"field": request.option(side).label, "number": pixels, "example": max(8, pixels // 8 * 8)}
+                raise WeightsError(t("{field} {number} is not a multiple of 8; write for example {example}", **told))
         maker = self.fresh()
         tensors: dict[str, int] = {}
         for lora in loras:

@@ -78,7 +78,7 @@ def block_view(session: AnalysisSession, label: str, sample: Sample) -> str:
     if before is None or after is None:
         error = result.errors.get(sample)
         if error:
-            return message_view(f"{label}: {error}", BAD)
+            return message_view(t("{place}: {message}", place=label, message=error), BAD)
         return message_view(
             t("{block} has no picture for {source}.", block=label, source=session.settings.label(sample))
         )

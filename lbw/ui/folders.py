@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from lbw.core.errors import HostError
+from lbw.core.texts import t
 
 
 def open_folder(folder: Path) -> None:
@@ -16,4 +17,4 @@ def open_folder(folder: Path) -> None:
         HostError: this machine has no file manager.
     """
     if click.launch(str(folder)) != 0:
-        raise HostError(f"no file manager was found; open {folder} yourself")
+        raise HostError(t("no file manager was found; open {folder} yourself", folder=folder))

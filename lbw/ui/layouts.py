@@ -10,6 +10,7 @@ from lbw.core.architectures import ARCHITECTURES, by_name
 from lbw.core.errors import LbwError, WeightsError
 from lbw.core.family import Architecture
 from lbw.core.fitting import misfit_reason
+from lbw.core.texts import t
 from lbw.core.weights import by_block_text, parse_block_weights, positional_text
 
 _OTHER_SIZE = re.compile(r"^(\d+): .*\(([^()]+)\)(?:, every block)?$")
@@ -125,8 +126,8 @@ def load(text: str, shown: Layout, presets: Mapping[str, str]) -> Loaded:
             continue
         drawn = entries.variable_blocks
         values = {block: 0.0 if block in drawn else entry.number for block, entry in entries.by_block.items()}
-        remark = f"sliders cannot show R, U and X; these blocks are at 0: {', '.join(drawn)}" if drawn else ""
-        return Loaded(_fitting(own, values), values, remark)
+        remark = t("sliders cannot show R, U and X; these blocks are at 0: {blocks}", blocks=", ".join(drawn))
+        return Loaded(_fitting(own, values), values, remark if drawn else "")
     raise WeightsError(misfit_reason(text, presets))
 
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from lbw.core.errors import FileError, HostError, quote
 from lbw.core.family import Architecture
+from lbw.core.texts import t
 from lbw.files.lora import open_lora
 
 
@@ -40,7 +41,7 @@ def lora_path(files: LoraFiles, name: str) -> Path:
     """
     path = files.find(name)
     if path is None:
-        raise FileError(f"LoRA {quote(name)} was not found")
+        raise FileError(t("LoRA {name} was not found", name=quote(name)))
     return Path(path)
 
 

@@ -193,7 +193,7 @@ class PresetsPanel:
         def edit(now: str) -> str:
             file = parse_presets(now)
             if file.presets.get(key) not in (weights, parse_presets(known.text).presets.get(key)):
-                raise ChangedError(f"{name} was changed in the file since it was read")
+                raise ChangedError(t("{name} was changed in the file since it was read", name=name))
             return str(file.with_preset(name, weights))
 
         try:

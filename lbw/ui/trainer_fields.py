@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 
-from lbw.analysis.cells import whole_number
+from lbw.analysis.cells import positive_number, whole_number
 from lbw.analysis.trainer import Training, remarks, settings, way_called, ways
 from lbw.analysis.tuner import Tuner
 from lbw.core.architectures import USUAL
-from lbw.core.errors import LbwError, WeightsError, quote
+from lbw.core.errors import LbwError
 from lbw.core.family import Architecture
-from lbw.core.numbers import format_number, parse_number
+from lbw.core.numbers import format_number
 from lbw.core.texts import t
 
 from .gradio_versions import Updates, Values, tooltips
@@ -96,19 +94,12 @@ class TrainerFields:
             WeightsError: one of them is not valid.
         """
         return Training(
-            whole_number(values[self.rank], "Rank", 1, 4096),
-            _positive(values[self.alpha], "Alpha", "8"),
-            _positive(values[self.rate], "Learning rate", "0.0001"),
+            whole_number(values[self.rank], t("Rank"), 1, 4096),
+            positive_number(values[self.alpha], t("Alpha"), "8"),
+            positive_number(values[self.rate], t("Learning rate"), "0.0001"),
             bool(values[self.convolutions]),
         )
 
 
 def _titles(architecture: Architecture) -> list[str]:
     return [way.title for way in ways(architecture)]
-
-
-def _positive(value: Any, field: str, example: str) -> float:
-    number = parse_number(str(value))
-    if number is None or number <= 0:
-        raise WeightsError(f"{field} {quote(str(value))} is not a number above 0; write for example {example}")
-    return number

@@ -13,6 +13,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from lbw.analysis.cells import plain_number
 from lbw.analysis.groups import groups_text, usual_groups
 from lbw.analysis.png import write_png
 from lbw.analysis.prompt import lora_looked_at
@@ -21,9 +22,9 @@ from lbw.analysis.tuner import Tuner, chosen
 from lbw.analysis.tuner_round import round_pictures
 from lbw.analysis.tuner_start import from_json, from_suggestion, suggestion_in
 from lbw.core.architectures import USUAL
-from lbw.core.errors import LbwError, WeightsError, quote
+from lbw.core.errors import LbwError, WeightsError
 from lbw.core.family import Architecture
-from lbw.core.numbers import format_number, parse_number
+from lbw.core.numbers import format_number
 from lbw.core.presets import check_name
 from lbw.core.texts import t
 from lbw.files.user_presets import PresetStore
@@ -197,18 +198,12 @@ class TunerPanel(TunerControls):
         return handler
 
     def _with_weights(self, tuner: Tuner, values: Values) -> Tuner:
-        fill = values[self.fill] or ""
-        number = parse_number(fill)
-        if number is None:
-            raise WeightsError(f"Fill value {quote(fill)} is not a number; write for example 0.5")
-        return tuner.with_weights(values[self.weights] or "", number, self.store.presets())
+        fill = plain_number(values[self.fill] or "", t("Fill value"), "0.5")
+        return tuner.with_weights(values[self.weights] or "", fill, self.store.presets())
 
     def _with_value(self, tuner: Tuner, values: Values) -> Tuner:
-        value = values[self.value] or ""
-        number = parse_number(value)
-        if number is None:
-            raise WeightsError(f"Value {quote(value)} is not a number; write for example 0.5")
-        return tuner.with_value(self._chosen(tuner, values), number)
+        value = plain_number(values[self.value] or "", t("Value"), "0.5")
+        return tuner.with_value(self._chosen(tuner, values), value)
 
     def _sorting(self, verdict: str) -> Change:
         return lambda tuner, values: tuner.sorted_as(self._chosen(tuner, values), verdict)

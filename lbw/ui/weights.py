@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 
 import gradio as gr
 
+from lbw.analysis.cells import plain_number
 from lbw.analysis.session import GUESS
 from lbw.analysis.weights_image import PER_ROW, weights_image
-from lbw.core.errors import LbwError, quote
+from lbw.core.errors import LbwError, WeightsError
 from lbw.core.family import Architecture
-from lbw.core.numbers import format_number, parse_number
+from lbw.core.numbers import format_number
 from lbw.core.presets import check_name, parse_presets
 from lbw.core.shape import shape
 from lbw.core.texts import t
@@ -183,10 +184,10 @@ class WeightsPanel:
         return handler
 
     def _customized(self, values: Values) -> Updates:
-        text = values[self.custom_value] or ""
-        number = parse_number(text)
-        if number is None:
-            return self._refused(f"Custom value {quote(text)} is not a number; write for example 0.5")
+        try:
+            number = plain_number(values[self.custom_value] or "", t("Custom value"), "0.5")
+        except WeightsError as error:
+            return self._refused(str(error))
         return self._all_set_to(number)(values)
 
     def _loaded(self, values: Values) -> Updates:

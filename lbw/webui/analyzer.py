@@ -103,7 +103,7 @@ def answer(p: Any, session: AnalysisSession | PlotSession) -> Any:
             one.image.already_saved_as = str(one.path)  # the host's gallery shows this file instead of creating another
     remarks = [str(message) for message in session.messages if message.level != INFO]
     if not drawn and NOT_DRAWN not in remarks:
-        remarks.append("no grid, because no picture was finished")
+        remarks.append(t("no grid, because no picture was finished"))
     messages.tell(p, remarks)
     messages.note(p, findings(session) if drawn else [])
     seed, infotexts = session.request.seed, [one.infotext for one in drawn]
@@ -125,11 +125,11 @@ def findings(session: AnalysisSession | PlotSession) -> list[str]:
     if isinstance(session, AnalysisSession):
         best = [f"{result.choice.label} {result.mean:.2f} %" for result in ranking(session.results)[:5]]
         found = [
-            f"the blocks of {session.lora} that change most: {', '.join(best)}",
-            f"as a preset: {session.suggestion.preset(session.preset_name)}",
+            t("the blocks of {lora} that change most: {blocks}", lora=session.lora, blocks=", ".join(best)),
+            t("as a preset: {preset}", preset=session.suggestion.preset(session.preset_name)),
             *found,
         ]
-    return [*found, f"saved in {session.folder}"] if session.files else found
+    return [*found, t("saved in {folder}", folder=session.folder)] if session.files else found
 
 
 def painted_mask(p: Any) -> np.ndarray[Any, Any] | None:
@@ -156,7 +156,12 @@ def mode_of(value: Any) -> int:
         return int(text)
     if text in MODES:
         return MODES.index(text)
-    raise WeightsError(f"unknown mode {quote(text)}; write 1 for the XYZ plot or 2 for the Effective Block Analyzer")
+    raise WeightsError(
+        t(
+            "unknown mode {text}; write 1 for the XYZ plot or 2 for the Effective Block Analyzer",
+            text=quote(text),
+        )
+    )
 
 
 def first_of(text: Any) -> str:

@@ -104,7 +104,7 @@ class Axes:
                 try:
                     check(value)
                     if self._put_into(p, name, lambda request: request) is None:
-                        raise TagError(f"no LoRA {quote(name)} in the prompt" if name else t("no LoRA in the prompt"))
+                        raise TagError(_no_lora(name))
                 except LbwError as error:
                     raise RuntimeError(f"{PREFIX}{label}: {error}") from error
 
@@ -127,7 +127,7 @@ class Axes:
 
         prompt = self._put_into(p, name, change)
         if prompt is None:
-            raise RuntimeError(f"{PREFIX}{field}: no LoRA {quote(name)} in the prompt" if name else "no LoRA")
+            raise RuntimeError(f"{PREFIX}{field}: {_no_lora(name)}")
         p.prompt = prompt
         states[name] = (kept[0], chosen)
         p.__dict__[_STATE] = states
@@ -178,6 +178,10 @@ def _takes(option: Any, argument: str) -> bool:
     return argument in option.__init__.__code__.co_varnames
 
 
+def _no_lora(name: str | None) -> str:
+    return t("no LoRA {name} in the prompt", name=quote(name)) if name else t("no LoRA in the prompt")
+
+
 def _numbers(text: str) -> list[str]:
     """Return the values of a numeric axis, with ranges expanded, also after a LoRA's name."""
     values: list[str] = []
@@ -189,7 +193,9 @@ def _numbers(text: str) -> list[str]:
 
 def _check_value(value: str) -> None:
     if not parse_entry(value).is_valid:
-        raise WeightsError(f"{quote(value)} is not a number; write for example 0,0.5,1 or 0-1 (+0.25) or 0-1 [5]")
+        raise WeightsError(
+            t("{text} is not a number; write for example 0,0.5,1 or 0-1 (+0.25) or 0-1 [5]", text=quote(value))
+        )
 
 
 def _check_step(key: str, value: str) -> None:

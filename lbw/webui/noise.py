@@ -68,7 +68,10 @@ class NoiseProbe:
         if not answer.is_complete:
             if self.stopped():
                 raise StoppedError
-            raise HostError(f"the sampler {p.sampler_name} finishes before the scanned step; choose another one")
+            sampler = p.sampler_name
+            raise HostError(
+                t("the sampler {sampler} finishes before the scanned step; choose another one", sampler=sampler)
+            )
         self._source, self._calls = source, answer.calls
         noise = np.stack(answer.noise)
         if not np.isfinite(noise).all():
