@@ -146,9 +146,11 @@ def _values(
 
 def _seed(value: str, draw: Callable[[], int]) -> int:
     number = parse_number(value)
-    if number is None or number != int(number) or not -1 <= number < 2**63:
+    # A float cannot tell the last seed from the number after it.
+    written = re.fullmatch(r"[+-]?\d{1,30}", value.strip(), re.ASCII)
+    exact = int(value) if written else int(number) if number is not None and number == int(number) else None
+    if exact is None or not -1 <= exact < 2**63:
         raise WeightsError(t("{text} is not a seed; write whole numbers, -1 for a random one", text=quote(value)))
-    exact = int(value) if re.fullmatch(r"[+-]?\d+", value.strip(), re.ASCII) else int(number)
     return draw() if exact == -1 else exact
 
 
@@ -178,7 +180,7 @@ def combined(first: Cell, second: Cell) -> Cell:
         one = mine.get(block, "0")
         return one if parse_number(one) != 0 else theirs.get(block, "0")
 
-    return Cell(layout, tuple(map(entry, layout)), first.seed, first.elements)
+    return Cell(layout, tuple(map(entry, layout)), first.seed)
 
 
 def build(

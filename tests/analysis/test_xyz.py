@@ -81,6 +81,10 @@ def at(grid: Grid, x: int = 0, y: int = 0, z: int = 0) -> dict[str, float]:
         ("seed", AxisType.SEED),
         ("original weights", AxisType.WEIGHTS),
         ("elements", AxisType.ELEMENTS),
+        # The predecessor's API
+        ("id", AxisType.BLOCKS),
+        ("Value", AxisType.VALUES),
+        ("base weights", AxisType.WEIGHTS),
     ],
 )
 def test_an_axis_is_known_by_its_name(text: str, kind: AxisType) -> None:
@@ -108,6 +112,29 @@ def test_a_seed_of_minus_one_is_drawn_each_time() -> None:
     assert axis("seed", "5,-1,7-9 (+1),-1,0").values == ("5", "1000", "7", "8", "9", "1001", "0")
 
 
+@pytest.mark.parametrize(
+    ("values", "seeds"),
+    [
+        ("1e3,20.0,+7", ("1000", "20", "7")),
+        ("1-10 [3]", ("1", "5", "10")),
+        (f"{2**63 - 1}", (f"{2**63 - 1}",)),
+    ],
+)
+def test_seeds_are_whole_numbers_however_they_are_written(values: str, seeds: tuple[str, ...]) -> None:
+    assert axis("seed", values).values == seeds
+
+
+@pytest.mark.parametrize("values", [f"{2**63}", "-2", "0.5"])
+def test_what_no_host_takes_for_a_seed_is_refused(values: str) -> None:
+    with pytest.raises(WeightsError, match="is not a seed"):
+        axis("seed", values)
+
+
+def test_a_layout_that_the_model_lacks_is_told_with_those_that_it_has() -> None:
+    with pytest.raises(WeightsError, match=r"SDXL has no layout .*61ALL.* choose 12ALL, 17ALL, 20ALL"):
+        axis("id", "61ALL")
+
+
 def test_seeds_are_drawn_as_the_webuis_draw_them() -> None:
     drawn = {random_seed() for _ in range(50)}
     assert len(drawn) > 40
@@ -120,7 +147,7 @@ def test_a_long_seed_is_taken_as_it_is_written() -> None:
 
 def test_labels_are_the_values() -> None:
     assert labels(axis("values", "0-1 (+0.5)")) == ["0", "0.5", "1"]
-    assert labels(NONE) == [""]
+    assert labels(NONE) == labels(Axis(values=("0", "1"))) == [""]
 
 
 @pytest.mark.parametrize("name", ["X", "Y", "Z"])
@@ -281,6 +308,8 @@ def test_original_weights_of_two_layouts() -> None:
     wanted = dict(zip(LAYOUT_20, [0.0, 0.5] * 10))
     wanted |= {"BASE": 1.0, "M00": 1.0}
     assert meaning(combined(first, entries_of("WIDE2", SDXL, presets, 1)).weights) == wanted
+    zeros = {"NOTHING": ",".join(["0"] * 20)}
+    assert meaning(combined(entries_of("NOTHING", SDXL, zeros, 1), first).weights) == twelve(XL["MID"])
 
 
 def test_random_and_inherited_entries_stay_and_count_as_there() -> None:
@@ -359,6 +388,8 @@ def test_a_preset_xyz_that_leads_back_to_itself_is_an_error() -> None:
 def test_cells_without_a_seed_axis_have_the_seed_of_the_picture() -> None:
     grid = plot(VALUES, BLOCKS, seed=99)
     assert {cell.seed for cell in grid.cells.values()} == {99}
+    grid = plot(axis("weights", "INS,MID"), axis("weights", "OUTD"), seed=99)
+    assert {cell.seed for cell in grid.cells.values()} == {99}
     grid = plot(SEEDS, seed=99)
     assert [grid.cells[0, 0, x].seed for x in range(2)] == [1, 2]
     assert at(grid) == dict.fromkeys(LAYOUT_20, 1.0)
@@ -368,6 +399,11 @@ def test_elements_are_rules_for_the_whole_cell() -> None:
     grid = plot(axis("elements", '"IN05:attn:0.5,OUT:mlp:0",:proj:1'), WEIGHTS)
     assert [grid.cells[0, 0, x].elements for x in range(2)] == ["IN05:attn:0.5,OUT:mlp:0", ":proj:1"]
     assert at(grid, 1, 1) == twelve(XL["MID"])
+
+
+def test_a_plot_has_the_axes_that_were_given() -> None:
+    grid = plot(VALUES, BLOCKS, SEEDS)
+    assert (grid.x, grid.y, grid.z) == (VALUES, BLOCKS, SEEDS)
 
 
 def test_equal_cells_are_rendered_once() -> None:
