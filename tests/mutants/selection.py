@@ -58,9 +58,10 @@ _ANALYSIS = {
     "trainer": "trainer",
     "training": "trainer",
     "tuner": "tuner",
+    "tuner_round": "tuner_round",
     "xyz": "xyz hostile_grids",
 }
-"""The tests of the analyzer's files; those of `tuner` are those of `tuner_round` too."""
+"""The tests of the analyzer's files; those of `tuner` are those of `tuner_start` too."""
 
 _QUICK = "not (150 or killed or meanwhile or thousand or long or fp8 or bf16)"
 
