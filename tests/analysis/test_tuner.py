@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lbw.analysis.cells import AUTO, choose
 from lbw.analysis.effective_blocks import NEEDED, NOT_MEASURED, NOT_NEEDED, UNKNOWN, Suggestion
 from lbw.analysis.groups import groups_text, parse_groups, selector_text, usual_groups
-from lbw.analysis.tuner import BOTH, MINUS, PLUS, BlockState, Tuner, chosen, parse_step
+from lbw.analysis.tuner import BOTH, MINUS, PLUS, BlockState, Tuner, chosen, parse_step, weight_line
 from lbw.analysis.tuner_start import from_json, from_suggestion, start, suggestion_in, tunable_layouts
 from lbw.core.architectures import ARCHITECTURES, by_name
 from lbw.core.errors import LbwError, WeightsError
@@ -111,6 +111,14 @@ def test_what_is_no_change_is_not_undone(tuner: Tuner) -> None:
     assert [words for words, _ in tuner.fixed(["IN08"]).fixed(["IN08"], False).history][-2:] == [
         "IN08: fixed", "IN08: opened",
     ]  # fmt: skip
+
+
+def test_the_history_names_the_blocks_and_the_values_of_each_change(tuner: Tuner) -> None:
+    changed = tuner.with_value(["IN08", "OUT00"], 0.3).fixed(["IN08", "OUT00"]).with_weights("0.25", 0, {})
+    (first, _), (second, _), (third, _) = changed.history[-3:]
+    assert first == "IN08 OUT00: 0.3"
+    assert second == "IN08 OUT00: fixed"
+    assert '"0.25"' in third
 
 
 # Groups ------------------------------------------------------------------------------------------
@@ -318,6 +326,12 @@ def test_loading_keeps_what_is_fixed_and_can_be_undone(tuner: Tuner) -> None:
     assert loaded.undone() == tuner
 
 
+def test_random_weights_are_drawn_with_the_seed_of_the_tuner(tuner: Tuner) -> None:
+    drawn = [replace(tuner, seed=seed).with_weights("R", 0, {}).values for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len(set(drawn[0].values())) > 1
+
+
 @pytest.mark.parametrize("text", ["", "1,2,3", "NOSUCH", ",".join("1" * 61)])
 def test_weights_that_do_not_fit_are_refused(tuner: Tuner, text: str) -> None:
     with pytest.raises(LbwError):
@@ -341,6 +355,24 @@ def test_weight_lines_of_all_layouts_mean_the_same(tuner: Tuner) -> None:
     meanings = {tuple(parse_block_weights(line).resolve(SDXL, {}).blocks.items()) for line in lines.values()}
     assert len(meanings) == 1
     assert [line.count(",") + 1 for line in lines.values()] == list(lines)
+
+
+def test_weight_lines_have_the_value_of_blocks_that_a_layout_leaves_out() -> None:
+    tuner = start(FLUX, 57).with_value(["D03"], 0.25)
+    lines = tuner.weight_lines()
+    assert {57, 61} <= lines.keys()
+    for line in lines.values():
+        blocks = parse_block_weights(line).resolve(FLUX, {}).blocks
+        # Its users' lists of 57 numbers leave the text encoders and both ends at 1.
+        assert blocks == {
+            **dict.fromkeys(FLUX.blocks, 0.5),
+            **dict.fromkeys(("CLIP", "T5", "IN", "OUT"), 1.0),
+            "D03": 0.25,
+        }
+
+
+def test_a_line_of_numbers_has_0_for_a_block_without_a_value() -> None:
+    assert weight_line({"IN04": 0.5}, ["BASE", "IN04", "M00"]) == "0,0.5,0"
 
 
 def test_prompt_sr_is_what_the_hosts_plot_reads(tuner: Tuner) -> None:
