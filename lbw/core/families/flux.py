@@ -7,6 +7,7 @@ Names of the original from its release; of diffusers from `convert_flux_to_diffu
 from __future__ import annotations
 
 from ..family import Family, Renamed, Size, Stack
+from ..texts import t
 from ..trainers import CLIP_LAYERS, AiToolkit, LyCORIS, Musubi, SdScripts
 
 DOUBLE = (
@@ -168,7 +169,7 @@ FLUX = Family(
         Musubi(
             module="networks.lora_flux",
             excluded=(".*(img_mod|txt_mod|modulation)[.]lin.*",),
-            remark="musubi-tuner trains Kontext alone of the models of Flux.1",
+            remark=t("musubi-tuner trains Kontext alone of the models of Flux.1"),
         ),
         AiToolkit(
             stacks={"double_blocks": "transformer_blocks", "single_blocks": "single_transformer_blocks"},
