@@ -168,8 +168,23 @@ def test_what_the_settings_cannot_say_is_told() -> None:
         "sd-scripts has one rank for all text encoders; these count as 1: T5",
         "sd-scripts has one alpha for all blocks of Flux.1, whatever their ranks",
     ]
+    assert told({"T5": 0.5, "D00": 1.0}, FLUX, "sd-scripts: ranks") == [
+        "sd-scripts has one rank for all text encoders; these count as 1: T5"
+    ]
     assert told(weights, FLUX, "LyCORIS") == ["LyCORIS does not train T5"]
     assert told(weights, FLUX, "musubi-tuner")[0] == "musubi-tuner trains Kontext alone of the models of Flux.1"
+
+
+def test_every_way_of_a_model_has_a_title_of_its_own_that_finds_it() -> None:
+    for architecture in ARCHITECTURES.values():
+        found = ways(architecture)
+        assert len({way.title for way in found}) == len(found)
+        assert all(way_called(way.title.upper(), architecture) == way for way in found)
+
+
+def test_an_unknown_trainer_is_told_with_those_that_there_are() -> None:
+    with pytest.raises(WeightsError, match=r'"paint".*SDXL.*sd-scripts.*ai-toolkit'):
+        way_called("paint", SDXL)
 
 
 # ai-toolkit --------------------------------------------------------------------------------------
