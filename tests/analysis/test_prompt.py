@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lbw.analysis.cells import Cell
-from lbw.analysis.prompt import cell_elements, tag_to_analyze, tags_for_cells, with_tag_of
+from lbw.analysis.prompt import cell_elements, lora_looked_at, tag_to_analyze, tags_for_cells, with_tag_of
 from lbw.core.architectures import ARCHITECTURES
 from lbw.core.elements import parse_rules, resolve_elements
 from lbw.core.errors import TagError
@@ -73,3 +73,15 @@ def test_a_further_prompt_keeps_its_own_tag_of_the_same_lora() -> None:
 def test_a_further_prompt_that_looks_at_another_lora_is_refused(prompt: str) -> None:
     with pytest.raises(TagError, match='another LoRA than "a"'):
         with_tag_of("<lora:a:1:lbw=XYZ>", prompt)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "name"),
+    [
+        ("a cat <lora:one:1> <lora:two:1:lbw=XYZ> <lora:three:1>", "two"),
+        ("a cat <lora:one:1:lbw=MIDD> <lora:two:1>", "one"),
+        ("a cat", None),
+    ],
+)
+def test_the_lora_looked_at_is_that_of_xyz_or_the_first(prompt: str, name: str | None) -> None:
+    assert lora_looked_at(prompt) == name

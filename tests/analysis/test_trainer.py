@@ -142,6 +142,17 @@ def test_a_share_of_the_learning_rate_leaves_the_inputs_of_flux_their_whole_rank
     assert found["network_reg_lrs"] == "(img_in|time_in|vector_in|guidance_in|txt_in)=5e-05"
 
 
+def test_blocks_of_hunyuan_image_are_left_out_by_rank_0_alone_because_its_module_excludes_no_names() -> None:
+    model = ARCHITECTURES["hunyuan-image"]
+    trained = model.numbered_blocks[3]
+    found = arguments(ranks({trained: 1.0}, model, Training(rank=8, alpha=4)))
+    assert not {"exclude_patterns", "include_patterns"} & found.keys()
+    pattern, _, rank = found["network_reg_dims"].partition("=")
+    assert rank.startswith("0")
+    assert not re.search(pattern, "lora_unet_double_blocks_3_img_attn_qkv")
+    assert re.search(pattern, "lora_unet_double_blocks_2_img_attn_qkv")
+
+
 @pytest.mark.parametrize("title", ["ai-toolkit", "LyCORIS"])
 def test_blocks_without_attention_are_nothing_for_a_lora_without_convolutions(title: str) -> None:
     way = way_called(title, SDXL)
