@@ -193,6 +193,16 @@ def test_every_way_of_a_model_has_a_title_of_its_own_that_finds_it() -> None:
         assert all(way_called(way.title.upper(), architecture) == way for way in found)
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=lambda a: a.name)
+def test_a_block_without_a_weight_is_as_one_at_0(architecture: Architecture) -> None:
+    trained = {architecture.numbered_blocks[4]: 0.5, architecture.numbered_blocks[5]: 1.0}
+    zeros = dict.fromkeys(architecture.blocks, 0.0)
+    training = Training(has_convolutions=True)
+    for way in ways(architecture):
+        told = settings(trained, architecture, way, training)
+        assert told == settings({**zeros, **trained}, architecture, way, training)
+
+
 def test_an_unknown_trainer_is_told_with_those_that_there_are() -> None:
     with pytest.raises(WeightsError, match=r'"paint".*SDXL.*sd-scripts.*ai-toolkit'):
         way_called("paint", SDXL)
