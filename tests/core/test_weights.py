@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lbw.core import limits
 from lbw.core.architectures import ARCHITECTURES
 from lbw.core.entries import EntryKind, RandomSource, parse_entry
 from lbw.core.errors import LbwError, PresetError, WeightsError
@@ -242,6 +243,20 @@ def test_random_numbers_lie_in_their_range_with_three_decimals() -> None:
 
 def test_the_same_seed_draws_the_same_numbers() -> None:
     assert resolved(RANDOM, source=RandomSource(7, "n")) == resolved(RANDOM, source=RandomSource(7, "n"))
+
+
+def test_the_name_of_a_file_that_is_no_utf_8_draws_numbers_of_its_own() -> None:
+    drawn = [resolved("R", source=RandomSource(7, name)) for name in ("n\udcff", "n\udcff", "n\udcfe")]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_a_weight_may_be_as_large_as_the_limit_and_no_larger() -> None:
+    most = limits.WEIGHT
+    assert resolved(f"{most}")["BASE"] == resolved(f"X+{most - 1}", x=1.0)["BASE"] == most
+    assert resolved(f"-{most}")["BASE"] == -most
+    for text in (f"{most + 1}", f"-{most + 1}", f"X+{most}"):
+        with pytest.raises(WeightsError, match="out of range"):
+            resolved(text, x=1.0)
 
 
 @pytest.mark.parametrize("other", [RandomSource(8, "n"), RandomSource(7, "m")])
