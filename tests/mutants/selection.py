@@ -21,7 +21,7 @@ class Selection:
     @property
     def options(self) -> tuple[str, ...]:
         """What pytest is given beside the tests, an item a line."""
-        return ("-p", "no:cacheprovider", *(("-k", self.keyword) if self.keyword else ()))
+        return ("-p", "no:cacheprovider", "-p", "tests.mutants.fresh", *(("-k", self.keyword) if self.keyword else ()))
 
 
 _CORE = tuple(f"tests/core/test_{name}.py" for name in (
