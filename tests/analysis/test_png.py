@@ -25,6 +25,23 @@ def test_the_infotext_is_the_text_parameters() -> None:
     assert Image.open(io.BytesIO(encoded(IMAGE))).text == {}  # type: ignore[attr-defined]
 
 
+def test_other_texts_stand_beside_the_infotext() -> None:
+    read = Image.open(io.BytesIO(encoded(IMAGE, INFOTEXT, texts={"count": "2", "Software": "none"})))
+    assert read.text == {"count": "2", "Software": "none", "parameters": INFOTEXT}  # type: ignore[attr-defined]
+
+
+def test_the_level_says_how_much_a_file_is_compressed(tmp_path: Path) -> None:
+    plain = Image.new("RGB", (100, 100))
+    stored, usual = (encoded(plain, compress_level=level) for level in (0, 6))
+    assert len(stored) > 100 * (1 + 100 * 3) > 50 * len(usual)  # a line is its filter's number and its pixels
+    assert encoded(plain) == usual  # 6 is zlib's own level
+    for level, data in ((0, stored), (6, usual)):
+        write_png(plain, "", tmp_path / "there.png", compress_level=level)
+        assert (tmp_path / "there.png").read_bytes() == data
+    write_png(plain, "", tmp_path / "there.png")
+    assert (tmp_path / "there.png").read_bytes() == usual
+
+
 def test_letters_that_no_file_can_hold_are_written_out() -> None:
     read = Image.open(io.BytesIO(encoded(IMAGE, "a \udcff b")))
     assert read.text == {"parameters": "a \\udcff b"}  # type: ignore[attr-defined]

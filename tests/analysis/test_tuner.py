@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lbw.analysis.cells import AUTO, choose
 from lbw.analysis.effective_blocks import NEEDED, NOT_MEASURED, NOT_NEEDED, UNKNOWN, Suggestion
-from lbw.analysis.groups import groups_text, parse_groups, selector_text, usual_groups
+from lbw.analysis.groups import apart, groups_text, parse_groups, selector_text, usual_groups
 from lbw.analysis.tuner import BOTH, MINUS, PLUS, BlockState, Tuner, chosen, parse_step, weight_line
 from lbw.analysis.tuner_start import from_json, from_suggestion, start, suggestion_in, tunable_layouts
 from lbw.core.architectures import ARCHITECTURES, by_name
@@ -139,6 +139,15 @@ def test_groups_are_written_as_the_analyzer_reads_them() -> None:
 @given(st.sets(st.sampled_from(SDXL.blocks), min_size=1))
 def test_any_blocks_are_written_so_that_they_are_read_again(blocks: set[str]) -> None:
     assert set(select(selector_text(blocks, SDXL), SDXL)) == blocks
+
+
+def test_of_groups_with_a_block_in_common_the_first_stays_and_single_blocks_make_none() -> None:
+    groups = [("IN08", "IN04"), ("IN05",), ("IN08", "M00"), ("OUT00", "OUT01", "OUT06"), ("IN00", "IN05")]
+    assert apart(groups, TWELVE) == (("IN04", "IN08"), ("OUT00", "OUT01"))
+    assert apart([("M00", "BASE"), ("OUT02", "OUT03"), ("OUT03", "M00")], TWELVE) == (
+        ("BASE", "M00"),
+        ("OUT02", "OUT03"),
+    )
 
 
 @pytest.mark.parametrize(
