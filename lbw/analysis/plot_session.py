@@ -16,7 +16,7 @@ from .prompt import tags_for_cells
 from .report import plot_figures
 from .request import PlotRequest
 from .runner import CannotKeepError, run
-from .session import FAILED, STOPPED, WARNING, Host, Session
+from .session import FAILED, RUNNING, STOPPED, WARNING, Host, Session
 from .sheet import first_rendered, plot_sheets
 from .xyz import build, parse_axis, random_seed, touched_cells
 
@@ -76,8 +76,8 @@ class PlotSession(Session):
         for reason in dict.fromkeys(self.errors.values()):
             self.say(t("A cell failed: {error}", error=reason), WARNING)
         if first_rendered(self.grid, made.store) is None:
-            reasons = "; ".join(sorted(set(self.errors.values()))) or t("stopped")
-            if self.state != STOPPED:
+            if self.state == RUNNING:  # otherwise it has been said why there is none
+                reasons = "; ".join(sorted(set(self.errors.values())))
                 raise LbwError(t("no cell was rendered: {reasons}", reasons=reasons))
             return
         self._draw_grids()

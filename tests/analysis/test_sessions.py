@@ -13,14 +13,12 @@ import pytest
 from PIL import Image
 
 from lbw.analysis import sessions as module
-from lbw.analysis import sheet
 from lbw.analysis.analysis_session import AnalysisSession
 from lbw.analysis.effective_blocks import Sample
 from lbw.analysis.plot_session import PlotSession
 from lbw.analysis.request import AnalysisRequest, PlotRequest
 from lbw.analysis.session import DONE, FAILED, RUNNING, STOPPED, WAITING
 from lbw.analysis.sessions import Sessions, earlier
-from lbw.analysis.sheet import beside
 from lbw.core import limits
 from lbw.core.errors import FileError, HostError, LbwError, TagError, WeightsError
 from lbw.ui.page_grid import page_grid
@@ -141,23 +139,6 @@ def test_a_plot_is_a_session_too(sessions: Sessions) -> None:
     assert json.loads((session.folder / "plot.json").read_text())["state"] == DONE
     assert sessions.get(session.id) is session
     assert (sessions.latest, sessions.earlier()) == (None, [])
-
-
-def test_a_plot_is_stopped_while_its_grids_are_drawn(host: PaintingHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    axes = {"x_type": "values", "x_values": "0,1", "y_type": "Block ID", "y_values": "IN04", "z_type": "seed"}
-    session = PlotSession(host, PlotRequest(PROMPT, seed=3, z_values="3,4", **axes))
-    drawn: list[int] = []
-
-    def drawing(pictures: Any) -> Any:
-        drawn.append(1)
-        if len(drawn) == 4:  # the first is asked for its size, two more are the first grid
-            session.stop()
-        return beside(pictures)
-
-    monkeypatch.setattr(sheet, "beside", drawing)
-    session.run()
-    assert (session.state, len(drawn), [path.name for path in session.files]) == (STOPPED, 4, ["grid.png", "plot.json"])
-    assert str(session.messages[0]) == "Stopped before all grids were drawn."
 
 
 def test_an_analysis_goes_on_with_the_seed_that_was_drawn(host: PaintingHost, sessions: Sessions) -> None:
