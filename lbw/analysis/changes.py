@@ -45,10 +45,6 @@ class Factored:
         columns = self.down.double() @ other.down.double().T
         return float((rows * columns).sum())
 
-    def norm(self) -> float:
-        """Return ‖ΔW‖, the root of the sum of squares."""
-        return math.sqrt(max(0.0, self.inner(self)))
-
 
 @dataclass(frozen=True)
 class Changes:

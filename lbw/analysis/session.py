@@ -33,7 +33,6 @@ from .store import CellStore, forget_oldest
 
 Show = Callable[[int, int, "float | None"], None]
 """Told how far something is: pictures that are done, pictures in all, seconds left or None."""
-"""A sentence without numbers and names, or its parts: words apart from numbers and names, for translators."""
 
 WAITING, RUNNING, DONE, STOPPED, FAILED = "waiting", "running", "done", "stopped", "failed"
 INFO, WARNING, ERROR = "info", "warning", "error"
