@@ -256,3 +256,17 @@ def test_parts_of_one_fused_weight_are_compared_by_their_name(generator: torch.G
         save_file({f"{name}.lora_B.weight": up, f"{name}.lora_A.weight": down}, str(path), about)
         found.append(read_changes(open_lora(path)))
     assert [overlap for overlap in overlaps(*found) if overlap.cosine > 0.5] == []
+
+
+def test_parts_are_the_same_in_names_with_points_and_with_lines(generator: torch.Generator, tmp_path: Path) -> None:
+    lines = "lora_te1_text_model_encoder_layers_0_self_attn_q_proj"
+    points = "text_encoder.text_model.encoder.layers.0.self_attn.q_proj"
+    up, down = torch.randn(10, 3, generator=generator), torch.randn(3, 8, generator=generator)
+    marker, _ = linear(OUT, generator)
+    one = {f"{lines}.lora_up.weight": up, f"{lines}.lora_down.weight": down}
+    two = {f"{points}.lora_B.weight": up, f"{points}.lora_A.weight": down}
+    found = [changes_of(tmp_path / f"{n}.safetensors", {**marker, **tensors}) for n, tensors in enumerate((one, two))]
+    assert {o.block: (o.cosine, o.shared) for o in overlaps(*found)} == {
+        "BASE": (pytest.approx(1), 1),
+        "OUT01": (pytest.approx(1), 1),
+    }

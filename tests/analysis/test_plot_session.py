@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("PIL")
 
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from lbw.analysis import sheet
 from lbw.analysis.plot_session import PlotSession
@@ -147,3 +147,25 @@ def test_a_plot_is_stopped_while_its_grids_are_drawn(host: PaintingHost, monkeyp
     session.run()
     assert (session.state, len(drawn), [path.name for path in session.files]) == (STOPPED, 4, ["grid.png", "plot.json"])
     assert session.messages == [Message(NOT_DRAWN, WARNING), AGAIN]
+
+
+def test_the_grids_of_a_plot_say_of_what_they_are_and_why_a_picture_is_missing(
+    host: PaintingHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words: list[str] = []
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, xy, text, ink, font: words.append(text))
+    host.fails = lambda cell: (cell.seed, weights_of(cell)["IN08"]) == (4, 0.5)
+    plotted(host, z_type="seed", z_values="3,4")
+    second = words.index("demo", 1)
+    assert words[:second] == ["demo", "seed: 3", "0", "0.5", "IN04", "IN08"]
+    assert words[second : second + 6] == ["demo", "seed: 4", "0", "0.5", "IN04", "IN08"]
+    assert " ".join(words[second + 6 :]) == "RuntimeError: out of memory"
+
+
+def test_the_grid_of_a_plot_without_a_third_axis_has_the_lora_alone_above_it(
+    host: PaintingHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words: list[str] = []
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, xy, text, ink, font: words.append(text))
+    plotted(host)
+    assert words == ["demo", "0", "0.5", "IN04", "IN08"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image, ImageDraw
 from lbw.analysis.cells import choose
 from lbw.analysis.effective_blocks import Analysis, Sample, Settings, suggest
 from lbw.analysis.fonts import font_for, line_height, missing_letters, width_of, wrap
-from lbw.analysis.measure import heat_map
+from lbw.analysis.measure import Mask, heat_map, rectangle_mask
 from lbw.analysis.sheet import Sheet, Tile, analysis_grid, bar_chart, beside, grid
 from lbw.analysis.store import CellStore
 from lbw.core.architectures import ARCHITECTURES
@@ -134,9 +135,13 @@ def test_a_sheet_larger_than_the_limit_is_scaled_and_says_so(rows: int, columns:
     ],
 )
 def test_a_sheet_with_large_labels_stays_below_the_limit(rows: int, columns: int, label: str) -> None:
-    picture = np.zeros((256, 256, 3), np.uint8)
+    picture = np.full((256, 256, 3), (200, 0, 0), np.uint8)
     made = grid([[tile(picture)] * columns] * rows, (256, 256), [label] * rows, [label] * columns, "", None, 1_000_000)
     assert made.image.width * made.image.height <= 1_000_000
+    drawn = np.asarray(made.image).astype(int)
+    red = np.count_nonzero(drawn[..., 0] - drawn[..., 1] > 100) / (rows * columns)  # at the edges: half of it or more
+    share = int(made.remark.partition("scaled to ")[2].partition("%")[0]) / 100
+    assert share == pytest.approx(red**0.5 / 256, abs=0.012)
 
 
 @pytest.mark.parametrize("label", LONG)
@@ -162,6 +167,36 @@ def test_labels_and_pictures_do_not_cover_each_other(label: str) -> None:
     assert len({place(picture, image) for picture in pictures}) == 4
 
 
+@pytest.mark.parametrize(("side", "size"), [(64, 14), (256, 28), (400, 40), (300, 33)])
+def test_letters_are_a_ninth_of_a_picture_between_12_and_40(
+    side: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = set()
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, xy, words, ink, font: used.add(font.size))
+    grid([[tile(noise(1, side, side))]], (side, side), ["row"], ["column"], "head")
+    assert used == {size}
+
+
+def test_a_column_is_labelled_above_the_middle_of_its_pictures_and_a_row_from_their_top_at_the_left(
+    written: list[tuple[tuple[int, int, int, int], str]],
+) -> None:
+    pictures = [[noise(2 * row + column, 200, 200) for column in range(2)] for row in range(2)]
+    rows, columns = ["first\nrow", "second"], ["1", "two\nlines"]
+    made = grid([list(map(tile, row)) for row in pictures], (200, 200), rows, columns, "head\nof two lines")
+    boxes = {words: box for box, words in written}
+    assert list(boxes) == ["head", "of two lines", "1", "two", "lines", "first", "row", "second"]
+    for upper, lower in (("head", "of two lines"), ("of two lines", "1"), ("two", "lines"), ("first", "row")):
+        assert boxes[upper][3] <= boxes[lower][1]
+    for words, picture in (("1", pictures[0][0]), ("two", pictures[0][1]), ("lines", pictures[0][1])):
+        left, top = place(picture, made.image)
+        assert (boxes[words][0] + boxes[words][2]) / 2 == pytest.approx(left + 100, abs=3)
+        assert boxes[words][3] <= top
+    for words, picture in (("first", pictures[0][0]), ("second", pictures[1][0])):
+        left, top = place(picture, made.image)
+        assert boxes[words][2] < left
+        assert top <= boxes[words][1] < top + 22  # its letters are as high
+
+
 def test_a_failed_tile_shows_words_in_place_of_a_picture(
     written: list[tuple[tuple[int, int, int, int], str]],
 ) -> None:
@@ -184,6 +219,8 @@ def test_a_failed_tile_shows_words_in_place_of_a_picture(
         assert " ".join(inside) == words
         here = drawn[y : y + 200, x : x + 200]
         assert ((here[..., 0] > 120) & (here[..., 1] < 60)).sum() > 200
+        assert (here == (225, 225, 225)).all(axis=-1).mean() > 0.8
+        assert (here[[0, -1]] == (170, 30, 30)).all()
 
 
 def test_tiles_are_loaded_one_at_a_time() -> None:
@@ -265,17 +302,26 @@ def test_a_font_that_is_not_there_does_no_harm() -> None:
 # The analyzer's ----------------------------------------------------------------------------------
 
 AREAS = {"IN04": 40, "IN05": 100, "OUT01": 60}
+PLANTED = same_areas(**AREAS)
 
 
-def analysed(folder: Path, fails: str = "", count: int = 1, **more: object) -> Analysis:
+def analysed(
+    folder: Path,
+    fails: str = "",
+    count: int = 1,
+    mask: Mask | None = None,
+    areas: Callable[[int], dict[str, int]] = PLANTED,
+    **more: object,
+) -> Analysis:
     chosen = tuple(choose("IN04,IN05,OUT01,M00", SDXL, ()))
     made = Analysis(
         Settings(chosen, (1, 2), **more),  # type: ignore[arg-type]
         SDXL,
         dict.fromkeys(AREAS, 1),
         CellStore(folder, {}),
+        mask,
     )
-    renderer = Painter(same_areas(**AREAS), count)
+    renderer = Painter(areas, count)
     renderer.fails = lambda cell: bool(fails) and f",{fails}=0," in cell.weights
     for _ in made.run(renderer):
         pass
@@ -342,10 +388,20 @@ def test_labels_say_percentages_mean_and_deviation(
     assert {"diff", "heat map", "block at 0", "source", "IN04", "M00", "planted, seed 1"} <= set(captions)
 
 
+def test_with_a_mask_labels_say_what_changed_inside_and_outside(
+    tmp_path: Path, written: list[tuple[tuple[int, int, int, int], str]]
+) -> None:
+    # The two upper rows, 40 of 400 pixels, are IN04's; of IN05 all 100 lie below.
+    analysis_grid(analysed(tmp_path, mask=rectangle_mask("0,0,100,10", 20, 20)), Sample(1), "")
+    captions = " ".join(words for _, words in written)
+    assert "in 100.00% out 0.00%" in captions
+    assert "in 0.00% out 27.78%" in captions  # 100 of 360
+
+
 def test_a_failed_block_shows_its_error(tmp_path: Path, written: list[tuple[tuple[int, int, int, int], str]]) -> None:
     analysis_grid(analysed(tmp_path, fails="IN05"), Sample(1), "")
-    captions = " ".join(words for _, words in written)
-    assert captions.count("RuntimeError: out of memory") == 3
+    captions = [words for _, words in written]
+    assert " ".join(captions).count("RuntimeError: out of memory") == 3
     assert captions.count("no picture") == 1
 
 
@@ -386,7 +442,7 @@ def bars(chart: Image.Image) -> list[int]:
 
 def test_bars_are_as_long_as_their_means(tmp_path: Path, written: list[tuple[tuple[int, int, int, int], str]]) -> None:
     made = analysed(tmp_path)
-    chart = bar_chart(made.results, suggest(made.results, 12, 20), "head")
+    chart = bar_chart(made.results, suggest(made.results, 12, 20), "head\nof two lines")
     lengths = bars(chart)
     assert lengths[1] == max(lengths)
     # 10, 25, 15 and 0 percent; the lines of the thresholds and the outline cost a pixel or two.
@@ -403,6 +459,21 @@ def test_bars_are_as_long_as_their_means(tmp_path: Path, written: list[tuple[tup
     for (left, top, right, bottom), words in written:
         assert 0 <= left <= right <= chart.width, words
         assert 0 <= top <= bottom <= chart.height, words
+    boxes = {words: box for box, words in written}
+    in_order = ["head", "of two lines", "0 to 25 % of the color values", "IN04", "IN05", "OUT01", "M00"]
+    assert [words for words in boxes if "." not in words] == in_order
+    assert all(boxes[upper][3] <= boxes[lower][1] for upper, lower in itertools.pairwise(in_order))
+
+
+def test_a_long_label_ends_before_its_bar(tmp_path: Path, written: list[tuple[tuple[int, int, int, int], str]]) -> None:
+    long = "IN04 IN05 IN07 IN08 M00 OUT00 OUT01 OUT02 OUT03 OUT04 OUT05"
+    made = Analysis(Settings(tuple(choose(long, SDXL, ())), (1,)), SDXL, AREAS, CellStore(tmp_path, {}))
+    for _ in made.run(Painter(PLANTED)):
+        pass
+    drawn = np.asarray(bar_chart(made.results, suggest(made.results), ""))
+    bar = np.argwhere((drawn == BLUE).all(axis=-1))[:, 1].min()
+    ((_, _, right, _),) = [box for box, words in written if words.startswith("IN04")]
+    assert bar - 40 < right < bar
 
 
 def test_a_chart_says_what_was_not_measured(
@@ -411,3 +482,19 @@ def test_a_chart_says_what_was_not_measured(
     made = analysed(tmp_path, fails="IN05")
     bar_chart(made.results, suggest(made.results), "")
     assert [words for _, words in written].count("not measured") == 1
+
+
+def test_a_line_on_each_bar_is_as_long_as_the_deviation_on_both_sides(tmp_path: Path) -> None:
+    # IN05 has 60 and 140 pixels: 25 ± 10 percent. The longest bar, with its deviation, fills the 480 pixels.
+    made = analysed(tmp_path, areas=lambda seed: {"IN04": 40, "IN05": {1: 60, 2: 140}[seed], "OUT01": 60})
+    drawn = np.asarray(bar_chart(made.results, suggest(made.results, 12, 20), ""))
+    bar = np.argwhere((drawn == BLUE).all(axis=-1))
+    left = int(bar[:, 1].min())
+    height = int(bar[:, 0].max()) + 1
+    ink = (drawn[:height, left : left + 484] == (20, 20, 20)).all(axis=-1)
+    (rows,) = np.nonzero(ink.sum(axis=1) > 100)
+    assert len(rows) == 2
+    for row in rows:
+        (places,) = np.nonzero(ink[row])
+        assert (places[0], places[-1]) == pytest.approx((480 * 15 / 35, 480), abs=2)
+        assert len(places) >= places[-1] - places[0]  # a line of the suggestion may cross it
