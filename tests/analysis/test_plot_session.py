@@ -132,6 +132,50 @@ def test_a_plot_whose_pictures_cannot_be_kept_has_failed_and_says_why(
     assert [path.name for path in session.files] == (["grid.png", "plot.json"] if kept else [])
 
 
+def test_a_session_says_each_thing_once_at_each_level(host: PaintingHost) -> None:
+    session = PlotSession(host, PlotRequest(PROMPT, seed=3, **AXES))
+    for level in (WARNING, WARNING, ERROR, WARNING):
+        session.say("the same", level)
+    assert session.messages == [Message("the same", WARNING), Message("the same", ERROR)]
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_grids_are_kept_in_full_size_only_where_that_is_wanted(host: PaintingHost, is_kept: bool) -> None:
+    session = PlotSession(host, PlotRequest(PROMPT, seed=3, **AXES, z_type="seed", z_values="3,4"))
+    session.keeps_grids = is_kept
+    session.run()
+    assert session.folder is not None
+    paths = [session.folder / "grid.png", session.folder / "grid-z2.png"]
+    assert [(drawn.infotext, drawn.path) for drawn in session.grids] == [("seed 3", path) for path in paths if is_kept]
+    for drawn, path in zip(session.grids, paths):
+        with Image.open(path) as saved:
+            assert np.array_equal(np.asarray(drawn.image), np.asarray(saved))
+
+
+def test_grids_that_cannot_be_written_are_told_and_kept_without_a_path(
+    host: PaintingHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise FileError("no space left")
+
+    monkeypatch.setattr("lbw.analysis.png.write", full)
+    session = PlotSession(host, PlotRequest(PROMPT, seed=3, **AXES))
+    session.keeps_grids = True
+    session.run()
+    assert (session.state, session.messages) == (DONE, [Message("Not saved: no space left", ERROR)])
+    assert [path.name for path in session.files] == ["plot.json"]
+    assert [(drawn.infotext, drawn.path) for drawn in session.grids] == [("seed 3", None)]
+
+
+def test_without_a_folder_grids_are_kept_without_a_path(host: PaintingHost) -> None:
+    host.results = None
+    session = PlotSession(host, PlotRequest(PROMPT, seed=3, **AXES))
+    session.keeps_grids = True
+    session.run()
+    assert (session.state, session.messages, session.files) == (DONE, [], [])
+    assert [(drawn.infotext, drawn.path) for drawn in session.grids] == [("seed 3", None)]
+
+
 def test_a_plot_is_stopped_while_its_grids_are_drawn(host: PaintingHost, monkeypatch: pytest.MonkeyPatch) -> None:
     axes = {"x_type": "values", "x_values": "0,1", "y_type": "Block ID", "y_values": "IN04", "z_type": "seed"}
     session = PlotSession(host, PlotRequest(PROMPT, seed=3, z_values="3,4", **axes))

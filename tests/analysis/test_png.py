@@ -38,8 +38,8 @@ def test_the_level_says_how_much_a_file_is_compressed(tmp_path: Path) -> None:
     for level, data in ((0, stored), (6, usual)):
         write_png(plain, "", tmp_path / "there.png", compress_level=level)
         assert (tmp_path / "there.png").read_bytes() == data
-    write_png(plain, "", tmp_path / "there.png")
-    assert (tmp_path / "there.png").read_bytes() == usual
+    write_png(plain, INFOTEXT, tmp_path / "there.png")
+    assert (tmp_path / "there.png").read_bytes() == encoded(plain, INFOTEXT)
 
 
 def test_letters_that_no_file_can_hold_are_written_out() -> None:

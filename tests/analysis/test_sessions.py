@@ -17,7 +17,7 @@ from lbw.analysis.analysis_session import AnalysisSession
 from lbw.analysis.effective_blocks import Sample
 from lbw.analysis.plot_session import PlotSession
 from lbw.analysis.request import AnalysisRequest, PlotRequest
-from lbw.analysis.session import DONE, FAILED, RUNNING, STOPPED, WAITING
+from lbw.analysis.session import DONE, FAILED, RUNNING, STOPPED, WAITING, WARNING, Message
 from lbw.analysis.sessions import Sessions, earlier
 from lbw.core import limits
 from lbw.core.errors import FileError, HostError, LbwError, TagError, WeightsError
@@ -99,6 +99,7 @@ def test_one_that_waits_stops_at_once_and_never_begins(host: PaintingHost, sessi
     until(lambda: first.state == DONE)
     assert second.over.wait(20)
     assert {cell.seed for cell in host.painted} == {3}
+    assert second.messages == [Message("Stopped before anything was rendered.", WARNING)]
     assert second.folder is not None
     assert not second.folder.exists()
 
@@ -417,6 +418,8 @@ def _changed(report: dict[str, Any], **changes: Any) -> str:
         lambda report: _changed(report, ranking=[["IN04"]]),
         lambda report: _changed(report, grids=3),
         lambda report: json.dumps(report).replace('"mean": 10.0', '"mean": NaN'),
+        lambda report: json.dumps({**report, "rendered": float("nan")}),
+        lambda report: json.dumps({**report, "rendered": float("inf")}),
         lambda report: json.dumps(report).replace('"mean": 10.0', '"mean": 1' + "0" * 400),
         lambda report: json.dumps(report).replace('"mean": 10.0', '"mean": 1e999'),
     ],

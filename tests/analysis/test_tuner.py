@@ -156,6 +156,7 @@ def test_of_groups_with_a_block_in_common_the_first_stays_and_single_blocks_make
         ("IN04 QQ", 'Groups: unknown block "QQ"'),
         ("D03", 'Groups: unknown block "D03".* a block of Flux'),
         ("OUT00-OUT02, OUT05 OUT01", 'Groups: OUT01 is in "OUT00-OUT02" and "OUT05 OUT01"; a block can be in one'),
+        ("IN04 IN05,M00,IN05 IN07", 'Groups: IN05 is in "IN04 IN05" and "IN05 IN07"; a block can be in one'),
         ("IN00 IN06", 'Groups: "IN00 IN06" is not among the 12 blocks'),
     ],
 )
@@ -272,6 +273,8 @@ def test_what_was_not_measured_stays_open_in_the_tuner_at_1() -> None:
 
 def test_a_suggestion_takes_the_shortest_layout_that_lists_its_blocks() -> None:
     assert from_suggestion(SUGGESTION, SDXL).layout == 12
+    assert from_suggestion(replace(SUGGESTION, verdicts=dict.fromkeys(TWELVE, NEEDED)), SDXL).layout == 12
+    assert from_suggestion(replace(SUGGESTION, verdicts=dict.fromkeys(SDXL.blocks, NEEDED)), SDXL).layout == 20
     assert from_suggestion(replace(SUGGESTION, verdicts={"IN08": NEEDED, "OUT06": UNKNOWN}), SDXL).layout == 20
     assert from_suggestion(replace(SUGGESTION, verdicts={"IN08": NEEDED, "OUT03": UNKNOWN}), SD1).layout == 17
     flux = replace(SUGGESTION, verdicts={"D03": UNKNOWN})

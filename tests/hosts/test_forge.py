@@ -139,6 +139,29 @@ def test_a_lora_whose_names_the_host_knows_only_from_a_model_before_is_told(forg
     assert ["does not fit" in text for text in painted.p.comments] == [True]
 
 
+@pytest.mark.parametrize("host", ["Forge", "reForge", "Classic"])
+def test_a_file_that_the_host_names_by_keyword_is_known_all_the_same(
+    host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(host, tmp_path, monkeypatch)
+    tags = "<lora:a:1:lbw=0,IN04=0.5><lora:b:0.5:lbw=0,OUT11=1>"
+    meant = world.paint(tags).weights
+    world.paint("")
+    load = world.networks.load_lora_for_models
+    named = []
+
+    def load_by_keyword(*args: Any) -> Any:
+        *others, filename = args
+        named.append(Path(filename).stem)
+        return load(*others, filename=filename)
+
+    world.networks.load_lora_for_models = load_by_keyword
+    painted = world.paint(tags)
+    assert named == ["a", "b"]
+    assert same(painted.weights, meant)
+    assert painted.p.comments == []
+
+
 def started(world: Any, tag: str) -> Any:
     """Return the denoiser's patcher of a pass that is about to sample."""
     p = Processing(world)
