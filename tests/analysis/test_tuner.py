@@ -141,6 +141,10 @@ def test_any_blocks_are_written_so_that_they_are_read_again(blocks: set[str]) ->
     assert set(select(selector_text(blocks, SDXL), SDXL)) == blocks
 
 
+def test_of_a_usual_group_a_single_block_is_no_group() -> None:
+    assert usual_groups(SDXL, ["IN04", "OUT00", "OUT01"]) == (("OUT00", "OUT01"),)
+
+
 def test_of_groups_with_a_block_in_common_the_first_stays_and_single_blocks_make_none() -> None:
     groups = [("IN08", "IN04"), ("IN05",), ("IN08", "M00"), ("OUT00", "OUT01", "OUT06"), ("IN00", "IN05")]
     assert apart(groups, TWELVE) == (("IN04", "IN08"), ("OUT00", "OUT01"))

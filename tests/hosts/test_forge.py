@@ -147,17 +147,21 @@ def test_a_file_that_the_host_names_by_keyword_is_known_all_the_same(
     tags = "<lora:a:1:lbw=0,IN04=0.5><lora:b:0.5:lbw=0,OUT11=1>"
     meant = world.paint(tags).weights
     world.paint("")
-    load = world.networks.load_lora_for_models
-    named = []
+    load, add = world.networks.load_lora_for_models, world.networks.add
+    named, added = [], set()
 
     def load_by_keyword(*args: Any) -> Any:
         *others, filename = args
         named.append(Path(filename).stem)
         return load(*others, filename=filename)
 
-    world.networks.load_lora_for_models = load_by_keyword
+    def add_of_file(owner: Any, filename: str, *args: Any) -> None:
+        added.add(Path(filename).stem)
+        add(owner, filename, *args)
+
+    world.networks.load_lora_for_models, world.networks.add = load_by_keyword, add_of_file
     painted = world.paint(tags)
-    assert named == ["a", "b"]
+    assert named == sorted(added) == ["a", "b"]
     assert same(painted.weights, meant)
     assert painted.p.comments == []
 
