@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -152,16 +151,8 @@ def overlaps(first: Changes, second: Changes) -> list[Overlap]:
 
 
 def _pairs(first: Mapping[str, Factored], second: Mapping[str, Factored]) -> list[tuple[Factored, Factored]]:
-    """Return the modules at one site that change the same weights: of a fused weight, the same part."""
-    by_part = {_part(name): module for name, module in second.items()}
-    pairs = [(module, by_part.get(_part(name))) for name, module in first.items()]
-    return [(module, other) for module, other in pairs if other is not None and module.shape == other.shape]
-
-
-def _part(name: str) -> str:
-    """Return which part of a fused weight a module changes, by its name in any scheme; empty for the whole."""
-    found = re.search(r"(?:to|add|self_attn)[._](?:q|k|v|[qkv]_proj)$|proj_mlp$", name)
-    return found[0].replace(".", "_") if found else ""
+    """Return the modules at one site that change the same weights."""
+    return [(module, other) for module in first.values() for other in second.values() if module.shape == other.shape]
 
 
 def _total(changes: Changes, block: str) -> float:
