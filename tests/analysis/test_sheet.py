@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from lbw.analysis.cells import choose
+from lbw.analysis.cells import Cell, choose
 from lbw.analysis.effective_blocks import Analysis, Sample, Settings, suggest
 from lbw.analysis.fonts import font_for, line_height, missing_letters, width_of, wrap
 from lbw.analysis.measure import Mask, heat_map, rectangle_mask
 from lbw.analysis.sheet import Sheet, Tile, analysis_grid, bar_chart, beside, grid
-from lbw.analysis.store import CellStore
+from lbw.analysis.store import CellStore, Rendered
 from lbw.core.architectures import ARCHITECTURES
 
 from .doubles import Painter, same_areas
@@ -311,6 +311,7 @@ def analysed(
     count: int = 1,
     mask: Mask | None = None,
     areas: Callable[[int], dict[str, int]] = PLANTED,
+    painter: type[Painter] = Painter,
     **more: object,
 ) -> Analysis:
     chosen = tuple(choose("IN04,IN05,OUT01,M00", SDXL, ()))
@@ -321,7 +322,7 @@ def analysed(
         CellStore(folder, {}),
         mask,
     )
-    renderer = Painter(areas, count)
+    renderer = painter(areas, count)
     renderer.fails = lambda cell: bool(fails) and f",{fails}=0," in cell.weights
     for _ in made.run(renderer):
         pass
@@ -371,6 +372,27 @@ def test_a_grid_shows_difference_heat_map_changed_picture_and_source(
         assert (down, len(set(lefts))) == (0, 1)
         assert across > 140
         assert tops == sorted(set(tops))
+
+
+class WidePainter(Painter):
+    """Paints pictures of 20 by 8 pixels."""
+
+    def render(self, cell: Cell) -> Rendered:
+        made = super().render(cell)
+        return Rendered(made.pictures[:, :8], made.infotext)
+
+
+def test_wide_pictures_stand_in_columns_as_wide_and_rows_as_high_as_they_are(tmp_path: Path) -> None:
+    made = analysed(tmp_path, painter=WidePainter)
+    sheet = analysis_grid(made, Sample(1), "head").image
+    spots = []
+    for number in range(2):
+        heat, changed = (each.repeat(16, axis=0).repeat(16, axis=1) for each in parts(made, number)[1:3])
+        spots.append((place(heat, sheet), place(changed, sheet)))
+    ((left, top), (next_left, same_top)), ((_, next_top), _) = spots
+    assert top == same_top
+    assert 16 * 20 <= next_left - left < 16 * 20 + 20
+    assert 16 * 8 <= next_top - top < 16 * 8 + 60  # and a line of the label
 
 
 def test_labels_say_percentages_mean_and_deviation(
