@@ -186,7 +186,7 @@ def _row(rank: int, result: BlockResult, largest: float, masked: Sequence[str], 
         f"<td>{rank if result.mean is not None else ''}</td>",
         f'<td><button type="button" title="{t("Show its pictures")}">{escape(label)}</button></td>',
         _bar_cell(result.mean, largest),
-        _number_cell(result.std, "{:.3f}"),
+        _number_cell(result.std if len(result.percents()) > 1 else None, "{:.3f}"),
         *(_number_cell(result.mean_of(figure), _FORMS[figure]) for figure in masked),
         f'<td><span class="lbw-verdict lbw-{kind}">{verdict_words}</span></td>',
     ]

@@ -87,6 +87,13 @@ def test_blocks_that_were_not_measured_are_told_apart_from_those_that_are_not_ne
     assert session.figures()["suggestion"]["blocks"] == {"IN04": "needed", "IN08": "not measured"}
 
 
+@pytest.mark.parametrize(("seeds", "deviation"), [(1, "–"), (2, "0.000")])
+def test_a_deviation_is_shown_where_there_are_several_sources(host: PaintingHost, seeds: int, deviation: str) -> None:
+    view = results_view(analyzed(host, blocks="IN04", seeds=seeds))
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", view)
+    assert cells == ["1", deviation]
+
+
 def test_names_are_escaped_in_the_views(host: PaintingHost) -> None:
     session = waiting(host)
     session.analysis.results = scan_results([NoiseChange(Choice(HOSTILE, (HOSTILE,)), (0.5,))], (Sample(5),))
