@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from .server import Server, serving
-from .test_panels import HOSTILE, expect, field, part, sync_api, tab
+from .test_panels import HOSTILE, choose, expect, field, part, sync_api, tab
 
 
 @pytest.fixture(scope="module")
@@ -172,8 +172,7 @@ def test_the_tuner_goes_on_with_the_pictures_of_the_analysis(page: sync_api.Page
     for name, value in (("steps", "7"), ("cfg", "5.5"), ("width", "160"), ("height", "96"), ("seed", "-1")):
         field(page, f"lbw_analyze_{name}").fill(value)
         field(page, f"lbw_analyze_{name}").blur()
-    field(page, "lbw_analyze_sampler").click()
-    part(page, "lbw_analyze_sampler").locator("li, [role=option]").filter(has_text="Heun").first.click()
+    choose(page, "lbw_analyze_sampler", "Heun")
     field(page, "lbw_analyze_blocks").fill("IN04 IN05,IN08,OUT00-OUT02,OUT06")
     done(page)
     press(page, "to_tuner")
@@ -337,9 +336,7 @@ def test_a_page_that_is_opened_anew_shows_the_latest_analysis(page: sync_api.Pag
 
 
 def test_the_name_of_a_lora_is_shown_as_text(page: sync_api.Page, folder: Path) -> None:
-    box = field(page, "lbw_analyze_lora")
-    box.click()
-    part(page, "lbw_analyze_lora").locator("li, [role=option]").filter(has_text=HOSTILE).first.click()
+    choose(page, "lbw_analyze_lora", HOSTILE)
     expect(field(page, "lbw_analyze_prompt")).to_have_value(f"a star <lora:{HOSTILE}:1:lbw=XYZ>")
     press(page, "start")
     expect(message(page)).to_contain_text("no tag with lbw=XYZ")

@@ -62,9 +62,17 @@ def field(page: sync_api.Page, elem_id: str) -> sync_api.Locator:
 
 
 def choose(page: sync_api.Page, elem_id: str, text: str) -> None:
-    """Choose an item of a dropdown."""
-    field(page, elem_id).click()
-    part(page, elem_id).locator("li, [role=option]").filter(has_text=text).first.click()
+    """Choose an item of a dropdown; its list closes by itself where its choices come only after the click."""
+    option = part(page, elem_id).locator("li, [role=option]").filter(has_text=text).first
+    for _ in range(10):
+        field(page, elem_id).click()
+        try:
+            option.click(timeout=6000)
+        except sync_api.TimeoutError:
+            field(page, elem_id).blur()
+        else:
+            return
+    raise AssertionError(f"{elem_id} does not offer {text}")
 
 
 def tab(page: sync_api.Page, name: str) -> None:
